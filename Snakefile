@@ -1,0 +1,19 @@
+# Multilevel diffusion, figure by figure. Every rule is a command that a person can type: see `mld --help`.
+from snakemake.utils import min_version
+
+min_version("9.11")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/mixture.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.fig1.output,
+        rules.fig10.output,
+        rules.metrics.output,

@@ -1,0 +1,69 @@
+"""The command line: every stage turns files into files. The only place that builds objects from settings.
+
+A command's module imports what it needs inside its function: `mld --help` answers at once, and the import graph tells
+which source files a stage depends on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import typer
+
+from ..config import UserError
+from .data import data
+from .evaluate import evaluate
+from .figure import figure
+from .resolve import resolve
+from .sample import sample
+from .score_error import score_error
+from .table import table
+from .train import train
+
+__all__ = ["app", "main"]
+
+USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, from wherever this typer takes click
+
+app = typer.Typer(
+    name="mld",
+    help="Multilevel diffusion: score-based diffusion models on functions, stage by stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(resolve)
+app.add_typer(data, name="data")
+app.command()(train)
+app.command()(score_error)
+app.command()(sample)
+app.command()(evaluate)
+app.add_typer(figure, name="figure")
+app.add_typer(table, name="table")
+
+
+def main() -> None:
+    """Run a command; what the user can mend comes as one line on stderr with exit code 1 (2 for a wrong call)."""
+    _keep_freed_memory()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except USAGE_ERROR as error:
+        print(f"mld: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
+    except (UserError, OSError) as error:
+        print(f"mld: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to serve large blocks from a heap it keeps: most of a training step would else go to page faults."""
+    m_trim_threshold, m_mmap_max = -1, -4
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)

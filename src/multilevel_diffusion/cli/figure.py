@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Output
+
+figure = typer.Typer(
+    help="Draw a figure: OUTPUT.svg, OUTPUT.png and, where it draws numbers, OUTPUT.csv.", no_args_is_help=True
+)
+
+
+@figure.command()
+def fig1(
+    scores: Annotated[list[Path], typer.Argument(help="Tables of `mld score-error`, one a seed.")], output: Output
+) -> None:
+    """Score error and loss along training on the mixture."""
+    import pandas as pd
+
+    from .. import figures
+    from ..storage import provenance, read_csv, write_csv
+
+    table = pd.concat([read_csv(path) for path in scores], ignore_index=True)
+    figures.save(figures.fig1(table), output)
+    write_csv(output.with_suffix(".csv"), table, provenance())
+
+
+@figure.command()
+def fig10(
+    files: Annotated[
+        list[Path], typer.Argument(help="True data and samples of the mixture, a file a resolution each.")
+    ],
+    output: Output,
+) -> None:
+    """Truth, samples of the exact field and of the network on several grids."""
+    from .. import figures
+    from ..storage import read_tensors
+
+    rows: dict[str, dict[int, object]] = {"truth": {}, "exact field": {}}
+    for path in files:
+        tensors, header = read_tensors(path)
+        resolution = header["resolution"]
+        if "reference" in tensors:
+            rows["truth"][resolution] = tensors["reference"].numpy()
+        elif header["field"] == "exact":
+            rows["exact field"][resolution] = tensors["samples"].numpy()
+        else:
+            rows.setdefault(f"network,\n{header['gain']}", {})[resolution] = tensors["samples"].numpy()
+    figures.save(figures.fig10(rows), output)

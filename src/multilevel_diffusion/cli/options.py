@@ -1,0 +1,16 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Output", "Resolution", "Samples", "Seed", "Spec"]
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+Resolution = Annotated[int, typer.Option(min=2, help="Points per side.")]
+Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]

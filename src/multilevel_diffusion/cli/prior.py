@@ -1,0 +1,35 @@
+"""The prior of an arm from its settings: all that data and the exact field need."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import priors
+from ..config import ArmSpec
+from ..storage import generator
+
+__all__ = ["build_prior"]
+
+
+def build_prior(spec: ArmSpec, state: dict[str, Tensor] | None = None) -> priors.Prior:
+    """N(0,Q) of an arm.
+
+    Args:
+        state: `Prior.state` as a trained model keeps it; without it, what is random is drawn from the arm's prior seed.
+    """
+    settings, native = spec.prior, spec.native_resolution
+    match settings.kind:
+        case "standard":
+            return priors.Standard(native)
+        case "laplacian":
+            return priors.Laplacian(native, settings.scale)
+        case "bessel":
+            return priors.Bessel(native, settings.shift, settings.power)
+    if state:
+        weights = torch.view_as_complex(state["weights"])
+    else:
+        weights = priors.draw_mode_weights(settings.modes, generator(spec.prior_seed, "prior", spec.experiment))
+    if settings.kind == "fno":
+        return priors.FNOPrior(native, weights)
+    return priors.Combined(native, weights, settings.scale, settings.fno_scale)

@@ -1,0 +1,42 @@
+"""Time on a bar when a person looks, plain lines in a log when nobody does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["progress"]
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def progress(total: int, what: str, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Yields `advance(note="")`, to be called after each of `total` units, of which `done` are done already."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, initial=done, desc=what) as bar:
+
+            def advance(note: str = "") -> None:
+                bar.set_postfix_str(note, refresh=False)
+                bar.update()
+
+            yield advance
+        return
+
+    start = last = time.monotonic()
+    first = done
+
+    def advance(note: str = "") -> None:
+        nonlocal done, last
+        done += 1
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES or done == total:
+            left = (now - start) / (done - first) * (total - done)
+            print(f"{what}: {done}/{total}, {now - start:.0f} s, {left:.0f} s left  {note}".rstrip(), flush=True)
+            last = now
+
+    yield advance

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Output
+
+table = typer.Typer(help="Make a table: OUTPUT.csv and OUTPUT.md.", no_args_is_help=True)
+
+
+@table.callback()
+def _group() -> None:
+    pass
+
+
+@table.command()
+def metrics(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `mld evaluate`.")],
+    scores: Annotated[list[Path], typer.Option(help="A table of `mld score-error`; the option is repeated.")],
+    output: Output,
+) -> None:
+    """Every metric of a run, one number a row, and a summary to read."""
+    from ..storage import provenance, read_csv, write_atomically, write_csv
+    from ..tables import score_error_metrics, summary, tidy
+
+    measured = [read_csv(path) for path in tables] + [score_error_metrics(read_csv(path)) for path in scores]
+    rows = tidy(measured)
+    text = summary(rows).to_markdown(index=False)
+    write_csv(output.with_suffix(".csv"), rows, provenance())
+    with write_atomically(output.with_suffix(".md")) as partial:
+        partial.write_text(text + "\n")

@@ -1,0 +1,307 @@
+"""The settings of a run, as data: config.yaml, a preset on top, then what the command line overrides.
+
+Every model is frozen and refuses keys it does not know. The field names follow the paper's section 5 and its symbols.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+__all__ = [
+    "ArmSpec",
+    "BesselSettings",
+    "CombinedSettings",
+    "Config",
+    "FNOPriorSettings",
+    "FNOSettings",
+    "Gain",
+    "LaplacianSettings",
+    "Level",
+    "MixtureSettings",
+    "PriorSettings",
+    "SamplingSettings",
+    "ScoreErrorSettings",
+    "StandardSettings",
+    "TrainingSettings",
+    "UserError",
+    "arm_spec",
+    "load_config",
+    "merge",
+    "parse",
+]
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Resolution = Annotated[int, Field(ge=2, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+T = TypeVar("T", bound=BaseModel)
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class UserError(Exception):
+    """Something the user can mend; its text is the one line that says what and how."""
+
+
+class Gain(StrEnum):
+    """How a network's input is scaled on a grid it was not trained on; see `denoise.gain_factor`."""
+
+    VALUES = "values"
+    COEFFICIENTS = "coefficients"
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data.keys() - cls.model_fields.keys():
+                close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(cls.model_fields)}"
+                raise ValueError(f"unknown key '{key}'; {hint}")
+        return data
+
+
+class StandardSettings(Settings):
+    """White noise."""
+
+    kind: Literal["standard"]
+
+
+class FNOPriorSettings(Settings):
+    """modes: (m₁, m₂)."""
+
+    kind: Literal["fno"]
+    modes: tuple[Count, Count]
+
+
+class LaplacianSettings(Settings):
+    """scale: s."""
+
+    kind: Literal["laplacian"]
+    scale: Positive
+
+
+class BesselSettings(Settings):
+    """shift: c, power: p."""
+
+    kind: Literal["bessel"]
+    shift: Positive
+    power: Positive
+
+
+class CombinedSettings(Settings):
+    """scale: s, fno_scale: s₂, modes: (m₁, m₂)."""
+
+    kind: Literal["combined"]
+    scale: Positive
+    fno_scale: Positive
+    modes: tuple[Count, Count]
+
+
+PriorSettings = Annotated[
+    StandardSettings | FNOPriorSettings | LaplacianSettings | BesselSettings | CombinedSettings,
+    Field(discriminator="kind"),
+]
+
+
+class FNOSettings(Settings):
+    """width: channels; modes: m, Fourier modes a direction; head: hidden channels of the pointwise head."""
+
+    kind: Literal["fno"]
+    width: Count
+    layers: Count
+    modes: Count
+    head: Count
+
+
+class Level(Settings):
+    """A rung of the training ladder."""
+
+    resolution: Resolution
+    epochs: Count
+
+
+class TrainingSettings(Settings):
+    """Adam on the denoising loss; `averaging` is the decay of an exponential average of the weights (0: none)."""
+
+    ladder: tuple[Level, ...] = Field(min_length=1)
+    steps_per_epoch: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    schedule: Literal["constant", "one-cycle"]
+    averaging: Annotated[float, Field(ge=0, lt=1)]
+    snapshot_every: Count
+
+    @model_validator(mode="after")
+    def _ladder_climbs(self) -> TrainingSettings:
+        resolutions = [level.resolution for level in self.ladder]
+        if any(fine <= coarse for coarse, fine in itertools.pairwise(resolutions)):
+            raise ValueError(f"the resolutions of the ladder must increase, got {resolutions}")
+        return self
+
+
+class ScoreErrorSettings(Settings):
+    """Each snapshot's score error on `batches` × `batch_size` fresh samples."""
+
+    resolutions: tuple[Resolution, ...] = Field(min_length=1)
+    batches: Count
+    batch_size: Annotated[int, Field(ge=2, strict=True)]
+
+
+class SamplingSettings(Settings):
+    sampler: Literal["euler-maruyama"]
+    steps: Count
+    samples: Annotated[int, Field(ge=2, strict=True)]
+    resolutions: tuple[Resolution, ...] = Field(min_length=1)
+
+
+class MetricsSettings(Settings):
+    """projections: directions of the sliced Wasserstein distances."""
+
+    projections: Annotated[int, Field(ge=2, strict=True)]
+
+
+class ArmSettings(Settings):
+    network: FNOSettings
+    prior: PriorSettings
+
+
+class MixtureSettings(Settings):
+    """Experiment 5.1. prior_seed fixes the weights of the fno and combined priors; seeds are those of training."""
+
+    native_resolution: Resolution
+    prior_seed: Seed
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    gains: tuple[Gain, ...] = Field(min_length=1)
+    arms: dict[Name, ArmSettings] = Field(min_length=1)
+    training: TrainingSettings
+    score_error: ScoreErrorSettings
+    sampling: SamplingSettings
+    metrics: MetricsSettings
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> MixtureSettings:
+        finest = self.training.ladder[-1].resolution
+        if finest > self.native_resolution:
+            raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
+        return self
+
+
+class Config(Settings):
+    preset: Name
+    results: Annotated[str, Field(min_length=1)]
+    mixture: MixtureSettings
+
+
+class ArmSpec(Settings):
+    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed."""
+
+    experiment: Name
+    arm: Name
+    native_resolution: Resolution
+    prior_seed: Seed
+    network: FNOSettings
+    prior: PriorSettings
+    training: TrainingSettings
+
+    @property
+    def reference_resolution(self) -> int:
+        """N_ref, the finest training level."""
+        return self.training.ladder[-1].resolution
+
+    @property
+    def ladder_name(self) -> str:
+        """The levels in a word, as "16-32-64"."""
+        return "-".join(str(level.resolution) for level in self.training.ladder)
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the leaves of `overlay` on top; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def load_config(files: Sequence[Path], overrides: Mapping[str, Any], presets: Path) -> Config:
+    """Read configuration files in order, then the preset they name, then `overrides`.
+
+    Args:
+        presets: folder with one YAML overlay a preset.
+
+    Raises:
+        UserError: names the file or key and the mend.
+    """
+    settings: dict[str, Any] = {}
+    for file in files:
+        settings = merge(settings, _read_yaml(file))
+    preset = str(merge(settings, overrides).get("preset"))
+    known = sorted(path.stem for path in presets.glob("*.yaml"))
+    if preset not in known:
+        raise UserError(f"preset: '{preset}' is not one of {', '.join(known)} (the files in {presets})")
+    settings = merge(merge(settings, _read_yaml(presets / f"{preset}.yaml")), overrides)
+    return parse(Config, settings, source="config")
+
+
+def parse(model: type[T], data: Any, source: str) -> T:
+    """Validate `data`; a failure becomes one line that names the source and the first wrong key.
+
+    Raises:
+        UserError
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        given = first["input"]
+        got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(f"{source}: {key + ': ' if key else ''}{message}{got}{more}") from None
+
+
+def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
+    """The slice of the configuration that training one arm reads.
+
+    Raises:
+        UserError: if there is no such arm.
+    """
+    settings = getattr(config, experiment, None)
+    if not isinstance(settings, MixtureSettings) or arm not in settings.arms:
+        arms = ", ".join(f"mixture/{name}" for name in config.mixture.arms)
+        raise UserError(f"--arm: there is no arm '{experiment}/{arm}'; the arms are {arms}")
+    chosen = settings.arms[arm]
+    return ArmSpec(
+        experiment=experiment,
+        arm=arm,
+        native_resolution=settings.native_resolution,
+        prior_seed=settings.prior_seed,
+        network=chosen.network,
+        prior=chosen.prior,
+        training=settings.training,
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if data is not None and not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
+    return data or {}

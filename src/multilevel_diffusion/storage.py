@@ -1,0 +1,187 @@
+"""Files: whole or not at all, with their provenance inside, and the one source of randomness.
+
+Tensors go to safetensors with settings and provenance as JSON in the header, tables to CSV with provenance in a first
+line that starts with "#" (`pandas.read_csv(path, comment="#")`), everything else to JSON.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .config import UserError
+
+if TYPE_CHECKING:
+    import pandas
+    import torch
+    from torch import Tensor
+
+__all__ = [
+    "generator",
+    "provenance",
+    "read_csv",
+    "read_header",
+    "read_json",
+    "read_tensors",
+    "write_atomically",
+    "write_csv",
+    "write_json",
+    "write_tensors",
+]
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random stream of one use: seeded from SHA-256 of (seed, *key), with key = stage, arm, block, …"""
+    import torch
+
+    digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Where a number comes from: version, commit and its dirtiness, Python, PyTorch, and the `facts` of the stage."""
+    from importlib.metadata import version
+
+    return {
+        "version": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        **facts,
+    }
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; moved onto `path` when the block ends well, removed when it does not.
+
+    Raises:
+        UserError: if the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise UserError(
+                f"{path}: no space left on the disk; free some and rerun (nothing was kept of it)"
+            ) from None
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write named tensors (any device) and a JSON-able header.
+
+    Raises:
+        UserError: if the disk is full.
+    """
+    from safetensors.torch import save
+
+    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"header": json.dumps(header)})
+    with write_atomically(path) as partial:
+        partial.write_bytes(data)
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header of a file of `write_tensors`.
+
+    Raises:
+        UserError: if the file is missing, truncated or not one of ours.
+    """
+    with _open(path, device) as file:
+        # clones: the file's own memory is not aligned as complex arithmetic needs it
+        return {key: file.get_tensor(key).clone() for key in file.keys()}, _header(file)  # noqa: SIM118
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header alone. Raises as `read_tensors`."""
+    with _open(path, "cpu") as file:
+        return _header(file)
+
+
+def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> None:
+    """Write a table under one comment line of provenance. Raises as `write_tensors`."""
+    with write_atomically(path) as partial, partial.open("w") as file:
+        file.write(f"# {json.dumps(facts)}\n")
+        table.to_csv(file, index=False, lineterminator="\n")
+
+
+def read_csv(path: Path) -> pandas.DataFrame:
+    """A table of `write_csv`.
+
+    Raises:
+        UserError: if it is missing or not a table.
+    """
+    import pandas
+
+    try:
+        return pandas.read_csv(path, comment="#")
+    except (FileNotFoundError, pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from None
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write indented JSON. Raises as `write_tensors`."""
+    with write_atomically(path) as partial:
+        partial.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read JSON.
+
+    Raises:
+        UserError: if the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+@contextmanager
+def _open(path: Path, device: torch.device | str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            yield file
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _header(file: Any) -> dict[str, Any]:
+    return json.loads(file.metadata()["header"])
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path}: no such file; run the stage that makes it")
+    return UserError(f"{path}: truncated or not a file of ours ({type(error).__name__}); delete it and rerun")
+
+
+@cache
+def _commit() -> str:
+    """The commit of the source tree, "-dirty" behind it if tracked files differ; "unknown" outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

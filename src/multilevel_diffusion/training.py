@@ -1,0 +1,213 @@
+"""Denoising score matching up a ladder of resolutions.
+
+Minimised over θ, with t ~ U(0, 1), u_0 ~ data, η ~ N(0,Q), u_t = a_t u_0 + b_t η:
+
+    E ½‖(b_t/√α_t) F_θ(u_t, t) + η‖²_{L²} = E ½‖η − E_θ[η | u_t]‖²_{L²}
+
+(Hagemann et al., arXiv 2303.04772, section 3). The gradient is that of N_native² times this loss, the scale of the authors'
+release, on which Adam's ε and the coupled weight decay depend; the loss reported is the L² loss itself.
+
+A run leaves a checkpoint as it goes and, killed and started again, ends with the numbers of an uninterrupted run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .config import TrainingSettings, UserError
+from .denoise import Denoiser
+from .grids import Grid, squared_norm
+from .storage import read_tensors, write_tensors
+
+__all__ = ["Trainer", "denoising_loss"]
+
+CHECKPOINT_SECONDS = 30.0
+
+
+def denoising_loss(denoiser: Denoiser, u_0: Tensor, grid: Grid, generator: torch.Generator) -> Tensor:
+    """½‖η − E[η | u_t]‖²_{L²} averaged over a batch of fields u_0 (batch, N, N), with fresh t ~ U(0, 1) and η ~ N(0,Q)."""
+    t = torch.rand(len(u_0), generator=generator, device=u_0.device)
+    eta = denoiser.prior.sample(len(u_0), grid, generator)
+    u_t = denoiser.sde.perturb(u_0, t, eta)
+    return 0.5 * squared_norm(eta - denoiser.noise(u_t, t, grid)).mean()
+
+
+class Trainer:
+    """Trains the network of a denoiser, one epoch at a time, from the last checkpoint in `folder` if there is one.
+
+    Args:
+        network: what is trained.
+        denoiser: makes E_θ[η | u_t] of it.
+        draw: (n, grid, generator) to n fields u_0 of the data.
+        grid: resolution to grid.
+        loss_scale: N_native².
+        generator: the stream of data, times and noise.
+        folder: where checkpoint and snapshots are kept until the run is finished.
+        identity: what must agree for a checkpoint to be taken up: settings and seed.
+        write_model: (path, network) to a model file.
+        checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
+
+    Raises:
+        UserError: if the checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        denoiser: Denoiser,
+        settings: TrainingSettings,
+        *,
+        draw: Callable[[int, Grid, torch.Generator], Tensor],
+        grid: Callable[[int], Grid],
+        loss_scale: float,
+        generator: torch.Generator,
+        folder: Path,
+        identity: dict[str, Any],
+        write_model: Callable[[Path, nn.Module], None],
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        self.network, self.denoiser, self.settings = network, denoiser, settings
+        self.draw, self.grid, self.loss_scale, self.generator = draw, grid, loss_scale, generator
+        self.folder, self.identity, self.write_model = folder, identity, write_model
+        self.checkpoint_seconds = checkpoint_seconds
+
+        self.epochs = sum(level.epochs for level in settings.ladder)
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.schedule: torch.optim.lr_scheduler.LRScheduler
+        if settings.schedule == "one-cycle":
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+                self.optimizer,
+                settings.learning_rate,
+                total_steps=self.epochs * settings.steps_per_epoch + 1,
+                cycle_momentum=False,
+            )
+        else:
+            self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
+        averaging = get_ema_multi_avg_fn(settings.averaging)
+        self.average = AveragedModel(network, multi_avg_fn=averaging) if settings.averaging else None
+        self.history: list[dict[str, float]] = []
+        self._resume()
+
+    @property
+    def result(self) -> nn.Module:
+        """The network a user gets: averaged, or as trained."""
+        return self.average.module if self.average else self.network
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the network along training, epoch_0001.safetensors and on."""
+        return self.folder / "snapshots"
+
+    def run(self, progress: Callable[[dict[str, float]], object] = lambda row: None) -> pd.DataFrame:
+        """Train to the end.
+
+        Args:
+            progress: called with each epoch's row of the history.
+
+        Returns:
+            The history: epoch, resolution, step, loss (mean over the epoch's steps, in squared L² units), learning_rate,
+            seconds (of optimisation since the start).
+
+        Raises:
+            UserError: if the loss stops being finite or the disk is full.
+        """
+        saved = time.monotonic()
+        levels = [level for level in self.settings.ladder for _ in range(level.epochs)]
+        for epoch in range(len(self.history) + 1, self.epochs + 1):
+            row = self._epoch(epoch, levels[epoch - 1].resolution)
+            if epoch % self.settings.snapshot_every == 0 or epoch == self.epochs:
+                self.write_model(self.snapshots / f"epoch_{epoch:04d}.safetensors", self.result)
+            if time.monotonic() - saved >= self.checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
+            progress(row)
+        return pd.DataFrame(self.history)
+
+    def _epoch(self, epoch: int, resolution: int) -> dict[str, float]:
+        settings, grid = self.settings, self.grid(resolution)
+        start = time.perf_counter()
+        total = torch.zeros((), device=self.generator.device)
+        for _ in range(settings.steps_per_epoch):
+            loss = denoising_loss(
+                self.denoiser, self.draw(settings.batch_size, grid, self.generator), grid, self.generator
+            )
+            self.optimizer.zero_grad()
+            (self.loss_scale * loss).backward()
+            self.optimizer.step()
+            self.schedule.step()
+            if self.average:
+                self.average.update_parameters(self.network)
+            total += loss.detach()
+        mean = total.item() / settings.steps_per_epoch
+        if not torch.isfinite(total):
+            raise UserError(
+                f"the loss is {mean} in epoch {epoch} at resolution {resolution}: lower training.learning_rate "
+                f"(now {settings.learning_rate}) or look for non-finite data"
+            )
+        row = {
+            "epoch": epoch,
+            "resolution": resolution,
+            "step": epoch * settings.steps_per_epoch,
+            "loss": mean,
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "seconds": time.perf_counter() - start + (self.history[-1]["seconds"] if self.history else 0.0),
+        }
+        self.history.append(row)
+        return row
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which a run that was cut off goes on."""
+        return self.folder / "state.safetensors"
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"network": self.network} | ({"average": self.average} if self.average else {})
+
+    def _save(self) -> None:
+        tensors = {"generator": self.generator.get_state()}
+        for name, module in self._modules().items():
+            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+        optimizer = self.optimizer.state_dict()
+        for index, state in optimizer["state"].items():
+            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+        header = {
+            "identity": self.identity,
+            "history": self.history,
+            "optimizer": optimizer["param_groups"],
+            "schedule": self.schedule.state_dict(),
+        }
+        write_tensors(self.checkpoint, tensors, header)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        tensors, header = read_tensors(self.checkpoint)
+        if header["identity"] != self.identity:
+            shutil.rmtree(self.folder)
+            return
+        states: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        for key, value in tensors.items():
+            owner, _, name = key.partition("/")
+            states.get(owner, {})[name] = value
+        for name, module in self._modules().items():
+            module.load_state_dict(states[name])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in states["optimizer"].items():
+            index, _, name = key.partition("/")
+            moments.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({"state": moments, "param_groups": header["optimizer"]})
+        self.schedule.load_state_dict(header["schedule"])
+        self.generator.set_state(tensors["generator"])
+        self.history = header["history"]

@@ -1,0 +1,78 @@
+import ast
+import hashlib
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import grimp
+from snakemake.exceptions import WorkflowError
+
+from multilevel_diffusion.config import UserError, arm_spec, load_config
+
+PRESETS = Path(workflow.basedir) / "workflow" / "presets"
+OVERRIDES = workflow.config_settings.overwrite_config
+try:
+    CONFIG = load_config([Path("config.yaml")], OVERRIDES, PRESETS)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
+GPU = int(shutil.which("nvidia-smi") is not None)
+IMPORTS = grimp.build_graph("multilevel_diffusion", cache_dir=None)
+
+
+def code(command):
+    """A digest of the package modules that `mld COMMAND` reaches: comments and layout do not count.
+
+    Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
+    """
+    import multilevel_diffusion
+
+    folder = Path(multilevel_diffusion.__file__).parent
+    root = f"multilevel_diffusion.cli.{command}"
+    digest = hashlib.sha256()
+    for module in sorted({root} | IMPORTS.find_upstream_modules(root)):
+        path = folder.joinpath(*module.split(".")[1:])
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        digest.update(ast.dump(ast.parse(source.read_text())).encode())
+    return digest.hexdigest()[:16]
+
+
+def overrides():
+    """What the command line changed, as options of `mld resolve`; JSON is YAML."""
+    return " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in OVERRIDES.items())
+
+
+def settings_of(experiment):
+    """Input of a params: the settings of an arm, so that only a change of these resolves it anew."""
+    return lambda wildcards: arm_spec(CONFIG, experiment, wildcards.arm).model_dump_json()
+
+
+def samples_of(experiment, arm, seed):
+    """All samples of a trained network: under one gain only at N_ref, where all agree, and those of the exact field."""
+    settings = getattr(CONFIG, experiment)
+    reference = settings.training.ladder[-1].resolution
+    return [
+        f"{RESULTS}/{experiment}/{arm}/seed{seed}/samples/{field}-{resolution}.safetensors"
+        for resolution in settings.sampling.resolutions
+        for field in ("exact", *(settings.gains[:1] if resolution == reference else settings.gains))
+    ]
+
+
+def data_of(experiment, arm):
+    """True data of an arm, a file a sampling resolution."""
+    resolutions = getattr(CONFIG, experiment).sampling.resolutions
+    return [f"{RESULTS}/{experiment}/{arm}/data/{resolution}.safetensors" for resolution in resolutions]
+
+
+def share_of_cores(jobs):
+    """Threads for each of `jobs` long jobs that may run side by side."""
+    return max(1, (workflow.cores or 1) // jobs)
+
+
+wildcard_constraints:
+    arm=r"[a-z0-9]+(-[a-z0-9]+)*",
+    seed=r"\d+",
+    resolution=r"\d+",
+    gain="values|coefficients",

@@ -1,0 +1,214 @@
+# Experiment 5.1: the Gaussian mixture, figures 1 and 10.
+MIXTURE = f"{RESULTS}/mixture"
+SETTINGS = CONFIG.mixture
+RUNS = [(arm, seed) for arm in SETTINGS.arms for seed in SETTINGS.seeds]
+
+
+rule mixture_resolve:
+    output:
+        spec=f"{MIXTURE}/{{arm}}/spec.json",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/resolve.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        settings=settings_of("mixture"),
+        code=code("resolve"),
+        presets=PRESETS,
+        # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
+        overrides=lambda wildcards, output: overrides(),
+    message:
+        "Freeze the settings of mixture/{wildcards.arm}"
+    shell:
+        "mld resolve config.yaml {params.overrides} --presets {params.presets}"
+        " --arm mixture/{wildcards.arm} --output {output.spec} > {log} 2>&1"
+
+
+rule mixture_data:
+    input:
+        spec=f"{MIXTURE}/{{arm}}/spec.json",
+    output:
+        data=f"{MIXTURE}/{{arm}}/data/{{resolution}}.safetensors",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/data-{{resolution}}.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        samples=SETTINGS.sampling.samples,
+        code=code("data"),
+    message:
+        "Draw true samples of mixture/{wildcards.arm} at {wildcards.resolution}"
+    shell:
+        "mld data mixture {input.spec} --resolution {wildcards.resolution} --samples {params.samples}"
+        " --output {output.data} > {log} 2>&1"
+
+
+rule mixture_train:
+    input:
+        spec=f"{MIXTURE}/{{arm}}/spec.json",
+    output:
+        model=f"{MIXTURE}/{{arm}}/seed{{seed}}/model.safetensors",
+        history=f"{MIXTURE}/{{arm}}/seed{{seed}}/history.csv",
+        snapshots=directory(f"{MIXTURE}/{{arm}}/seed{{seed}}/snapshots"),
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/train.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/train.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: share_of_cores(len(RUNS))
+    resources:
+        gpu=GPU,
+    params:
+        code=code("train"),
+        folder=subpath(output.model, parent=True),
+    message:
+        "Train mixture/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld train {input.spec} --seed {wildcards.seed} --output {params.folder} > {log} 2>&1"
+
+
+rule mixture_score_error:
+    input:
+        snapshots=f"{MIXTURE}/{{arm}}/seed{{seed}}/snapshots",
+    output:
+        scores=f"{MIXTURE}/{{arm}}/seed{{seed}}/score_error.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/score_error.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/score_error.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: share_of_cores(len(RUNS))
+    resources:
+        gpu=GPU,
+    params:
+        resolutions=[f"--resolution {resolution}" for resolution in SETTINGS.score_error.resolutions],
+        gains=[f"--gain {gain}" for gain in SETTINGS.gains],
+        batches=SETTINGS.score_error.batches,
+        batch_size=SETTINGS.score_error.batch_size,
+        code=code("score_error"),
+    message:
+        "Measure the score error along training of mixture/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld score-error {input.snapshots} {params.resolutions} {params.gains} --batches {params.batches}"
+        " --batch-size {params.batch_size} --output {output.scores} > {log} 2>&1"
+
+
+rule mixture_sample:
+    input:
+        model=f"{MIXTURE}/{{arm}}/seed{{seed}}/model.safetensors",
+    output:
+        samples=f"{MIXTURE}/{{arm}}/seed{{seed}}/samples/{{gain}}-{{resolution}}.safetensors",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: share_of_cores(len(RUNS))
+    resources:
+        gpu=GPU,
+    params:
+        samples=SETTINGS.sampling.samples,
+        steps=SETTINGS.sampling.steps,
+        code=code("sample"),
+    message:
+        "Sample mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, gain {wildcards.gain}"
+    shell:
+        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} --steps {params.steps}"
+        " --samples {params.samples} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+
+
+rule mixture_sample_exact:
+    input:
+        spec=f"{MIXTURE}/{{arm}}/spec.json",
+    output:
+        samples=f"{MIXTURE}/{{arm}}/seed{{seed}}/samples/exact-{{resolution}}.safetensors",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-exact-{{resolution}}.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        samples=SETTINGS.sampling.samples,
+        steps=SETTINGS.sampling.steps,
+        code=code("sample"),
+    message:
+        "Sample the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
+    shell:
+        "mld sample {input.spec} --resolution {wildcards.resolution} --steps {params.steps} --samples {params.samples}"
+        " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+
+
+rule mixture_evaluate:
+    input:
+        samples=lambda wildcards: samples_of("mixture", wildcards.arm, wildcards.seed),
+        data=lambda wildcards: data_of("mixture", wildcards.arm),
+    output:
+        metrics=f"{MIXTURE}/{{arm}}/seed{{seed}}/metrics.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/evaluate.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        data=lambda wildcards, input: [f"--data {path}" for path in input.data],
+        projections=SETTINGS.metrics.projections,
+        code=code("evaluate"),
+    message:
+        "Evaluate the samples of mixture/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld evaluate {input.samples} {params.data} --projections {params.projections}"
+        " --output {output.metrics} > {log} 2>&1"
+
+
+rule fig1:
+    input:
+        scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
+    output:
+        multiext(f"{RESULTS}/figures/fig1", svg=".svg", png=".png", csv=".csv"),
+    log:
+        f"{RESULTS}/logs/figures/fig1.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure 1: score error and loss along training"
+    shell:
+        "mld figure fig1 {input.scores} --output {output.svg} > {log} 2>&1"
+
+
+rule fig10:
+    input:
+        files=data_of("mixture", RUNS[0][0]) + samples_of("mixture", *RUNS[0]),
+    output:
+        multiext(f"{RESULTS}/figures/fig10", svg=".svg", png=".png"),
+    log:
+        f"{RESULTS}/logs/figures/fig10.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure 10: truth, exact field and network on several grids"
+    shell:
+        "mld figure fig10 {input.files} --output {output.svg} > {log} 2>&1"
+
+
+rule metrics:
+    input:
+        tables=[f"{MIXTURE}/{arm}/seed{seed}/metrics.csv" for arm, seed in RUNS],
+        scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
+    output:
+        multiext(f"{RESULTS}/tables/metrics", csv=".csv", md=".md"),
+    log:
+        f"{RESULTS}/logs/tables/metrics.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        scores=lambda wildcards, input: [f"--scores {path}" for path in input.scores],
+        code=code("table"),
+    message:
+        "Table of all metrics, with floors and spread over seeds"
+    shell:
+        "mld table metrics {input.tables} {params.scores} --output {output.csv} > {log} 2>&1"
