@@ -47,7 +47,8 @@ class SpectralConvolution(SpectralConv):
         spectrum = torch.matmul(analysis_1, spectrum).view(m, 2, 2 * m, batch, channels)
         real, imag = (part.reshape(-1, batch, channels) for part in spectrum.unbind(1))
 
-        weight = torch.view_as_real(self.weight.to_tensor()).permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
+        weight = torch.view_as_real(self.weight.to_tensor()).to(fields.dtype)
+        weight = weight.permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
         mixed = torch.stack(
             [
                 torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1).view(m, -1),
@@ -100,7 +101,7 @@ class FNO(nn.Module):
 def _truncated_fourier(n: int, m: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real matrices of the truncated transforms, rows and columns (k₂, re/im), (re/im, k₁), (re/im, x₁) as they are used."""
     x = torch.arange(n, dtype=torch.float64) / n
-    k1, k2 = torch.arange(-m, m), torch.arange(m)
+    k1, k2 = torch.arange(-m, m, dtype=torch.float64), torch.arange(m, dtype=torch.float64)
     angle_1, angle_2 = (2 * math.pi * k[:, None] * x for k in (k1, k2))
     cos_1, sin_1 = (f(angle_1) * (2 * k1.abs() < n)[:, None] for f in (torch.cos, torch.sin))
     wave_2 = torch.stack([angle_2.cos(), -angle_2.sin()], dim=1) * (2 * k2 < n)[:, None, None]

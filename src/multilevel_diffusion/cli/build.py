@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..config import ArmSpec, Gain, UserError, parse
 from ..denoise import Denoiser, LearnedDenoiser, gain_factor
 from ..mixture import GaussianMixture, MixtureDenoiser
-from ..networks import FNO
 from ..priors import Prior
 from ..sde import ForwardSDE
 from ..storage import generator, read_json, read_tensors, write_tensors
@@ -27,6 +26,8 @@ def device() -> torch.device:
 
 def build_network(spec: ArmSpec, seed: int) -> nn.Module:
     """The untrained network of an arm, its weights drawn from the training seed."""
+    from ..networks import FNO  # neuraloperator takes seconds to import; the exact field does without
+
     n = spec.network
     return FNO(n.width, n.layers, n.modes, n.head, generator(seed, "network", spec.experiment, spec.arm))
 

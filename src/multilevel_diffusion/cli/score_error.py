@@ -28,7 +28,7 @@ def score_error(
     from ..config import UserError
     from ..grids import Torus
     from ..mixture import GaussianMixture, MixtureDenoiser
-    from ..mixture import score_error as measure
+    from ..score import score_error as measure
     from ..sde import ForwardSDE
     from ..storage import generator, provenance, write_csv
     from .build import build_denoiser, device, read_model

@@ -1,0 +1,120 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from multilevel_diffusion import metrics
+from multilevel_diffusion.grids import Torus, prolong, white_noise
+from multilevel_diffusion.priors import Laplacian
+from multilevel_diffusion.storage import generator
+
+
+def smooth(n, count, seed, scale=1.0):
+    """`count` smooth random fields, known on 16 points and seen on n."""
+    return prolong(
+        Laplacian(16, scale).sample(count, Torus(15), generator(seed), torch.float64), Torus(15), Torus(n)
+    ).numpy()
+
+
+def test_directions_are_unit_vectors_and_measure_the_l2_norm():
+    directions = metrics.projections(16, 4000, generator(0))
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=0), 1)
+    u = smooth(16, 1, 1)[0]
+    assert ((u.reshape(-1) @ directions) ** 2).mean() == pytest.approx((u**2).mean(), rel=0.1)
+
+
+def test_sliced_wasserstein_of_a_shift_is_known_for_every_direction():
+    directions, c = metrics.projections(16, 250, generator(2)), smooth(16, 1, 3)[0]
+    x = smooth(16, 50, 4)
+    estimate = metrics.sliced_wasserstein(x, x + c, directions)
+    squares = (c.reshape(-1) @ directions) ** 2
+    assert estimate.value == pytest.approx(math.sqrt(squares.mean()), rel=1e-10)
+    assert estimate.stderr == pytest.approx(
+        squares.std(ddof=1) / math.sqrt(250) / 2 / math.sqrt(squares.mean()), rel=1e-10
+    )
+    assert metrics.sliced_wasserstein(x, x[::-1], directions).value == pytest.approx(0, abs=1e-12)
+
+
+def test_sliced_wasserstein_of_a_scaling_is_known():
+    """W₂(θ·x, 2 θ·x)² = mean (θ·x)² over the sample, for any sample."""
+    directions, x = metrics.projections(16, 150, generator(5)), smooth(16, 60, 6)
+    expected = math.sqrt(((x.reshape(60, -1) @ directions) ** 2).mean())
+    assert metrics.sliced_wasserstein(x, 2 * x, directions).value == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_standard_error_is_the_spread_over_directions():
+    x, y = smooth(16, 80, 7), smooth(16, 80, 8, scale=1.5)
+    estimates = [metrics.sliced_wasserstein(x, y, metrics.projections(16, 100, generator(9, i))) for i in range(40)]
+    spread = np.std([e.value for e in estimates], ddof=1)
+    assert np.mean([e.stderr for e in estimates]) == pytest.approx(spread, rel=0.35)
+
+
+@pytest.mark.parametrize("measure", ["sliced", "moment"])
+def test_distances_of_the_same_functions_agree_across_grids(measure):
+    values, errors = [], []
+    for n in (16, 33, 64):
+        x, y = smooth(n, 100, 10), 0.5 + smooth(n, 100, 11, scale=2.0)
+        if measure == "sliced":
+            estimate = metrics.sliced_wasserstein(x, y, metrics.projections(n, 400, generator(12, n)))
+        else:
+            estimate = metrics.moment_sliced_wasserstein(x, y)
+        values.append(estimate.value)
+        errors.append(estimate.stderr)
+    assert np.ptp(values) < 5 * max(errors) + 1e-12
+
+
+def test_the_moment_distance_cannot_tell_smooth_fields_from_white_noise():
+    x, again = smooth(16, 2000, 13), smooth(16, 2000, 16)
+    xi = white_noise(2000, Torus(16), generator(14), torch.float64).numpy()
+    xi *= math.sqrt(x.var(axis=0).mean() / xi.var(axis=0).mean())
+    directions = metrics.projections(16, 200, generator(15))
+    blind = metrics.moment_sliced_wasserstein(x, again).value
+    assert metrics.moment_sliced_wasserstein(x, xi).value < 1.5 * blind
+    floor = metrics.sliced_wasserstein(x, again, directions)
+    assert metrics.sliced_wasserstein(x, xi, directions).value > floor.value + 5 * floor.stderr
+    assert metrics.spectrum_distance(x, xi).value > 20 * metrics.spectrum_distance(x, again).value
+
+
+def test_the_moment_distance_is_its_formula():
+    x, y = smooth(16, 40, 17), 1 + 2 * smooth(16, 40, 17)
+    shift = ((1 + x.mean(axis=0)) ** 2).mean()
+    expected = math.sqrt(shift + x.var(axis=0).mean())
+    assert metrics.moment_sliced_wasserstein(x, y).value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [16, 17, 32])
+def test_the_spectrum_of_a_wave_is_one_shell_and_keeps_its_power_on_every_grid(n):
+    x = np.arange(n) / n
+    u = 3 * np.cos(2 * np.pi * (3 * x[:, None] + 4 * x))[None]
+    spectrum = metrics.radial_spectrum(u)
+    k = np.fft.fftfreq(n, 1 / n)
+    members = (np.floor(np.hypot(k[:, None], k) + 0.5) == 5).sum()
+    assert spectrum[5] * members == pytest.approx(9 / 2)
+    assert np.delete(spectrum, 5).max() < 1e-25
+    assert len(spectrum) == (n + 1) // 2
+
+
+def test_the_spectrum_distance_counts_decades():
+    x = white_noise(20, Torus(16), generator(18), torch.float64).numpy()
+    assert metrics.spectrum_distance(10 * x, x).value == pytest.approx(2)
+    assert metrics.spectrum_distance(x + 5, x).value == pytest.approx(0, abs=1e-12)
+
+
+def test_the_vendi_score_counts_orthogonal_samples():
+    u = np.zeros((12, 4, 4))
+    u.reshape(12, 16)[np.arange(12), np.arange(12)] = 1
+    assert metrics.vendi_score(u).value == pytest.approx(12)
+    assert metrics.vendi_score(np.repeat(u[:3], 4, axis=0)).value == pytest.approx(3)
+    assert metrics.vendi_score(np.ones((5, 4, 4))).value == pytest.approx(1)
+
+
+def test_histograms_of_equal_and_of_disjoint_pixels():
+    x = smooth(16, 10, 19)
+    assert metrics.histogram_distance(x, x[::-1]).value == 0
+    assert metrics.histogram_distance(x, x + 2 * np.ptp(x)).value == pytest.approx(1)
+
+
+def test_a_share_has_the_binomial_error():
+    estimate = metrics.share(np.array([True, True, True, False]))
+    assert (estimate.value, estimate.stderr) == (0.75, math.sqrt(0.75 * 0.25 / 4))

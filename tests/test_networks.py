@@ -1,0 +1,159 @@
+import pytest
+import torch
+from neuralop.layers.spectral_convolution import SpectralConv
+
+from multilevel_diffusion.grids import Torus, prolong, squared_norm
+from multilevel_diffusion.networks import FNO, SpectralConvolution
+from multilevel_diffusion.storage import generator
+
+
+def paper_fno(seed=0):
+    return FNO(width=32, layers=4, modes=14, head=128, generator=generator(seed))
+
+
+def small_fno(seed=0):
+    return FNO(width=8, layers=3, modes=5, head=16, generator=generator(seed))
+
+
+def smooth_field(n, modes=4, seed=1):
+    """The values on n points of one random trigonometric polynomial of degree `modes`."""
+    coarse = Torus(2 * modes + 1)
+    u = torch.randn(2, coarse.resolution, coarse.resolution, generator=generator(seed), dtype=torch.float64)
+    return prolong(u, coarse, Torus(n))
+
+
+@pytest.mark.parametrize(("n", "m"), [(16, 5), (32, 14), (64, 14), (50, 12)])
+def test_the_spectral_convolution_equals_neuraloperators_on_even_grids(n, m):
+    ours = SpectralConvolution(6, m)
+    theirs = SpectralConv(6, 6, (2 * m, 2 * m - 2), bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    v = torch.randn(3, 6, n, n, generator=generator(0))
+    with torch.no_grad():
+        out = ours(v.permute(3, 2, 0, 1)).permute(2, 3, 1, 0)
+        reference = theirs(v)
+    assert (out - reference).norm() / reference.norm() < 1e-5
+
+
+@pytest.mark.parametrize("n", [9, 16, 31, 32])
+def test_the_spectral_convolution_multiplies_every_mode_by_its_matrix(n):
+    """Against the definition on the full FFT lattice, in float64, on odd and even grids."""
+    m, c = 5, 3
+    layer = SpectralConvolution(c, m).double()
+    weight = layer.weight.to_tensor().detach().to(torch.complex128)
+    v = torch.randn(2, c, n, n, generator=generator(2), dtype=torch.float64)
+    spectrum = torch.fft.fft2(v, norm="forward")
+    out = torch.zeros(2, c, n, n, dtype=torch.complex128)
+    x = torch.arange(n, dtype=torch.float64) / n
+    for k1 in range(-m, m):
+        for k2 in range(m):
+            if 2 * abs(k1) < n and 2 * k2 < n:
+                y = torch.einsum("bi,io->bo", spectrum[:, :, k1, k2], weight[:, :, k1 + m, k2])
+                wave = torch.exp(2j * torch.pi * (k1 * x[:, None] + k2 * x))
+                out += (1 if k2 == 0 else 2) * y[:, :, None, None] * wave
+    with torch.no_grad():
+        ours = layer(v.permute(3, 2, 0, 1)).permute(2, 3, 1, 0)
+    torch.testing.assert_close(ours, out.real, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [(16, 32), (15, 32), (17, 51), (31, 50)])
+def test_the_spectral_convolution_commutes_with_prolongation_exactly(coarse, fine):
+    """The linear part of the network is one operator on every grid, odd ones included: no error at all."""
+    layer = SpectralConvolution(4, 5)
+    u = torch.randn(3, 4, 13, 13, generator=generator(3))
+    on = {n: prolong(u, Torus(13), Torus(n)) for n in (coarse, fine)}
+    with torch.no_grad():
+        out = {n: layer(v.permute(3, 2, 0, 1)).permute(2, 3, 1, 0) for n, v in on.items()}
+    torch.testing.assert_close(prolong(out[coarse], Torus(coarse), Torus(fine)), out[fine], rtol=0, atol=1e-5)
+
+
+def without_coordinates(network):
+    """The network with its two coordinate channels cut: translation equivariant."""
+    with torch.no_grad():
+        network.lift.fcs[0].weight[:, 1:3] = 0
+    return network.double()
+
+
+def aliasing(network, n):
+    """Relative L² distance of N(u on n) and N(u on 4n) at the common points."""
+    t = torch.full((2,), 0.5, dtype=torch.float64)
+    with torch.no_grad():
+        coarse = network(5 * smooth_field(n), t, Torus(n))
+        fine = network(5 * smooth_field(4 * n), t, Torus(4 * n))[:, ::4, ::4]
+    return (squared_norm(coarse - fine).sum() / squared_norm(fine).sum()).sqrt().item()
+
+
+def test_the_network_commutes_with_prolongation_up_to_its_own_aliasing():
+    """On band-limited input only the GELU makes new modes: the difference falls faster than any power of 1/N."""
+    network = without_coordinates(small_fno())
+    errors = [aliasing(network, n) for n in (12, 24, 48)]
+    assert errors[0] < 1e-2
+    assert errors[1] < errors[0] / 50
+    assert errors[2] < errors[1] / 200
+
+
+def test_the_coordinates_jump_makes_the_network_first_order_in_the_grid():
+    """x₁ and x₂ are not periodic: their jump is seen to 1/N, and no grid, odd or even, stands out."""
+    network = small_fno().double()
+    even, odd = ([aliasing(network, n) for n in sizes] for sizes in ((16, 32, 64), (17, 33, 65)))
+    for errors in (even, odd):
+        assert 0.3 < errors[1] / errors[0] < 0.75
+        assert 0.3 < errors[2] / errors[1] < 0.75
+    assert odd[1] == pytest.approx(even[1], rel=0.2)
+
+
+@pytest.mark.parametrize("n", [16, 17])
+def test_without_coordinates_the_network_commutes_with_shifts(n):
+    network = without_coordinates(small_fno())
+    u, t = smooth_field(n), torch.full((2,), 0.3, dtype=torch.float64)
+    with torch.no_grad():
+        shifted = network(u.roll((3, -2), (1, 2)), t, Torus(n))
+        torch.testing.assert_close(shifted, network(u, t, Torus(n)).roll((3, -2), (1, 2)), rtol=0, atol=1e-6)
+
+
+def test_the_first_axis_is_the_first_coordinate():
+    """With the field and x₂ cut, the output varies along the first axis only."""
+    network = small_fno()
+    with torch.no_grad():
+        network.lift.fcs[0].weight[:, 0] = 0
+        network.lift.fcs[0].weight[:, 2] = 0
+        out = network(torch.zeros(1, 16, 16), torch.zeros(1), Torus(16))[0]
+    assert out.std(dim=1).max() < 1e-5
+    assert out.std(dim=0).min() > 1e-4
+
+
+def test_the_paper_network_has_the_papers_size_and_initial_weights():
+    network = paper_fno()
+    assert sum(p.numel() * (2 if p.is_complex() else 1) for p in network.parameters()) == 3_220_001
+    for layer in network.spectral:
+        weight = torch.view_as_real(layer.weight.to_tensor().detach()) * 1024
+        assert weight.min() >= 0
+        assert weight.max() < 1
+        assert weight.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_initial_weights_come_from_their_generator_alone():
+    before = torch.get_rng_state()
+    first, again, other = paper_fno(1).state_dict(), paper_fno(1).state_dict(), paper_fno(2).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not any(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_a_field_does_not_depend_on_its_batch():
+    network = paper_fno()
+    u, t = torch.randn(5, 33, 33, generator=generator(4)), torch.rand(5, generator=generator(5))
+    with torch.no_grad():
+        together = network(u, t, Torus(33))
+        alone = torch.cat([network(u[i : i + 1], t[i : i + 1], Torus(33)) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("n", [32, 33, 50, 51, 64])
+def test_cpu_and_gpu_agree(n):
+    network = paper_fno()
+    u, t = torch.randn(4, n, n, generator=generator(6)), torch.rand(4, generator=generator(7))
+    with torch.no_grad():
+        on_cpu = network(u, t, Torus(n))
+        on_gpu = network.cuda()(u.cuda(), t.cuda(), Torus(n)).cpu()
+    assert (on_cpu - on_gpu).norm() / on_cpu.norm() < 1e-5
