@@ -1,5 +1,5 @@
 # Two commands: `make reproduce` runs everything, `make test` tests it. Both set up .venv first.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PRESET ?= laptop
 BIN := .venv/bin
 

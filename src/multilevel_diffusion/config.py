@@ -39,9 +39,9 @@ __all__ = [
 ]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Resolution = Annotated[int, Field(ge=2, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Resolution = Annotated[int, Field(ge=2)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 T = TypeVar("T", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -156,20 +156,20 @@ class ScoreErrorSettings(Settings):
 
     resolutions: tuple[Resolution, ...] = Field(min_length=1)
     batches: Count
-    batch_size: Annotated[int, Field(ge=2, strict=True)]
+    batch_size: Annotated[int, Field(ge=2)]
 
 
 class SamplingSettings(Settings):
     sampler: Literal["euler-maruyama"]
     steps: Count
-    samples: Annotated[int, Field(ge=2, strict=True)]
+    samples: Annotated[int, Field(ge=2)]
     resolutions: tuple[Resolution, ...] = Field(min_length=1)
 
 
 class MetricsSettings(Settings):
     """projections: directions of the sliced Wasserstein distances."""
 
-    projections: Annotated[int, Field(ge=2, strict=True)]
+    projections: Annotated[int, Field(ge=2)]
 
 
 class ArmSettings(Settings):

@@ -62,7 +62,7 @@ def fig1(scores: pd.DataFrame) -> Figure:
         for resolution, rows in coefficients.groupby("resolution"):
             _curve(error, rows, "relative", _color(resolution), ":", f"{resolution}, coefficients")
         error.set(
-            yscale="log", xlabel="epoch", ylabel=r"$E\|F_\theta-F\|^2\,/\,E\|F\|^2$", title="score error at resolution"
+            yscale="log", xlabel="epoch", ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$", title="score error at resolution"
         )
         error.legend(ncols=2)
 
@@ -77,7 +77,7 @@ def fig1(scores: pd.DataFrame) -> Figure:
         loss.set(
             yscale="log",
             xlabel="epoch",
-            ylabel=r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta|u_t]\|^2$",
+            ylabel=r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)",
             title="denoising loss at resolution",
         )
         loss.legend(ncols=2)
@@ -111,6 +111,7 @@ def fig10(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> F
                 for i, axis in enumerate(panels):
                     axis.set(xticks=[], yticks=[])
                     axis.spines[:].set_visible(False)
+                    axis.patch.set_visible(False)
                     if resolution in fields:
                         image = axis.imshow(fields[resolution][i].T, origin="lower", vmin=low, vmax=high)
                 if resolution not in fields:
