@@ -62,7 +62,10 @@ def fig1(scores: pd.DataFrame) -> Figure:
         for resolution, rows in coefficients.groupby("resolution"):
             _curve(error, rows, "relative", _color(resolution), ":", f"{resolution}, coefficients")
         error.set(
-            yscale="log", xlabel="epoch", ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$", title="score error at resolution"
+            yscale="log",
+            xlabel="epoch",
+            ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$",
+            title="score error at resolution",
         )
         error.legend(ncols=2)
 

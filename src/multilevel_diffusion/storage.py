@@ -180,8 +180,12 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 @cache
 def _commit() -> str:
     """The commit of the source tree, "-dirty" behind it if tracked files differ; "unknown" outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]  # never write to the user's index
+
+    def ask(*command: str) -> str:
+        return subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        return ask("rev-parse", "HEAD") + ("-dirty" if ask("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
