@@ -17,3 +17,6 @@ rule all:
         rules.fig1.output,
         rules.fig10.output,
         rules.metrics.output,
+        # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
+        [data_of("mixture", arm) + samples_of("mixture", arm, seed) for arm, seed in RUNS],
+        rules.metrics.input,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 __all__ = [
     "ArmSpec",
@@ -39,15 +39,12 @@ __all__ = [
 ]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Resolution = Annotated[int, Field(ge=2)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Resolution = Annotated[int, Field(ge=2, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
 T = TypeVar("T", bound=BaseModel)
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class UserError(Exception):
-    """Something the user can mend; its text is the one line that says what and how."""
 
 
 class Gain(StrEnum):
@@ -55,6 +52,21 @@ class Gain(StrEnum):
 
     VALUES = "values"
     COEFFICIENTS = "coefficients"
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("an entry is there twice")
+    return values
+
+
+Resolutions = Annotated[tuple[Resolution, ...], Field(min_length=1), AfterValidator(_distinct)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+Gains = Annotated[tuple[Gain, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class UserError(Exception):
+    """Something the user can mend; its text is the one line that says what and how."""
 
 
 class Settings(BaseModel):
@@ -154,22 +166,22 @@ class TrainingSettings(Settings):
 class ScoreErrorSettings(Settings):
     """Each snapshot's score error on `batches` × `batch_size` fresh samples."""
 
-    resolutions: tuple[Resolution, ...] = Field(min_length=1)
+    resolutions: Resolutions
     batches: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2, strict=True)]
 
 
 class SamplingSettings(Settings):
     sampler: Literal["euler-maruyama"]
     steps: Count
-    samples: Annotated[int, Field(ge=2)]
-    resolutions: tuple[Resolution, ...] = Field(min_length=1)
+    samples: Annotated[int, Field(ge=2, strict=True)]
+    resolutions: Resolutions
 
 
 class MetricsSettings(Settings):
     """projections: directions of the sliced Wasserstein distances."""
 
-    projections: Annotated[int, Field(ge=2)]
+    projections: Annotated[int, Field(ge=2, strict=True)]
 
 
 class ArmSettings(Settings):
@@ -182,8 +194,8 @@ class MixtureSettings(Settings):
 
     native_resolution: Resolution
     prior_seed: Seed
-    seeds: tuple[Seed, ...] = Field(min_length=1)
-    gains: tuple[Gain, ...] = Field(min_length=1)
+    seeds: Seeds
+    gains: Gains
     arms: dict[Name, ArmSettings] = Field(min_length=1)
     training: TrainingSettings
     score_error: ScoreErrorSettings
@@ -300,7 +312,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if data is not None and not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping of settings, got {type(data).__name__}")

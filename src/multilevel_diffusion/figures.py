@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .storage import write_atomically
 
-__all__ = ["fig1", "fig10", "save"]
+__all__ = ["SCORE_COLUMNS", "fig1", "fig10", "save"]
 
 PAPER_WIDTH = 6.75
 """Inches: two columns."""
@@ -44,21 +44,34 @@ STYLE = {
 }
 
 
+SCORE_COLUMNS = (
+    "seed",
+    "gain",
+    "epoch",
+    "resolution",
+    "drawn_on",
+    "reference_resolution",
+    "relative",
+    "loss",
+    "exact_loss",
+)
+"""What figure 1 reads of the tables of score errors."""
+
+
 def fig1(scores: pd.DataFrame) -> Figure:
     """Figure 1: relative squared score error (left) and denoising loss (right) along training.
 
     Args:
-        scores: rows of score-error tables of all seeds: seed, epoch, resolution, drawn_on, gain, relative, loss, exact_loss,
-            reference_resolution.
+        scores: rows of the score-error tables of all seeds, with SCORE_COLUMNS.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PAPER_WIDTH, 2.7), layout="constrained")
         error, loss = figure.subplots(1, 2)
-        direct = scores[scores.drawn_on == scores.resolution]
-        values = direct[direct.gain == "values"]
-        for resolution, rows in values.groupby("resolution"):
+        values = scores[(scores.gain == "values") | (scores.resolution == scores.reference_resolution)]
+        coefficients = scores[(scores.gain == "coefficients") & (scores.resolution != scores.reference_resolution)]
+        direct = values[values.drawn_on == values.resolution]
+        for resolution, rows in direct.groupby("resolution"):
             _curve(error, rows, "relative", _color(resolution), "-", f"{resolution}")
-        coefficients = direct[(direct.gain == "coefficients") & (direct.resolution != direct.reference_resolution)]
         for resolution, rows in coefficients.groupby("resolution"):
             _curve(error, rows, "relative", _color(resolution), ":", f"{resolution}, coefficients")
         error.set(
@@ -69,14 +82,13 @@ def fig1(scores: pd.DataFrame) -> Figure:
         )
         error.legend(ncols=2)
 
-        for (resolution, drawn_on), rows in scores[scores.gain == "values"].groupby(["resolution", "drawn_on"]):
-            restricted = drawn_on != resolution
-            label = f"{drawn_on} restricted to {resolution}" if restricted else f"{resolution}"
-            _curve(
-                loss, rows, "loss", "#777777" if restricted else _color(resolution), "--" if restricted else "-", label
-            )
-        exact = direct[(direct.gain == "values") & (direct.resolution == direct.reference_resolution)]
-        _curve(loss, exact, "exact_loss", "black", ":", f"exact field, {exact.resolution.iloc[0]}")
+        for (resolution, drawn_on), rows in values.groupby(["resolution", "drawn_on"]):
+            if drawn_on == resolution:
+                _curve(loss, rows, "loss", _color(resolution), "-", f"{resolution}")
+            else:
+                _curve(loss, rows, "loss", "#777777", "--", f"{drawn_on} restricted to {resolution}")
+        for resolution, rows in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
+            _curve(loss, rows, "exact_loss", "black", ":", f"exact field, {resolution}")
         loss.set(
             yscale="log",
             xlabel="epoch",
@@ -88,16 +100,17 @@ def fig1(scores: pd.DataFrame) -> Figure:
 
 
 def fig10(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> Figure:
-    """Figure 10: fields on the grids they were drawn on, a row a source and `count` fields a resolution.
+    """Figure 10: fields on the grids they were drawn on, a row a source and the first `count` fields a resolution.
 
     Args:
-        rows: source, then resolution, to fields of shape (n, N, N) with n ≥ count. The first source is the truth and has all
+        rows: source, then resolution, to fields of shape (n, N, N). The first source is the truth and has all
             resolutions; one that another source lacks is where it agrees with the source above.
     """
     resolutions = list(next(iter(rows.values())))
     truth = next(iter(rows.values()))
     low = min(float(np.quantile(fields, 0.001)) for fields in truth.values())
     high = max(float(np.quantile(fields, 0.999)) for fields in truth.values())
+    count = min(count, *(len(fields) for row in rows.values() for fields in row.values()))
     blocks, left, right, top, bottom = len(resolutions), 0.07, 0.915, 0.3, 0.25
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         height = PAPER_WIDTH * (right - left) / (blocks * (count + 0.2)) * len(rows) * 1.06 + top + bottom

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,6 @@ __all__ = [
     "generator",
     "provenance",
     "read_csv",
-    "read_header",
     "read_json",
     "read_tensors",
     "write_atomically",
@@ -100,7 +100,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
         partial.write_bytes(data)
 
 
-def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(
+    path: Path, device: torch.device | str = "cpu", need: Collection[str] = ()
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header of a file of `write_tensors`.
 
     Raises:
@@ -108,34 +110,38 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[s
     """
     with _open(path, device) as file:
         # clones: the file's own memory is not aligned as complex arithmetic needs it
-        return {key: file.get_tensor(key).clone() for key in file.keys()}, _header(file)  # noqa: SIM118
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The header alone. Raises as `read_tensors`."""
-    with _open(path, "cpu") as file:
-        return _header(file)
+        tensors, header = {key: file.get_tensor(key).clone() for key in file.keys()}, _header(file)  # noqa: SIM118
+    _demand(path, need, tensors)
+    return tensors, header
 
 
 def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> None:
     """Write a table under one comment line of provenance. Raises as `write_tensors`."""
     with write_atomically(path) as partial, partial.open("w") as file:
-        file.write(f"# {json.dumps(facts)}\n")
+        file.write(f"# {json.dumps({**facts, 'rows': len(table)})}\n")
         table.to_csv(file, index=False, lineterminator="\n")
 
 
-def read_csv(path: Path) -> pandas.DataFrame:
+def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
     """A table of `write_csv`.
 
     Raises:
-        UserError: if it is missing or not a table.
+        UserError: if it is missing, truncated, not a table or lacks one of `columns`.
     """
     import pandas
 
     try:
-        return pandas.read_csv(path, comment="#")
-    except (FileNotFoundError, pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
+        text = path.read_text()
+        facts, table = (
+            json.loads(text.partition("\n")[0].removeprefix("# ")),
+            pandas.read_csv(io.StringIO(text), comment="#"),
+        )
+        if not text.endswith("\n") or len(table) != facts["rows"]:
+            raise ValueError("rows are missing")
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
+    _demand(path, columns, table.columns)
+    return table
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -152,7 +158,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
 
 
@@ -163,8 +169,14 @@ def _open(path: Path, device: torch.device | str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             yield file
-    except (FileNotFoundError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
+
+
+def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
+    missing = [name for name in need if name not in found]
+    if missing:
+        raise UserError(f"{path}: not the kind of file this command reads: it has no {', '.join(missing)}")
 
 
 def _header(file: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "LAST_EPOCHS", "score_error_metrics", "summary", "tidy"]
+__all__ = ["COLUMNS", "LAST_EPOCHS", "SCORE_COLUMNS", "score_error_metrics", "summary", "tidy"]
 
 COLUMNS = [
     "experiment",
@@ -27,6 +27,9 @@ COLUMNS = [
     "n_projections",
 ]
 """One number a row; what does not apply is empty."""
+
+SCORE_COLUMNS = ("seed", "gain", "epoch", "resolution", "drawn_on", "relative", "stderr", "n_samples")
+"""What `score_error_metrics` reads of the tables of score errors."""
 
 LAST_EPOCHS = 10
 

@@ -52,7 +52,7 @@ class Trainer:
         loss_scale: N_native².
         generator: the stream of data, times and noise.
         folder: where checkpoint and snapshots are kept until the run is finished.
-        identity: what must agree for a checkpoint to be taken up: settings and seed.
+        identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch.
         write_model: (path, network) to a model file.
         checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
 

@@ -6,12 +6,24 @@ import shutil
 from pathlib import Path
 
 import grimp
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from multilevel_diffusion.config import UserError, arm_spec, load_config
 
 PRESETS = Path(workflow.basedir) / "workflow" / "presets"
-OVERRIDES = workflow.config_settings.overwrite_config
+
+
+def typed(value):
+    """What `--config` keeps as text inside a mapping or list, read as YAML."""
+    if isinstance(value, dict):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+OVERRIDES = typed(workflow.config_settings.overwrite_config)
 try:
     CONFIG = load_config([Path("config.yaml")], OVERRIDES, PRESETS)
 except UserError as error:

@@ -49,7 +49,9 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except USAGE_ERROR as error:
-        print(f"mld: {error.format_message()}", file=sys.stderr)
+        bare = type(error).__name__ == "NoArgsIsHelpError"
+        text = error.format_message()
+        print(text if bare else f"mld: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)
     except (UserError, OSError) as error:
         print(f"mld: {error}", file=sys.stderr)

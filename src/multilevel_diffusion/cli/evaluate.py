@@ -23,18 +23,21 @@ def evaluate(
     from ..config import ArmSpec, UserError, parse
     from ..grids import Torus
     from ..mixture import GaussianMixture
-    from ..storage import generator, provenance, read_header, read_tensors, write_csv
+    from ..storage import generator, provenance, read_tensors, write_csv
     from ..tables import COLUMNS
     from .prior import build_prior
 
     start, rows = time.perf_counter(), []
-    truth = {read_header(path)["resolution"]: path for path in data}
+    truth = {}
+    for path in data:
+        true, header = read_tensors(path, need=("reference", "floor"))
+        truth[header["resolution"]] = true
     for path in samples:
-        tensors, header = read_tensors(path)
+        tensors, header = read_tensors(path, need=("samples",))
         resolution = header["resolution"]
         if resolution not in truth:
             raise UserError(f"{path}: samples at resolution {resolution}, but --data has only {sorted(truth)}")
-        true = read_tensors(truth[resolution])[0]
+        true = truth[resolution]
         drawn, reference, floor = tensors["samples"].numpy(), true["reference"].numpy(), true["floor"].numpy()
         directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
         spec = parse(ArmSpec, header["spec"], source=str(path))

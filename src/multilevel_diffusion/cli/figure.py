@@ -22,7 +22,7 @@ def fig1(
     from .. import figures
     from ..storage import provenance, read_csv, write_csv
 
-    table = pd.concat([read_csv(path) for path in scores], ignore_index=True)
+    table = pd.concat([read_csv(path, figures.SCORE_COLUMNS) for path in scores], ignore_index=True)
     figures.save(figures.fig1(table), output)
     write_csv(output.with_suffix(".csv"), table, provenance())
 
@@ -36,11 +36,14 @@ def fig10(
 ) -> None:
     """Truth, samples of the exact field and of the network on several grids."""
     from .. import figures
+    from ..config import UserError
     from ..storage import read_tensors
 
     rows: dict[str, dict[int, object]] = {"truth": {}, "exact field": {}}
     for path in files:
         tensors, header = read_tensors(path)
+        if tensors.keys().isdisjoint({"reference", "samples"}):
+            raise UserError(f"{path}: neither true data nor samples")
         resolution = header["resolution"]
         if "reference" in tensors:
             rows["truth"][resolution] = tensors["reference"].numpy()
@@ -48,4 +51,7 @@ def fig10(
             rows["exact field"][resolution] = tensors["samples"].numpy()
         else:
             rows.setdefault(f"network,\n{header['gain']}", {})[resolution] = tensors["samples"].numpy()
+    drawn = {resolution for row in rows.values() for resolution in row}
+    if missing := sorted(drawn - rows["truth"].keys()):
+        raise UserError(f"FILES: no true data at resolution {missing}; add the files of `mld data mixture`")
     figures.save(figures.fig10(rows), output)

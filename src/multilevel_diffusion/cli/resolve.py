@@ -28,7 +28,10 @@ def resolve(
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set: '{text}' is not KEY=VALUE")
-        overrides[key] = yaml.safe_load(value)
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
     config = load_config(configs, overrides, presets)
     experiment, _, name = arm.partition("/")
     write_json(output, arm_spec(config, experiment, name).model_dump(mode="json"))

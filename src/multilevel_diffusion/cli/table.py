@@ -23,9 +23,10 @@ def metrics(
 ) -> None:
     """Every metric of a run, one number a row, and a summary to read."""
     from ..storage import provenance, read_csv, write_atomically, write_csv
-    from ..tables import score_error_metrics, summary, tidy
+    from ..tables import COLUMNS, SCORE_COLUMNS, score_error_metrics, summary, tidy
 
-    measured = [read_csv(path) for path in tables] + [score_error_metrics(read_csv(path)) for path in scores]
+    measured = [read_csv(path, COLUMNS) for path in tables]
+    measured += [score_error_metrics(read_csv(path, SCORE_COLUMNS)) for path in scores]
     rows = tidy(measured)
     text = summary(rows).to_markdown(index=False)
     write_csv(output.with_suffix(".csv"), rows, provenance())

@@ -20,6 +20,8 @@ def train(
     import shutil
     import time
 
+    import torch
+
     from ..config import ArmSpec, Gain, parse
     from ..grids import Torus
     from ..mixture import GaussianMixture
@@ -31,7 +33,7 @@ def train(
 
     arm = parse(ArmSpec, read_json(spec), source=str(spec))
     on, prior, network = device(), build_prior(arm), build_network(arm, seed)
-    identity = {"spec": arm.model_dump(mode="json"), "seed": seed}
+    identity = {"spec": arm.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
     start = time.perf_counter()
 
     def facts() -> dict[str, object]:

@@ -1,0 +1,279 @@
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from multilevel_diffusion.storage import read_tensors
+
+
+@pytest.fixture
+def spec_of(tmp_path):
+    def write(settings):
+        path = tmp_path / "written-spec.json"
+        path.write_text(json.dumps(settings))
+        return path
+
+    return write
+
+
+def everything_in(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*"))
+
+
+def test_help_answers_without_importing_what_computes():
+    code = "import sys, multilevel_diffusion.cli; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'typer'" in loaded
+    for module in ("torch", "numpy", "pandas", "matplotlib", "ot", "neuralop"):
+        assert f"'{module}'" not in loaded
+
+
+def test_help_lists_every_stage(mld_process):
+    done = mld_process("--help")
+    assert done.code == 0
+    for command in ("resolve", "data", "train", "score-error", "sample", "evaluate", "figure", "table"):
+        assert f"\n  {command} " in done.out
+
+
+@pytest.mark.parametrize("group", [[], ["data"], ["figure"], ["table"]])
+def test_a_command_without_arguments_shows_its_help(mld_process, group):
+    done = mld_process(*group)
+    assert (done.out + done.err).startswith(f"Usage: {' '.join(['mld', *group])}")
+
+
+MIXTURE = ["data", "mixture", "{spec}", "--samples", "4", "-o", "{out}"]
+SAMPLE = ["--resolution", "8", "--samples", "4", "--steps", "2", "--seed", "1", "-o", "{out}"]
+SCORE = ["score-error", "{snapshots}", "--resolution", "8", "--batches", "1", "--batch-size", "4", "-o", "{out}"]
+RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fno-combined", "-o", "{out}"]
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        ([*MIXTURE, "--resolution", "0"], "--resolution"),
+        ([*MIXTURE, "--resolution", "33.5"], "--resolution"),
+        ([*MIXTURE, "--resolution"], "--resolution"),
+        (["data", "mixture"], "SPEC"),
+        (["data", "moons"], "moons"),
+        (["frobnicate"], "frobnicate"),
+        (["train", "{spec}", "--seed", "-1", "-o", "{out}"], "--seed"),
+        (["train", "{spec}", "--seed", "1", "-o", "{out}", "--lr", "3"], "--lr"),
+        (["sample", "{model}", *SAMPLE, "--gain", "nonsense"], "--gain"),
+        (["sample", "{model}", *SAMPLE, "--steps", "0"], "--steps"),
+        (SCORE, "--gain"),
+        ([*SCORE, "--gain", "nonsense"], "--gain"),
+        ([*RESOLVE, "--set", "preset"], "--set"),
+        ([*RESOLVE, "--set", "mixture=[1"], "--set"),
+        ([*RESOLVE, "--set", "mixture={{sampling: {{stepz: 1}}}}"], "stepz"),
+        (["resolve", "nowhere.yaml", *RESOLVE[2:]], "nowhere.yaml"),
+        ([*RESOLVE, "--presets", "nowhere"], "nowhere"),
+        ([*RESOLVE, "--arm", "mixture/none"], "--arm"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_names_the_option(mld_process, root, files, tmp_path, args, word):
+    out = tmp_path / "out" / "x"
+    names = vars(files) | {"out": out, "config": root / "config.yaml", "presets": root / "workflow" / "presets"}
+    done = mld_process(*[arg.format_map(names) for arg in args])
+    assert word in done.refusal
+    assert everything_in(tmp_path) == []
+
+
+@pytest.fixture
+def damaged(files, tmp_path):
+    """Files that are not what a stage asks for, by name, beside the good ones."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    spec = json.loads(files.spec.read_text())
+    contents = {
+        "truncated.safetensors": files.model.read_bytes()[:-100],
+        "empty.safetensors": b"",
+        "misspelt.json": json.dumps(spec | {"bath_size": 1}).encode(),
+        "truncated.json": files.spec.read_bytes()[:-9],
+        "list.json": b"[1]",
+        "garbage.csv": b"\x00\xff\x13" * 99,
+        "words.csv": b"no table at all\n",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return vars(files) | {name.replace(".", "_"): folder / name for name in contents} | {"folder": folder}
+
+
+EVALUATE = ["--projections", "4", "-o", "{out}"]
+
+
+@pytest.mark.parametrize(
+    ("args", "culprit"),
+    [
+        (["data", "mixture", "{misspelt_json}", *SAMPLE[:4], "-o", "{out}"], "misspelt_json"),
+        (["data", "mixture", "{truncated_json}", *SAMPLE[:4], "-o", "{out}"], "truncated_json"),
+        (["train", "{list_json}", "--seed", "1", "-o", "{out}"], "list_json"),
+        (["train", "{model}", "--seed", "1", "-o", "{out}"], "model"),
+        (["sample", "{truncated_safetensors}", *SAMPLE], "truncated_safetensors"),
+        (["sample", "{empty_safetensors}", *SAMPLE], "empty_safetensors"),
+        (["sample", "{data}", *SAMPLE], "data"),
+        (["sample", "{samples}", *SAMPLE], "samples"),
+        (["sample", "{history}", *SAMPLE], "history"),
+        (["sample", "{folder}", *SAMPLE], "folder"),
+        (["score-error", "{folder}", *SCORE[2:], "--gain", "values"], "folder"),
+        (["evaluate", "{samples_12}", "--data", "{data}", *EVALUATE], "samples_12"),
+        (["evaluate", "{data}", "--data", "{data}", *EVALUATE], "data"),
+        (["evaluate", "{samples}", "--data", "{model}", *EVALUATE], "model"),
+        (["evaluate", "{samples}", "--data", "{samples}", *EVALUATE], "samples"),
+        (["evaluate", "{samples}", "--data", "{truncated_safetensors}", *EVALUATE], "truncated_safetensors"),
+        (["figure", "fig1", "{garbage_csv}", "-o", "{out}"], "garbage_csv"),
+        (["figure", "fig1", "{words_csv}", "-o", "{out}"], "words_csv"),
+        (["figure", "fig1", "{history}", "-o", "{out}"], "history"),
+        (["figure", "fig10", "{model}", "-o", "{out}"], "model"),
+        (["table", "metrics", "{history}", "--scores", "{scores}", "-o", "{out}"], "history"),
+        (["table", "metrics", "{metrics}", "--scores", "{history}", "-o", "{out}"], "history"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(mld, damaged, tmp_path, args, culprit):
+    out = tmp_path / "out" / "x"
+    done = mld(*[arg.format_map(damaged | {"out": out}) for arg in args])
+    assert str(damaged[culprit]) in done.refusal
+    assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_missing_source_is_one_line_in_a_real_process(mld_process, tmp_path, suffix):
+    source = tmp_path / f"nowhere.{suffix}"
+    done = mld_process("sample", source, *[arg.format(out=tmp_path / "x") for arg in SAMPLE])
+    assert f"{source}: no such file" in done.refusal
+    assert everything_in(tmp_path) == []
+
+
+def test_an_output_folder_that_is_a_file_is_one_line_that_names_it(mld, files, tmp_path):
+    out = tmp_path / "taken"
+    out.write_text("mine")
+    assert str(out) in mld("train", files.spec, "--seed", 1, "-o", out).refusal
+    assert out.read_text() == "mine"
+
+
+def test_figure_10_without_the_truth_is_one_line(mld, files, tmp_path):
+    done = mld("figure", "fig10", files.samples, "-o", tmp_path / "fig10.svg")
+    assert "data" in done.refusal
+    assert everything_in(tmp_path) == []
+
+
+def test_figure_10_draws_the_fewest_samples_the_settings_allow(mld, files, tmp_path):
+    few = ["--resolution", 8, "--samples", 2]
+    data, samples = tmp_path / "data.safetensors", tmp_path / "samples.safetensors"
+    mld("data", "mixture", files.spec, *few, "-o", data)
+    mld("sample", files.spec, *few, "--steps", 2, "--seed", 1, "-o", samples)
+    done = mld("figure", "fig10", data, samples, "-o", tmp_path / "fig10.svg")
+    assert done.code == 0
+    assert (tmp_path / "fig10.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("gains", [["coefficients"], ["coefficients", "values"]])
+def test_figure_1_is_drawn_for_any_gains(mld, files, tmp_path, gains):
+    scores = tmp_path / "scores.csv"
+    options = [word for gain in gains for word in ("--gain", gain)]
+    done = mld(
+        *["score-error", files.snapshots, "--resolution", 8, "--resolution", 16, *options],
+        *["--batches", 1, "--batch-size", 4, "-o", scores],
+    )
+    assert done.code == 0
+    assert mld("figure", "fig1", scores, "-o", tmp_path / "fig1.svg").code == 0
+
+
+def test_figure_1_is_drawn_for_any_resolutions(mld, files, tmp_path):
+    scores = tmp_path / "scores.csv"
+    mld(
+        *["score-error", files.snapshots, "--resolution", 12, "--gain", "values"],
+        *["--batches", 1, "--batch-size", 4, "-o", scores],
+    )
+    assert mld("figure", "fig1", scores, "-o", tmp_path / "fig1.svg").code == 0
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_leaves_no_result(mld, tiny, spec_of, tmp_path):
+    out = tmp_path / "out"
+    done = mld("train", spec_of(tiny(learning_rate=1e30)), "--seed", 1, "-o", out)
+    assert "learning_rate" in done.refusal
+    assert "epoch 1 at resolution 8" in done.refusal
+    for name in ("model.safetensors", "history.csv", "snapshots"):
+        assert not (out / name).exists()
+
+
+def test_a_model_that_blows_up_is_refused_when_sampled(mld, tiny, spec_of, tmp_path):
+    settings = tiny(learning_rate=1e30, steps_per_epoch=1, ladder=[{"resolution": 8, "epochs": 1}])
+    assert mld("train", spec_of(settings), "--seed", 1, "-o", tmp_path / "trained").code == 0
+    model, out = tmp_path / "trained" / "model.safetensors", tmp_path / "x.safetensors"
+    assert str(model) in mld("sample", model, *[arg.format(out=out) for arg in SAMPLE]).refusal
+    assert not out.exists()
+
+
+def test_a_disk_that_fills_up_stops_training_with_one_line_and_no_partial_file(mld_process, files, tmp_path):
+    done = mld_process("train", files.spec, "--seed", 1, "-o", tmp_path / "out", file_size=1000)
+    assert "no space left" in done.refusal
+    assert str(tmp_path / "out") in done.refusal
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_train_leaves_model_history_and_snapshots_and_nothing_else(files):
+    made = {str(path) for path in everything_in(files.model.parent)}
+    snapshots = {f"snapshots/epoch_000{epoch}.safetensors" for epoch in (1, 2)}
+    assert made == {"model.safetensors", "history.csv", "snapshots"} | snapshots
+
+
+def test_a_file_carries_settings_seed_and_provenance(files, tiny):
+    for path in (files.model, files.samples, files.samples_12):
+        header = read_tensors(path)[1]
+        assert header["seed"] == 1
+        assert header["spec"]["training"]["batch_size"] == tiny()["training"]["batch_size"]
+        assert {"version", "commit", "python", "torch", "seed", "device", "seconds"} <= header["provenance"].keys()
+
+
+@pytest.fixture
+def sampled(mld, tmp_path):
+    def draw(source, samples=4, seed=1, resolution=8):
+        out = tmp_path / f"{os.urandom(4).hex()}.safetensors"
+        grid = ["--resolution", resolution, "--samples", samples]
+        assert mld("sample", source, *grid, "--steps", 3, "--seed", seed, "-o", out).code == 0
+        return read_tensors(out)[0]["samples"]
+
+    return draw
+
+
+@pytest.mark.parametrize("source", ["model", "spec"])
+def test_a_sample_does_not_depend_on_how_many_are_drawn(files, sampled, source):
+    source = getattr(files, source)
+    many, few = sampled(source, samples=70), sampled(source, samples=10)
+    assert many.shape == (70, 8, 8)
+    torch.testing.assert_close(many[:10], few, rtol=1e-5, atol=1e-6)
+    assert len(many.flatten(1).unique(dim=0)) == 70
+
+
+@pytest.mark.parametrize("source", ["model", "spec"])
+def test_a_seed_repeats_its_samples_and_another_gives_others(files, sampled, source):
+    source = getattr(files, source)
+    first = sampled(source, seed=5)
+    assert torch.equal(sampled(source, seed=5), first)
+    assert not torch.isclose(sampled(source, seed=6), first).any(dim=0).all()
+
+
+def test_the_two_sets_of_true_data_are_independent_draws_that_repeat(mld, files, tmp_path):
+    again = tmp_path / "again.safetensors"
+    mld("data", "mixture", files.spec, "--resolution", 8, "--samples", 4, "-o", again)
+    first, second = read_tensors(files.data)[0], read_tensors(again)[0]
+    assert torch.equal(first["reference"], second["reference"])
+    assert torch.equal(first["floor"], second["floor"])
+    assert not torch.isclose(first["reference"], first["floor"]).all()
+
+
+def test_evaluate_gives_every_metric_its_floor(files):
+    table = pd.read_csv(files.metrics, comment="#")
+    assert {"sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance"} <= set(table.metric)
+    assert table[["value", "stderr", "floor"]].notna().all(axis=None)
+
+
+def test_equal_inputs_give_equal_figures(mld, files, tmp_path):
+    for name in ("a", "b"):
+        assert mld("figure", "fig1", files.scores, "-o", tmp_path / f"{name}.svg").code == 0
+    for suffix in (".svg", ".png", ".csv"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()

@@ -1,0 +1,235 @@
+import json
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pydantic import ValidationError
+
+from multilevel_diffusion.config import ArmSpec, UserError, arm_spec, load_config, merge, parse
+
+ARM = "mixture.arms.fno-combined"
+
+
+def nested(path, value):
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+@pytest.fixture
+def load(root):
+    def read(overrides, file=root / "config.yaml"):
+        return load_config([file], overrides, root / "workflow" / "presets")
+
+    return read
+
+
+@pytest.fixture
+def refusal(load):
+    """The one line with which settings are refused."""
+
+    def read(overrides, **kwargs):
+        with pytest.raises(UserError) as refused:
+            load(overrides, **kwargs)
+        line = str(refused.value)
+        assert len(line.splitlines()) == 1
+        return line
+
+    return read
+
+
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "paper"])
+def test_a_preset_resolves_and_its_arms_survive_json(load, preset):
+    config = load({"preset": preset})
+    assert config.preset == preset
+    for arm in config.mixture.arms:
+        spec = arm_spec(config, "mixture", arm)
+        assert parse(ArmSpec, json.loads(spec.model_dump_json()), source="spec.json") == spec
+
+
+def test_the_paper_preset_changes_nothing_in_config_yaml(root):
+    assert yaml.safe_load((root / "workflow" / "presets" / "paper.yaml").read_text()) == {"preset": "paper"}
+
+
+def test_config_yaml_holds_the_papers_numbers(load):
+    mixture = load({"preset": "paper"}).mixture
+    training, prior = mixture.training, mixture.arms["fno-combined"].prior
+    assert [(level.resolution, level.epochs) for level in training.ladder] == [(32, 100)]
+    assert (training.steps_per_epoch, training.batch_size) == (10, 128)
+    assert (training.learning_rate, training.weight_decay) == (6e-4, 1e-4)
+    assert (training.schedule, training.averaging, training.snapshot_every) == ("constant", 0, 1)
+    assert len(set(mixture.seeds)) == 3
+    assert mixture.native_resolution == 64
+    assert mixture.gains == ("values", "coefficients")
+    assert mixture.arms["fno-combined"].network.model_dump() == {
+        "kind": "fno",
+        "width": 32,
+        "layers": 4,
+        "modes": 14,
+        "head": 128,
+    }
+    assert (prior.kind, prior.scale, prior.fno_scale, prior.modes) == ("combined", 10, 0.5, (14, 7))
+    assert {32, 64} <= set(mixture.score_error.resolutions)
+    assert (mixture.score_error.batches, mixture.score_error.batch_size) == (50, 300)
+    assert mixture.sampling.steps == 1000
+    assert mixture.sampling.resolutions == (32, 50, 64)
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("mixtures", "mixture"),
+        ("mixture.trainig", "training"),
+        ("mixture.training.learning_rat", "learning_rate"),
+        ("mixture.score_error.batchsize", "batch_size"),
+        (f"{ARM}.prior.fnoscale", "fno_scale"),
+        (f"{ARM}.network.widht", "width"),
+    ],
+)
+def test_a_misspelt_key_is_refused_by_name(refusal, path, known):
+    parent, _, key = path.rpartition(".")
+    line = refusal(nested(path, 1))
+    assert parent in line
+    assert f"'{key}'" in line
+    assert f"did you mean '{known}'?" in line
+
+
+@pytest.mark.parametrize("resolution", [0, 1, -32, 33.5, "32", "many", True, None])
+@pytest.mark.parametrize("where", ["mixture.sampling.resolutions", "mixture.score_error.resolutions"])
+def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
+    line = refusal(nested(where, [32, resolution]))
+    assert f"{where}.1" in line
+    assert repr(resolution) in line
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("mixture.training.ladder", [{"resolution": 0, "epochs": 1}], ["ladder.0.resolution", "got 0"]),
+        ("mixture.training.ladder", [{"resolution": 33.5, "epochs": 1}], ["ladder.0.resolution", "33.5"]),
+        ("mixture.training.ladder", [], ["mixture.training.ladder"]),
+        (
+            "mixture.training.ladder",
+            [{"resolution": 32, "epochs": 1}, {"resolution": 16, "epochs": 1}],
+            ["mixture.training", "ladder must increase", "[32, 16]"],
+        ),
+        (
+            "mixture.training.ladder",
+            [{"resolution": 16, "epochs": 1}, {"resolution": 16, "epochs": 1}],
+            ["ladder must increase", "[16, 16]"],
+        ),
+        ("mixture.training.ladder", [{"resolution": 128, "epochs": 1}], ["ladder", "128", "native_resolution 64"]),
+        ("mixture.training.learning_rate", -6e-4, ["mixture.training.learning_rate", "-0.0006"]),
+        ("mixture.training.learning_rate", 0, ["mixture.training.learning_rate"]),
+        ("mixture.training.learning_rate", float("nan"), ["mixture.training.learning_rate", "nan"]),
+        ("mixture.training.learning_rate", float("inf"), ["mixture.training.learning_rate", "inf"]),
+        ("mixture.training.weight_decay", float("nan"), ["mixture.training.weight_decay", "nan"]),
+        ("mixture.training.averaging", 1.0, ["mixture.training.averaging", "1.0"]),
+        ("mixture.training.averaging", float("nan"), ["mixture.training.averaging", "nan"]),
+        ("mixture.training.schedule", "cosine", ["mixture.training.schedule", "one-cycle", "'cosine'"]),
+        ("mixture.training.batch_size", 0, ["mixture.training.batch_size", "got 0"]),
+        ("mixture.seeds", [], ["mixture.seeds", "got []"]),
+        ("mixture.seeds", [1, -1], ["mixture.seeds.1", "-1"]),
+        ("mixture.seeds", [1, 1], ["mixture.seeds", "1"]),
+        ("mixture.sampling.resolutions", [32, 32], ["mixture.sampling.resolutions", "32"]),
+        ("mixture.gains", ["nonsense"], ["mixture.gains.0", "coefficients", "'nonsense'"]),
+        ("mixture.arms", {"Not_A_Name": None}, ["mixture.arms.Not_A_Name"]),
+        (f"{ARM}.prior.kind", "fractal", [f"{ARM}.prior", "fractal", "combined"]),
+        (f"{ARM}.prior.modes", [14], [f"{ARM}.prior", "modes"]),
+        ("mixture.training", 3, ["mixture.training", "got 3"]),
+        ("results", "", ["results"]),
+    ],
+)
+def test_a_senseless_value_is_refused_in_one_line(refusal, path, value, words):
+    line = refusal(nested(path, value))
+    for word in words:
+        assert word in line
+
+
+def test_several_mistakes_are_counted(refusal):
+    assert "(and 1 more)" in refusal({"mixture": {"seeds": [], "gains": []}})
+
+
+def test_a_missing_key_is_named(load, tmp_path, root):
+    settings = yaml.safe_load((root / "config.yaml").read_text())
+    del settings["mixture"]["prior_seed"]
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match=r"mixture\.prior_seed: .*required"):
+        load({}, file=file)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones(refusal):
+    line = refusal({"preset": "desktop"})
+    for word in ["'desktop'", "laptop", "paper", "smoke"]:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    "content", [b"mixture: [1, 2", b"a: b: c\n\nd: e", b"\tx", b"- 1\n- 2\n", b"preset: \xff\xfe\n", b"just words"]
+)
+def test_a_file_that_is_not_settings_is_refused_by_name(refusal, tmp_path, content):
+    file = tmp_path / "broken.yaml"
+    file.write_bytes(content)
+    assert str(file) in refusal({}, file=file)
+
+
+def test_a_missing_config_file_is_refused_by_name(refusal, tmp_path):
+    assert "nowhere.yaml: no such file" in refusal({}, file=tmp_path / "nowhere.yaml")
+
+
+def test_the_preset_lies_on_the_file_and_overrides_on_both(load):
+    assert load({"preset": "paper"}).mixture.sampling.steps == 1000
+    assert load({"preset": "smoke"}).mixture.sampling.steps == 4
+    assert load({"preset": "smoke"} | nested("mixture.sampling.steps", 5)).mixture.sampling.steps == 5
+
+
+def test_later_files_lie_on_earlier_ones(root, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("preset: paper\nmixture: {sampling: {steps: 7}}\n")
+    config = load_config([root / "config.yaml", overlay], {}, root / "workflow" / "presets")
+    assert config.mixture.sampling.steps == 7
+    assert config.mixture.sampling.samples == 1000
+
+
+def test_merge_replaces_leaves_and_whole_lists_and_leaves_its_arguments_alone():
+    base = {"a": {"b": 1, "c": [1, 2, 3]}, "d": 4, "e": {"f": 5}}
+    overlay = {"a": {"c": [9]}, "d": {"g": 6}, "e": None, "h": 7}
+    assert merge(base, overlay) == {"a": {"b": 1, "c": [9]}, "d": {"g": 6}, "e": None, "h": 7}
+    assert base == {"a": {"b": 1, "c": [1, 2, 3]}, "d": 4, "e": {"f": 5}}
+    assert overlay == {"a": {"c": [9]}, "d": {"g": 6}, "e": None, "h": 7}
+
+
+def test_settings_are_frozen(load):
+    with pytest.raises(ValidationError, match="frozen"):
+        load({}).mixture.training.batch_size = 1
+
+
+@pytest.mark.parametrize(("experiment", "arm"), [("mixture", "unet"), ("preset", "fno-combined"), ("nothing", "")])
+def test_an_unknown_arm_is_refused_with_the_known_ones(load, experiment, arm):
+    with pytest.raises(UserError, match=f"'{experiment}/{arm}'.*mixture/fno-combined"):
+        arm_spec(load({}), experiment, arm)
+
+
+@pytest.fixture(scope="module")
+def project(root):
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+def test_constraints_pin_every_dependency_within_its_bounds(root, project):
+    pins = dict(line.split("==") for line in (root / "constraints.txt").read_text().split())
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_conda_file_asks_for_what_pyproject_asks_for(root, project):
+    environments = list((root / "envs").glob("*.yaml"))
+    assert environments
+    for file in environments:
+        *conda, pip = yaml.safe_load(file.read_text())["dependencies"]
+        assert conda == [f"python {project['requires-python']}", "pip"]
+        assert pip == {"pip": project["dependencies"]}

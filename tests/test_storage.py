@@ -1,0 +1,222 @@
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import multilevel_diffusion
+from multilevel_diffusion.config import UserError
+from multilevel_diffusion.storage import (
+    generator,
+    provenance,
+    read_csv,
+    read_json,
+    read_tensors,
+    write_atomically,
+    write_csv,
+    write_json,
+    write_tensors,
+)
+
+BIG = {"tensors": {"u": torch.zeros(100_000)}, "csv": {"u": np.arange(50_000)}, "json": {"u": [0] * 50_000}}
+
+
+def write(kind, path, content):
+    if kind == "tensors":
+        write_tensors(path, content, {"kind": kind})
+    elif kind == "csv":
+        write_csv(path, pd.DataFrame(content), {"kind": kind})
+    else:
+        write_json(path, content)
+
+
+READ = {"tensors": read_tensors, "csv": read_csv, "json": read_json}
+KINDS = pytest.mark.parametrize("kind", list(READ))
+
+
+@contextmanager
+def no_file_above(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_tensors_and_header_survive_the_file(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    tensors = {
+        "single": torch.randn(3, 5, generator=g),
+        "double": torch.randn(2, 2, 2, generator=g, dtype=torch.float64),
+        "complex": torch.randn(7, generator=g, dtype=torch.complex64),
+        "bytes": torch.arange(13, dtype=torch.uint8),
+        "scalar": torch.tensor(0.1, dtype=torch.float64),
+        "transposed": torch.randn(3, 4, generator=g).T,
+    }
+    header = {"spec": {"a": [1, 2.5, None]}, "umlaut": "ü", "small": 6e-4}
+    write_tensors(tmp_path / "deep" / "x.safetensors", tensors, header)
+    found, found_header = read_tensors(tmp_path / "deep" / "x.safetensors")
+    assert found_header == header
+    assert found.keys() == tensors.keys()
+    for key, value in tensors.items():
+        assert found[key].dtype == value.dtype
+        assert torch.equal(found[key], value)
+
+
+def test_what_is_read_is_aligned_for_complex_views_whatever_the_header(tmp_path):
+    pairs = torch.arange(6, dtype=torch.float64).reshape(3, 2)
+    for length in range(16):
+        path = tmp_path / f"{length}.safetensors"
+        write_tensors(path, {"pairs": pairs}, {"filling": "x" * length})
+        found = read_tensors(path)[0]["pairs"]
+        assert found.data_ptr() % 16 == 0
+        assert torch.equal(torch.view_as_complex(found), torch.view_as_complex(pairs))
+
+
+def test_a_table_survives_the_file_to_the_last_bit(tmp_path):
+    table = pd.DataFrame({"a": [1, 2], "b": [0.1, 1e-300], "c": ["x", None], "d": [1 / 3, np.nan]})
+    write_csv(tmp_path / "x.csv", table, {"version": "1", "commit": "abc"})
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "x.csv"), table, check_exact=True, check_dtype=False)
+    first = (tmp_path / "x.csv").read_text().splitlines()[0]
+    assert json.loads(first.removeprefix("# ")).items() >= {"version": "1", "commit": "abc"}.items()
+
+
+def test_json_survives_the_file(tmp_path):
+    data = {"a": [1, 2.5], "b": {"c": "ü"}, "d": None}
+    write_json(tmp_path / "x.json", data)
+    assert read_json(tmp_path / "x.json") == data
+
+
+@KINDS
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
+def test_a_truncated_file_is_refused_with_path_and_mend_in_one_line(tmp_path, kind, kept):
+    path = tmp_path / "x"
+    write(kind, path, BIG[kind])
+    os.truncate(path, int(kept * path.stat().st_size))
+    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as refused:
+        READ[kind](path)
+    assert "delete it and rerun" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@KINDS
+def test_a_garbage_file_is_refused_with_path_and_mend_in_one_line(tmp_path, kind):
+    path = tmp_path / "x"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as refused:
+        READ[kind](path)
+    assert "delete it and rerun" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@KINDS
+def test_a_missing_file_is_refused_with_path_and_mend_in_one_line(tmp_path, kind):
+    path = tmp_path / "x"
+    with pytest.raises(UserError, match=re.escape(f"{path}: no such file; run")) as refused:
+        READ[kind](path)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"header": "not json"}])
+def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
+    path = tmp_path / "x.safetensors"
+    save_file({"u": torch.zeros(3)}, path, metadata)
+    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as refused:
+        read_tensors(path)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def fail_while_writing(path):
+    with write_atomically(path) as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+
+
+def test_a_failure_while_writing_leaves_no_file(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fail_while_writing(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_while_writing_keeps_the_file_that_was_there(tmp_path):
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        fail_while_writing(tmp_path / "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "old"
+
+
+def test_nothing_is_seen_at_the_target_before_the_end(tmp_path):
+    with write_atomically(tmp_path / "x") as partial:
+        partial.write_text("whole")
+        assert not (tmp_path / "x").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "whole"
+
+
+@KINDS
+def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path, kind):
+    path = tmp_path / "x"
+    with no_file_above(20_000), pytest.raises(UserError, match=re.escape(f"{path}: no space left")) as refused:
+        write(kind, path, BIG[kind])
+    assert len(str(refused.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@KINDS
+def test_a_full_disk_keeps_the_file_that_was_there(tmp_path, kind):
+    path = tmp_path / "x"
+    path.write_text("old")
+    with no_file_above(20_000), pytest.raises(UserError):
+        write(kind, path, BIG[kind])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]
+
+
+def draw(stream):
+    return torch.randn(8, generator=stream)
+
+
+def test_a_stream_depends_on_its_key_alone():
+    torch.manual_seed(0)
+    first = draw(generator(1, "sample", "arm", 0))
+    torch.manual_seed(1)
+    assert torch.equal(draw(generator(1, "sample", "arm", 0)), first)
+
+
+def test_another_seed_stage_arm_or_block_is_another_stream():
+    keys = [
+        (1, "sample", "arm", 0),
+        (2, "sample", "arm", 0),
+        (1, "train", "arm", 0),
+        (1, "sample", "other", 0),
+        (1, "sample", "arm", 1),
+        (1, "sample", "arm"),
+        (1, "sample", "arm", "0"),
+        (1, "samplearm", 0),
+    ]
+    assert len({tuple(draw(generator(seed, *key)).tolist()) for seed, *key in keys}) == len(keys)
+
+
+def test_a_stream_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    draw(generator(3, "stage"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_provenance_says_what_ran_and_from_which_commit(root):
+    facts = provenance(seed=7)
+    head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert facts["version"] == multilevel_diffusion.__version__
+    assert facts["python"] == platform.python_version()
+    assert facts["torch"] == torch.__version__
+    assert facts["seed"] == 7
+    assert facts["commit"].removesuffix("-dirty") == (head.stdout.strip() if head.returncode == 0 else "unknown")

@@ -1,0 +1,244 @@
+import copy
+import json
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import torch
+from conftest import MLD
+
+from multilevel_diffusion.cli.build import build_denoiser, build_network
+from multilevel_diffusion.cli.prior import build_prior
+from multilevel_diffusion.config import ArmSpec, Gain, UserError, parse
+from multilevel_diffusion.grids import Torus
+from multilevel_diffusion.mixture import GaussianMixture
+from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
+from multilevel_diffusion.training import Trainer
+
+
+@pytest.fixture
+def trainer(tiny, tmp_path):
+    """A trainer of the tiny arm, whose checkpoints go to `folder`."""
+
+    def make(folder="run", seed=1, loss_scale=256, checkpoint_seconds=0.0, **training):
+        spec = parse(ArmSpec, tiny(**training), source="tiny")
+        prior, network = build_prior(spec), build_network(spec, seed)
+        return Trainer(
+            network,
+            build_denoiser(spec, network, prior, Gain.VALUES),
+            spec.training,
+            draw=GaussianMixture(prior).sample,
+            grid=Torus,
+            loss_scale=loss_scale,
+            generator=generator(seed, "train"),
+            folder=tmp_path / folder,
+            identity={"spec": spec.model_dump(mode="json"), "seed": seed},
+            write_model=lambda path, network: write_tensors(path, network.state_dict(), {}),
+            checkpoint_seconds=checkpoint_seconds,
+        )
+
+    return make
+
+
+def interrupt_at(epoch):
+    def progress(row):
+        if row["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def weights(module):
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+def without_seconds(history):
+    return history.drop(columns="seconds")
+
+
+def one_level(epochs, resolution=8):
+    return [{"resolution": resolution, "epochs": epochs}]
+
+
+def test_the_loss_reported_is_the_mean_of_the_l2_loss_of_the_steps(trainer):
+    t = trainer(learning_rate=1e-30, weight_decay=0.0, steps_per_epoch=3, ladder=one_level(1))
+    stream, network, prior = generator(1, "train"), copy.deepcopy(t.network), t.denoiser.prior
+    sde, grid, gamma, losses = ForwardSDE(), Torus(8), 16 / 8, []
+    for _ in range(3):
+        u_0 = GaussianMixture(prior).sample(4, grid, stream)
+        time = torch.rand(4, generator=stream)
+        eta = prior.sample(4, grid, stream)
+        a, b = (scale(time)[:, None, None] for scale in (sde.mean_scale, sde.noise_scale))
+        with torch.no_grad():
+            score = network(gamma * (a * u_0 + b * eta), time, grid) / gamma
+        residual = b / sde.alpha(time)[:, None, None].sqrt() * score + eta
+        losses.append(0.5 * residual.square().mean().item())
+    assert t.run().loss.item() == pytest.approx(sum(losses) / 3, rel=1e-5)
+
+
+def test_the_gradient_is_that_of_loss_scale_times_the_loss(trainer):
+    gradients = []
+    for scale in (1, 256):
+        t = trainer(f"scale{scale}", loss_scale=scale, steps_per_epoch=1, ladder=one_level(1))
+        t.run()
+        gradients.append([parameter.grad for parameter in t.network.parameters()])
+    for one, scaled in zip(*gradients, strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(scaled, 256 * one, rtol=1e-6, atol=0)
+
+
+def test_the_loss_scale_does_not_show_in_the_history(trainer):
+    first = [trainer(f"{c}", loss_scale=c, steps_per_epoch=1, ladder=one_level(1)).run().loss.item() for c in (1, 256)]
+    assert first[0] == first[1]
+
+
+def test_the_history_follows_the_ladder(trainer):
+    ladder = [{"resolution": 8, "epochs": 2}, {"resolution": 12, "epochs": 3}]
+    history = trainer(ladder=ladder, steps_per_epoch=3).run()
+    assert list(history.epoch) == [1, 2, 3, 4, 5]
+    assert list(history.resolution) == [8, 8, 12, 12, 12]
+    assert list(history.step) == [3, 6, 9, 12, 15]
+    assert history.seconds.is_monotonic_increasing
+    assert list(history.columns) == ["epoch", "resolution", "step", "loss", "learning_rate", "seconds"]
+
+
+def test_snapshots_are_taken_every_so_many_epochs_and_at_the_end(trainer):
+    t = trainer(ladder=one_level(5), snapshot_every=2)
+    t.run()
+    assert sorted(path.name for path in t.snapshots.iterdir()) == [f"epoch_000{i}.safetensors" for i in (2, 4, 5)]
+    assert_same(read_tensors(t.snapshots / "epoch_0005.safetensors")[0], weights(t.result))
+
+
+def test_a_constant_schedule_keeps_the_learning_rate(trainer):
+    assert set(trainer(ladder=one_level(4)).run().learning_rate) == {1e-3}
+
+
+def test_one_cycle_climbs_to_the_learning_rate_and_falls_to_nothing(trainer):
+    rates = trainer(ladder=one_level(20), schedule="one-cycle").run().learning_rate
+    top = rates.idxmax()
+    assert rates[top] == pytest.approx(1e-3, rel=0.05)
+    assert rates[: top + 1].is_monotonic_increasing
+    assert rates[top:].is_monotonic_decreasing
+    assert rates.iloc[-1] < 1e-5
+
+
+def test_averaging_is_an_exponential_mean_of_the_weights(trainer):
+    after = []
+    for epochs in (1, 2, 3):
+        t = trainer(f"plain{epochs}", steps_per_epoch=1, ladder=one_level(epochs))
+        t.run()
+        after.append(weights(t.result))
+    averaged = trainer("averaged", steps_per_epoch=1, ladder=one_level(3), averaging=0.9)
+    averaged.run()
+    assert_same(weights(averaged.network), after[2])
+    for key, value in averaged.result.state_dict().items():
+        mean = 0.9 * (0.9 * after[0][key] + 0.1 * after[1][key]) + 0.1 * after[2][key]
+        torch.testing.assert_close(value, mean)
+
+
+def test_training_twice_gives_the_same_numbers(trainer):
+    runs = [trainer(name, ladder=one_level(4)) for name in ("a", "b")]
+    histories = [run.run() for run in runs]
+    pd.testing.assert_frame_equal(*map(without_seconds, histories), check_exact=True)
+    assert_same(*(weights(run.result) for run in runs))
+
+
+def test_another_seed_gives_other_numbers(trainer):
+    a, b = (trainer(f"seed{seed}", seed=seed).run() for seed in (1, 2))
+    assert (a.loss != b.loss).all()
+
+
+def test_training_leaves_the_global_stream_alone(trainer):
+    before = torch.get_rng_state()
+    trainer().run()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(trainer):
+    with pytest.raises(KeyboardInterrupt):
+        trainer(ladder=one_level(5)).run(interrupt_at(3))
+    assert [row["epoch"] for row in trainer(ladder=one_level(5)).history] == [1, 2, 3]
+
+
+def test_without_a_checkpoint_a_run_starts_anew_and_clears_what_was_left(trainer):
+    with pytest.raises(KeyboardInterrupt):
+        trainer(ladder=one_level(5), checkpoint_seconds=1e9).run(interrupt_at(3))
+    again = trainer(ladder=one_level(5), checkpoint_seconds=1e9)
+    assert again.history == []
+    assert not again.snapshots.exists()
+
+
+@pytest.mark.parametrize("other", [{"learning_rate": 2e-3}, {"seed": 2}, {"ladder": one_level(6)}, {"averaging": 0.5}])
+def test_a_checkpoint_of_other_settings_is_not_taken_up(trainer, other):
+    with pytest.raises(KeyboardInterrupt):
+        trainer(ladder=one_level(5)).run(interrupt_at(3))
+    settings = {"ladder": one_level(5)} | other
+    second, fresh = trainer(**settings), trainer("fresh", **settings)
+    assert second.history == []
+    pd.testing.assert_frame_equal(without_seconds(second.run()), without_seconds(fresh.run()), check_exact=True)
+    assert_same(weights(second.result), weights(fresh.result))
+
+
+def test_a_damaged_checkpoint_is_refused_with_path_and_mend(trainer):
+    with pytest.raises(KeyboardInterrupt):
+        trainer(ladder=one_level(5)).run(interrupt_at(3))
+    path = trainer(ladder=one_level(5)).checkpoint
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(UserError, match=f"{path}: .*delete it and rerun"):
+        trainer(ladder=one_level(5))
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"ladder": one_level(90), "schedule": "constant", "averaging": 0.0},
+        {"ladder": one_level(90), "schedule": "one-cycle", "averaging": 0.9},
+        {
+            "ladder": [{"resolution": 8, "epochs": 60}, {"resolution": 12, "epochs": 60}],
+            "schedule": "one-cycle",
+            "averaging": 0.9,
+        },
+        {
+            "ladder": [{"resolution": 8, "epochs": 10}, {"resolution": 12, "epochs": 90}],
+            "schedule": "constant",
+            "averaging": 0.0,
+        },
+    ],
+    ids=["constant", "one-cycle-averaged", "killed-on-the-first-level", "killed-on-the-second-level"],
+)
+def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(mld, tiny, tmp_path, training):
+    spec, killed, whole = tmp_path / "spec.json", tmp_path / "killed", tmp_path / "whole"
+    spec.write_text(json.dumps(tiny(snapshot_every=15, **training)))
+    command = ["train", spec, "--seed", 1, "--checkpoint-seconds", 0, "-o"]
+    checkpoint = killed / "checkpoint" / "state.safetensors"
+    seen = killed / "checkpoint" / "snapshots" / "epoch_0015.safetensors"
+
+    process = subprocess.Popen([MLD, *map(str, [*command, killed])], stdout=subprocess.DEVNULL)
+    while not (seen.exists() and checkpoint.exists()):
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / "model.safetensors").exists()
+    done = read_tensors(checkpoint)[1]["history"]
+    assert 14 <= len(done) < sum(level["epochs"] for level in training["ladder"])
+
+    assert mld(*command, killed).code == 0
+    assert mld(*command, whole).code == 0
+    resumed, uninterrupted = (read_csv(folder / "history.csv") for folder in (killed, whole))
+    assert list(resumed.seconds[: len(done)]) == [row["seconds"] for row in done]
+    pd.testing.assert_frame_equal(*map(without_seconds, (resumed, uninterrupted)), check_exact=True)
+    models = sorted(path.relative_to(whole) for path in whole.rglob("*.safetensors"))
+    assert models == sorted(path.relative_to(killed) for path in killed.rglob("*.safetensors"))
+    for model in models:
+        assert_same(read_tensors(killed / model)[0], read_tensors(whole / model)[0])
+    assert not (killed / "checkpoint").exists()

@@ -1,0 +1,283 @@
+"""The whole workflow at preset `smoke`, in a copy, run once; then what it would do again after a change."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from multilevel_diffusion.storage import read_csv, read_tensors
+from multilevel_diffusion.tables import COLUMNS
+
+ARM = Path("results/smoke/mixture/fno-combined")
+ALL = {
+    "mixture_resolve": 1,
+    "mixture_data": 3,
+    "mixture_train": 1,
+    "mixture_score_error": 1,
+    "mixture_sample": 5,
+    "mixture_sample_exact": 3,
+    "mixture_evaluate": 1,
+    "fig1": 1,
+    "fig10": 1,
+    "metrics": 1,
+}
+PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
+
+
+def only(*rules):
+    return {rule: ALL[rule] for rule in rules}
+
+
+@dataclass
+class Workflow:
+    folder: Path
+
+    def command(self, *options, **mixture):
+        config = ["preset=smoke", *([f"mixture={json.dumps(mixture)}"] if mixture else [])]
+        snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1"]
+        return {
+            "args": [*snakemake, *map(str, options), "--config", *config],
+            "cwd": self.folder,
+            "env": os.environ
+            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": f"{self.folder / 'src'}"},
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
+
+    def run(self, *options, **mixture):
+        return subprocess.run(**self.command(*options, **mixture))
+
+    def plan(self, **mixture):
+        """How many jobs of each rule a run would start."""
+        dry = self.run("--dry-run", **mixture)
+        assert dry.returncode == 0, dry.stdout
+        if "Nothing to be done" in dry.stdout:
+            return {}
+        table = dry.stdout.split("Job stats:")[1].strip().split("\n\n")[0]
+        counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+        assert counts.pop("total") == sum(counts.values())
+        return {rule: count for rule, count in counts.items() if rule != "all"}
+
+    @contextlib.contextmanager
+    def edited(self, module, old, new):
+        """The package with every `old` in the source of one module replaced."""
+        path = self.folder / "src" / "multilevel_diffusion" / module
+        source = path.read_text()
+        assert old in source
+        path.write_text(source.replace(old, new))
+        try:
+            yield
+        finally:
+            path.write_text(source)
+
+
+@pytest.fixture(scope="session")
+def workflow(root, tmp_path_factory):
+    """A finished run."""
+    made = Workflow(tmp_path_factory.mktemp("workflow"))
+    for name in PLACES_OF_WORK:
+        source = root / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, made.folder / name)
+    done = made.run()
+    assert done.returncode == 0, done.stdout
+    return made
+
+
+@pytest.fixture
+def copied(workflow, tmp_path):
+    """The finished run in a folder where it may be spoilt."""
+    shutil.copytree(workflow.folder, tmp_path / "copy", symlinks=True)
+    return Workflow(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [f"figures/{figure}.{suffix}" for figure in ("fig1", "fig10") for suffix in ("svg", "png")]
+    + ["figures/fig1.csv", "tables/metrics.csv", "tables/metrics.md"],
+)
+def test_every_figure_and_table_is_made(workflow, output):
+    assert (workflow.folder / "results" / "smoke" / output).stat().st_size > 500
+
+
+@pytest.mark.parametrize("figure", ["fig1", "fig10"])
+def test_a_figure_is_not_blank(workflow, figure):
+    pixels = matplotlib.image.imread(workflow.folder / f"results/smoke/figures/{figure}.png")[..., :3]
+    assert min(pixels.shape[:2]) > 200
+    assert (pixels != pixels[0, 0]).any(axis=-1).mean() > 0.05
+
+
+@pytest.fixture
+def metrics(workflow):
+    return read_csv(workflow.folder / "results/smoke/tables/metrics.csv")
+
+
+def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
+    assert list(metrics.columns) == COLUMNS
+    assert metrics[["value", "stderr", "floor", "n_samples", "seed", "resolution"]].notna().all(axis=None)
+    keys = ["network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
+    assert not metrics.duplicated(keys).any()
+
+
+def test_every_metric_is_there_for_every_field_and_resolution(metrics):
+    fields = metrics[metrics.metric == "sliced_wasserstein"].fillna({"gain": "-"})
+    assert Counter(zip(fields.network, fields.gain, fields.resolution, strict=True)) == Counter(
+        [("exact", "-", n) for n in (32, 50, 64)]
+        + [("fno", "values", n) for n in (32, 50, 64)]
+        + [("fno", "coefficients", n) for n in (50, 64)]
+    )
+    sampled = metrics[metrics.metric != "relative_score_error"]
+    assert set(sampled.groupby("metric").size()) == {len(fields)}
+    assert {"sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance", "relative_score_error"} <= set(
+        metrics.metric
+    )
+
+
+def test_the_table_to_read_has_every_metric(workflow, metrics):
+    text = (workflow.folder / "results/smoke/tables/metrics.md").read_text()
+    for metric in metrics.metric.unique():
+        assert f"| {metric} " in text
+
+
+def test_the_data_of_figure_1_are_the_score_errors(workflow):
+    drawn = read_csv(workflow.folder / "results/smoke/figures/fig1.csv")
+    measured = read_csv(workflow.folder / ARM / "seed1/score_error.csv")
+    pd.testing.assert_frame_equal(drawn, measured)
+    assert set(drawn.epoch) == {1, 2, 3}
+
+
+def test_every_log_is_without_complaint(workflow):
+    logs = list((workflow.folder / "results/smoke/logs").rglob("*.log"))
+    assert len(logs) == sum(ALL.values())
+    for log in logs:
+        assert not re.search("error|warning|traceback", log.read_text().replace("score error", ""), re.IGNORECASE), log
+
+
+def test_a_second_run_does_nothing(workflow):
+    again = workflow.run()
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "rerun"),
+    [
+        (
+            {"sampling": {"steps": 5}},
+            only("mixture_sample", "mixture_sample_exact", "mixture_evaluate", "fig10", "metrics"),
+        ),
+        ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1", "metrics")),
+        ({"metrics": {"projections": 21}}, only("mixture_evaluate", "metrics")),
+        ({"training": {"learning_rate": 0.001}}, ALL),
+        ({"training": {"learning_rate": 0.0006}}, {}),
+    ],
+    ids=["sampling-steps", "score-error-batches", "projections", "learning-rate", "same-learning-rate"],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
+    assert workflow.plan(**changed) == rerun
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "rerun"),
+    [
+        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only("fig1", "fig10")),
+        ("metrics.py", "CHUNK = 100", "CHUNK = 50", only("mixture_evaluate", "metrics")),
+        (
+            "training.py",
+            "CHECKPOINT_SECONDS = 30.0",
+            "CHECKPOINT_SECONDS = 20.0",
+            {
+                rule: count
+                for rule, count in ALL.items()
+                if rule not in ("mixture_resolve", "mixture_data", "mixture_sample_exact")
+            },
+        ),
+        ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
+    ],
+    ids=["figures", "metrics", "training", "comment"],
+)
+def test_changed_code_reruns_the_commands_that_reach_it(workflow, module, old, new, rerun):
+    with workflow.edited(module, old, new):
+        assert workflow.plan() == rerun
+
+
+def test_a_deleted_file_is_made_again_with_what_it_goes_into(workflow, tmp_path):
+    samples = workflow.folder / ARM / "seed1/samples/values-50.safetensors"
+    kept = samples.rename(tmp_path / samples.name)
+    plan = workflow.plan()
+    kept.rename(samples)
+    assert plan == {"mixture_sample": 1} | only("mixture_evaluate", "fig10", "metrics")
+
+
+def test_figures_and_tables_are_targets_by_name(workflow):
+    listed = workflow.run("--list-target-rules").stdout.split()
+    assert {"all", "fig1", "fig10", "metrics"} <= set(listed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"trainig": {}}, "config: mixture: unknown key 'trainig'; did you mean 'training'?"),
+        (
+            {"sampling": {"steps": 0}},
+            "config: mixture.sampling.steps: Input should be greater than or equal to 1, got",
+        ),
+    ],
+)
+def test_a_bad_setting_stops_the_run_before_any_job_with_one_line(workflow, changed, line):
+    stopped = workflow.run("--forceall", **changed)
+    assert stopped.returncode != 0
+    assert sum(said.startswith(line) for said in stopped.stdout.splitlines()) == 1
+    assert "Traceback" not in stopped.stdout
+    assert "Job stats" not in stopped.stdout
+
+
+def test_a_truncated_file_stops_the_run_with_one_line_that_names_it(copied):
+    samples = ARM / "seed1/samples/values-50.safetensors"
+    os.truncate(copied.folder / samples, 1000)
+    stopped = copied.run("metrics")
+    assert stopped.returncode != 0
+    log = (copied.folder / "results/smoke/logs/mixture/fno-combined/seed1/evaluate.log").read_text()
+    assert log.startswith(f"mld: {samples}: truncated")
+    assert log.count("\n") == 1
+    assert log in stopped.stdout
+    assert not (copied.folder / ARM / "seed1/metrics.csv").exists()
+
+
+def test_a_training_job_that_is_killed_and_run_again_ends_with_the_same_model(copied, mld_process, tmp_path):
+    seed = copied.folder / ARM / "seed1"
+    model, seen = ARM / "seed1/model.safetensors", seed / "checkpoint/snapshots/epoch_0003.safetensors"
+    longer = {"training": {"ladder": [{"resolution": 16, "epochs": 200}]}}
+
+    with subprocess.Popen(**copied.command(model, **longer)) as running:
+        while not seen.exists():
+            assert running.poll() is None
+            time.sleep(0.005)
+        for process in psutil.Process(running.pid).children(recursive=True):
+            if "train" in process.cmdline() and "--seed" in process.cmdline():
+                process.send_signal(signal.SIGKILL)
+        running.communicate()
+    assert running.returncode != 0
+    assert not (copied.folder / model).exists()
+
+    again = copied.run(model, **longer)
+    assert again.returncode == 0, again.stdout
+    assert mld_process("train", seed.parent / "spec.json", "--seed", 1, "-o", tmp_path / "whole").code == 0
+    rerun, whole = (read_tensors(folder / "model.safetensors")[0] for folder in (seed, tmp_path / "whole"))
+    assert rerun.keys() == whole.keys()
+    assert all(torch.equal(rerun[key], whole[key]) for key in rerun)
