@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -59,43 +60,18 @@ SCORE_COLUMNS = (
 
 
 def fig1(scores: pd.DataFrame) -> Figure:
-    """Figure 1: relative squared score error (left) and denoising loss (right) along training.
+    """Figure 1: relative squared score error (left) and denoising loss (right) along training, a row of panels an arm.
 
     Args:
-        scores: rows of the score-error tables of all seeds, with SCORE_COLUMNS.
+        scores: rows of the score-error tables of all arms and seeds, with SCORE_COLUMNS.
     """
+    arms = list(scores.groupby("arm", sort=False))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAPER_WIDTH, 2.7), layout="constrained")
-        error, loss = figure.subplots(1, 2)
-        values = scores[(scores.gain == "values") | (scores.resolution == scores.reference_resolution)]
-        coefficients = scores[(scores.gain == "coefficients") & (scores.resolution != scores.reference_resolution)]
-        direct = values[values.drawn_on == values.resolution]
-        for resolution, rows in direct.groupby("resolution"):
-            _curve(error, rows, "relative", _color(resolution), "-", f"{resolution}")
-        for resolution, rows in coefficients.groupby("resolution"):
-            _curve(error, rows, "relative", _color(resolution), ":", f"{resolution}, coefficients")
-        error.set(
-            yscale="log",
-            xlabel="epoch",
-            ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$",
-            title="score error at resolution",
-        )
-        error.legend(ncols=2)
-
-        for (resolution, drawn_on), rows in values.groupby(["resolution", "drawn_on"]):
-            if drawn_on == resolution:
-                _curve(loss, rows, "loss", _color(resolution), "-", f"{resolution}")
-            else:
-                _curve(loss, rows, "loss", "#777777", "--", f"{drawn_on} restricted to {resolution}")
-        for resolution, rows in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
-            _curve(loss, rows, "exact_loss", "black", ":", f"exact field, {resolution}")
-        loss.set(
-            yscale="log",
-            xlabel="epoch",
-            ylabel=r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)",
-            title="denoising loss at resolution",
-        )
-        loss.legend(ncols=2)
+        figure = Figure(figsize=(PAPER_WIDTH, 2.7 * len(arms)), layout="constrained")
+        for (error, loss), (arm, rows) in zip(figure.subplots(len(arms), 2, squeeze=False), arms, strict=True):
+            _draw_scores(error, loss, rows)
+            if len(arms) > 1:
+                error.set_title(f"{arm}: {error.get_title()}")
         return figure
 
 
@@ -152,11 +128,43 @@ def save(figure: Figure, stem: Path) -> None:
                 partial.write_bytes(buffer.getvalue())
 
 
+def _draw_scores(error: Axes, loss: Axes, scores: pd.DataFrame) -> None:
+    values = scores[(scores.gain == "values") | (scores.resolution == scores.reference_resolution)]
+    coefficients = scores[(scores.gain == "coefficients") & (scores.resolution != scores.reference_resolution)]
+    direct = values[values.drawn_on == values.resolution]
+    for resolution, rows in direct.groupby("resolution"):
+        _curve(error, rows, "relative", _color(resolution), "-", f"{resolution}")
+    for resolution, rows in coefficients.groupby("resolution"):
+        _curve(error, rows, "relative", _color(resolution), ":", f"{resolution}, coefficients")
+    error.set(
+        yscale="log",
+        xlabel="epoch",
+        ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$",
+        title="score error at resolution",
+    )
+    error.legend(ncols=2)
+
+    for (resolution, drawn_on), rows in values.groupby(["resolution", "drawn_on"]):
+        if drawn_on == resolution:
+            _curve(loss, rows, "loss", _color(resolution), "-", f"{resolution}")
+        else:
+            _curve(loss, rows, "loss", "#777777", "--", f"{drawn_on} restricted to {resolution}")
+    for resolution, rows in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
+        _curve(loss, rows, "exact_loss", "black", ":", f"exact field, {resolution}")
+    loss.set(
+        yscale="log",
+        xlabel="epoch",
+        ylabel=r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)",
+        title="denoising loss at resolution",
+    )
+    loss.legend(ncols=2)
+
+
 def _color(resolution: int) -> str:
     return COLORS.get(resolution, "#2e7d32")
 
 
-def _curve(axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str) -> None:
+def _curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str) -> None:
     """The median over seeds against the epoch, in a band from the least to the greatest."""
     seeds = rows.groupby("epoch")[column]
     median = seeds.median()

@@ -190,7 +190,7 @@ rule fig10:
     params:
         code=code("figure"),
     message:
-        "Figure 10: truth, exact field and network on several grids"
+        "Figure 10: truth, exact field and network of the first arm and seed on several grids"
     shell:
         "mld figure fig10 {input.files} --output {output.svg} > {log} 2>&1"
 
