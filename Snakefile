@@ -20,3 +20,5 @@ rule all:
         # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
         [data_of("mixture", arm) + samples_of("mixture", arm, seed) for arm, seed in RUNS],
         rules.metrics.input,
+    message:
+        "All figures and tables"

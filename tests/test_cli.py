@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from multilevel_diffusion.storage import read_tensors
+from multilevel_diffusion import training
+from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -225,7 +226,10 @@ def test_a_file_carries_settings_seed_and_provenance(files, tiny):
     for path in (files.model, files.samples, files.samples_12):
         header = read_tensors(path)[1]
         assert header["seed"] == 1
-        assert header["spec"]["training"]["batch_size"] == tiny()["training"]["batch_size"]
+        if path == files.samples_12:
+            assert header["target"]["prior"]["scale"] == tiny()["prior"]["scale"]
+        else:
+            assert header["spec"]["training"]["batch_size"] == tiny()["training"]["batch_size"]
         assert {"version", "commit", "python", "torch", "seed", "device", "seconds"} <= header["provenance"].keys()
 
 
@@ -277,3 +281,74 @@ def test_equal_inputs_give_equal_figures(mld, files, tmp_path):
         assert mld("figure", "fig1", files.scores, "-o", tmp_path / f"{name}.svg").code == 0
     for suffix in (".svg", ".png", ".csv"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_floors_are_the_metrics_of_the_floor_set(mld, files, tmp_path):
+    """Samples that are the floor set itself have the floors as their values, and these are not zero."""
+    true, _ = read_tensors(files.data)
+    samples, header = read_tensors(files.samples)
+    impostor, out = tmp_path / "impostor.safetensors", tmp_path / "metrics.csv"
+    write_tensors(impostor, {"samples": true["floor"]}, header)
+    assert mld("evaluate", impostor, "--data", files.data, "--projections", 4, "-o", out).code == 0
+    table = read_csv(out)
+    assert (table.value == table.floor).all()
+    assert (table[table.metric.str.endswith(("wasserstein", "distance"))].floor > 0).all()
+    assert samples.keys() == {"samples"}
+
+
+def test_samples_of_another_prior_are_refused(mld, files, tiny, tmp_path):
+    spec, samples = tmp_path / "spec.json", tmp_path / "samples.safetensors"
+    spec.write_text(json.dumps(tiny() | {"prior": {"kind": "bessel", "shift": 8, "power": 0.55}}))
+    drawing = ["--resolution", 8, "--samples", 4, "--steps", 2, "--seed", 1]
+    assert mld("sample", spec, *drawing, "-o", samples).code == 0
+    out = tmp_path / "metrics.csv"
+    refused = mld("evaluate", samples, "--data", files.data, "--projections", 4, "-o", out)
+    assert str(samples) in refused.refusal
+    assert not out.exists()
+
+
+def test_an_unknown_sampler_is_refused_by_name(mld, files, tmp_path):
+    out = tmp_path / "x.safetensors"
+    drawing = ["--resolution", 8, "--samples", 4, "--steps", 2, "--seed", 1, "--sampler", "leapfrog"]
+    line = mld("sample", files.spec, *drawing, "-o", out).refusal
+    assert "'leapfrog'" in line
+    assert "euler-maruyama" in line
+    assert not out.exists()
+
+
+def test_the_loss_is_scaled_by_the_native_grid(mld, files, tmp_path, monkeypatch):
+    scales = []
+    trainer = training.Trainer.__init__
+    monkeypatch.setattr(
+        training.Trainer,
+        "__init__",
+        lambda self, *args, **options: scales.append(options["loss_scale"]) or trainer(self, *args, **options),
+    )
+    assert mld("train", files.spec, "--seed", 1, "-o", tmp_path).code == 0
+    assert scales == [16**2]
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        {"kind": "standard"},
+        {"kind": "fno", "modes": [8, 4]},
+        {"kind": "laplacian", "scale": 10},
+        {"kind": "bessel", "shift": 8, "power": 0.55},
+        {"kind": "combined", "scale": 10, "fno_scale": 0.5, "modes": [2, 2]},
+    ],
+    ids=lambda prior: prior["kind"],
+)
+def test_every_prior_goes_the_whole_way(mld, tiny, tmp_path, prior):
+    spec, data, samples, out = (tmp_path / name for name in ("spec.json", "d.safetensors", "s.safetensors", "m.csv"))
+    spec.write_text(json.dumps(tiny() | {"prior": prior}))
+    grid = ["--resolution", 9, "--samples", 4]
+    for command in [
+        ["train", spec, "--seed", 1, "-o", tmp_path],
+        ["data", "mixture", spec, *grid, "-o", data],
+        ["sample", tmp_path / "model.safetensors", *grid, "--steps", 2, "--seed", 1, "-o", samples],
+        ["evaluate", samples, "--data", data, "--projections", 4, "-o", out],
+    ]:
+        done = mld(*command)
+        assert done.code == 0, done.err
+    assert read_csv(out).value.notna().all()

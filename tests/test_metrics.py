@@ -101,6 +101,11 @@ def test_the_spectrum_distance_counts_decades():
     assert metrics.spectrum_distance(x + 5, x).value == pytest.approx(0, abs=1e-12)
 
 
+def test_the_spectrum_distance_leaves_out_shells_without_power():
+    x = smooth(32, 20, 20)
+    assert metrics.spectrum_distance(x + 1e-9 * smooth(32, 20, 21), x).value < 1e-6
+
+
 def test_the_vendi_score_counts_orthogonal_samples():
     u = np.zeros((12, 4, 4))
     u.reshape(12, 16)[np.arange(12), np.arange(12)] = 1

@@ -156,6 +156,50 @@ def test_the_score_error_of_the_exact_field_is_zero_and_of_a_scaled_one_is_known
         assert scaled.loss > scaled.exact_loss
 
 
+class Zero:
+    """Says E[η | u_t] = 0: its score error is the norm of the score, its loss half the trace."""
+
+    sde = SDE
+
+    def __init__(self, prior):
+        self.prior = prior
+
+    def noise(self, u_t, t, grid):
+        return torch.zeros_like(u_t)
+
+
+def test_the_score_error_is_that_of_the_scaled_score_at_uniform_times():
+    """E‖√α Q∇log p‖² by plain Monte Carlo over t ~ U(0, 1), against the stratified estimate of the squared norm."""
+    prior = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
+    exact, grid, n, stream = MixtureDenoiser(GaussianMixture(prior), SDE), Torus(16), 4000, generator(7)
+    measured = score_error(Zero(prior), exact, grid, batches=4, batch_size=1000, generator=generator(8))
+    t = torch.rand(n, generator=stream, dtype=torch.float64)
+    u_t = SDE.perturb(
+        exact.mixture.sample(n, grid, stream, torch.float64), t, prior.sample(n, grid, stream, torch.float64)
+    )
+    norms = SDE.alpha(t) * squared_norm(q_score(exact, u_t, t, grid))
+    assert measured.squared_norm == pytest.approx(norms.mean().item(), abs=4.5 * norms.std().item() / math.sqrt(n))
+    assert measured.relative == 1
+    assert measured.loss == pytest.approx(prior.trace(grid) / 2, rel=0.05)
+
+
+def test_the_standard_error_of_the_score_error_is_its_spread_over_draws():
+    """For an error that depends on t, which is stratified: independent draws would spread several times as wide."""
+    prior = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
+    exact = MixtureDenoiser(GaussianMixture(prior), SDE)
+
+    class Late(Zero):
+        def noise(self, u_t, t, grid):
+            return exact.noise(u_t, t, grid) * (1 - t[:, None, None])
+
+    def measure(seed):
+        return score_error(Late(prior), exact, Torus(16), batches=1, batch_size=64, generator=generator(seed, "spread"))
+
+    draws = [measure(seed) for seed in range(60)]
+    spread = torch.tensor([draw.relative for draw in draws], dtype=torch.float64).std().item()
+    assert sum(draw.stderr for draw in draws) / 60 == pytest.approx(spread, rel=0.3)
+
+
 @pytest.mark.parametrize("t", [0.05, 0.3, 1.0])
 def test_truncating_the_forward_process_converges_like_the_tail_of_the_trace(t):
     """E‖X_t − P_K X_t‖² = Σ_{off K} λ_k + ½ a_t² Σ_i Σ_{off K} |m̂_i|² (theorem 3.2 of the paper), K the modes of a grid."""

@@ -121,6 +121,19 @@ def test_amplitudes_are_those_of_the_definitions():
         torch.testing.assert_close(PRIORS[name].amplitude(k1, k2), amplitude, rtol=1e-14, atol=0)
 
 
+def test_an_index_at_nyquist_carries_the_mean_over_the_signs_it_stands_for():
+    prior, n = PRIORS["fno beyond the grid"], 16
+
+    def eigenvalue(k1, k2):
+        return (prior.amplitude(torch.tensor([k1]), torch.tensor([k2])).square() / NATIVE**2).item()
+
+    spectrum = prior.spectrum(Torus(n))
+    assert spectrum[8, 3].item() == pytest.approx((eigenvalue(-8, 3) + eigenvalue(8, 3)) / 2)
+    assert spectrum[3, 8].item() == pytest.approx((eigenvalue(3, 8) + eigenvalue(3, -8)) / 2)
+    assert spectrum[8, 8].item() == pytest.approx((eigenvalue(8, 8) + eigenvalue(8, -8)) / 2)
+    assert eigenvalue(-8, 3) != eigenvalue(8, 3)
+
+
 def test_mode_weights_make_a_real_kernel_in_their_ranges():
     m1, m2 = 14, 7
     w = weights((m1, m2))

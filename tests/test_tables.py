@@ -17,7 +17,7 @@ def scores(seed, errors):
         [
             common
             | {"seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on, "relative": factor * error}
-            | {"stderr": 0.1, "n_samples": 8}
+            | {"stderr": epoch / 10, "n_samples": 8}
             for epoch, error in enumerate(errors, start=1)
             for n, drawn_on, factor in ((32, 32, 1), (64, 64, 2), (32, 64, 100))
         ]
@@ -27,6 +27,7 @@ def scores(seed, errors):
 def test_the_score_error_is_the_median_of_the_last_ten_epochs_on_its_own_grid():
     table = score_error_metrics(scores(1, [9.0] * 20 + [0, 1, 2, 3, 4, 5, 6, 7, 8, 100]))
     assert dict(zip(table.resolution, table.value, strict=True)) == {32: 4.5, 64: 9.0}
+    assert table.stderr.tolist() == pytest.approx([2.55, 2.55])
     assert list(table.columns) == COLUMNS
 
 
@@ -35,6 +36,11 @@ def test_the_summary_gives_mean_and_spread_over_seeds_beside_the_floor():
     table = summary(rows)
     assert table[32].item() == "2 ± 1 (0)"
     assert table[64].item() == "4 ± 2 (0)"
+
+
+def test_the_summary_keeps_arms_apart():
+    other = scores(1, [3.0] * 12).assign(arm="b")
+    assert len(summary(tidy([score_error_metrics(scores(1, [1.0] * 12)), score_error_metrics(other)]))) == 2
 
 
 def test_counts_are_whole_numbers_and_what_does_not_apply_is_empty():

@@ -25,6 +25,7 @@ from multilevel_diffusion.tables import COLUMNS
 ARM = Path("results/smoke/mixture/fno-combined")
 ALL = {
     "mixture_resolve": 1,
+    "mixture_resolve_target": 1,
     "mixture_data": 3,
     "mixture_train": 1,
     "mixture_score_error": 1,
@@ -40,6 +41,10 @@ PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "s
 
 def only(*rules):
     return {rule: ALL[rule] for rule in rules}
+
+
+def without(*rules):
+    return only(*(ALL.keys() - rules))
 
 
 @dataclass
@@ -183,10 +188,14 @@ def test_a_second_run_does_nothing(workflow):
         ),
         ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1", "metrics")),
         ({"metrics": {"projections": 21}}, only("mixture_evaluate", "metrics")),
-        ({"training": {"learning_rate": 0.001}}, ALL),
+        (
+            {"training": {"learning_rate": 0.001}},
+            without("mixture_resolve_target", "mixture_data", "mixture_sample_exact"),
+        ),
+        ({"prior_seed": 2}, ALL),
         ({"training": {"learning_rate": 0.0006}}, {}),
     ],
-    ids=["sampling-steps", "score-error-batches", "projections", "learning-rate", "same-learning-rate"],
+    ids=["sampling-steps", "score-error-batches", "projections", "learning-rate", "prior", "same-learning-rate"],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
     assert workflow.plan(**changed) == rerun
@@ -199,17 +208,14 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
         ("metrics.py", "CHUNK = 100", "CHUNK = 50", only("mixture_evaluate", "metrics")),
         (
             "training.py",
-            "CHECKPOINT_SECONDS = 30.0",
-            "CHECKPOINT_SECONDS = 20.0",
-            {
-                rule: count
-                for rule, count in ALL.items()
-                if rule not in ("mixture_resolve", "mixture_data", "mixture_sample_exact")
-            },
+            "state.safetensors",
+            "other.safetensors",
+            without("mixture_resolve", "mixture_resolve_target", "mixture_data", "mixture_sample_exact"),
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
+        ("training.py", "Denoising score matching up", "Score matching up", {}),
     ],
-    ids=["figures", "metrics", "training", "comment"],
+    ids=["figures", "metrics", "training", "comment", "docstring"],
 )
 def test_changed_code_reruns_the_commands_that_reach_it(workflow, module, old, new, rerun):
     with workflow.edited(module, old, new):
@@ -262,7 +268,7 @@ def test_a_truncated_file_stops_the_run_with_one_line_that_names_it(copied):
 def test_a_training_job_that_is_killed_and_run_again_ends_with_the_same_model(copied, mld_process, tmp_path):
     seed = copied.folder / ARM / "seed1"
     model, seen = ARM / "seed1/model.safetensors", seed / "checkpoint/snapshots/epoch_0003.safetensors"
-    longer = {"training": {"ladder": [{"resolution": 16, "epochs": 200}]}}
+    longer = {"training": {"ladder": [{"resolution": 16, "epochs": 40}]}}
 
     with subprocess.Popen(**copied.command(model, **longer)) as running:
         while not seen.exists():

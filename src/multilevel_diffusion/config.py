@@ -30,6 +30,7 @@ __all__ = [
     "SamplingSettings",
     "ScoreErrorSettings",
     "StandardSettings",
+    "TargetSpec",
     "TrainingSettings",
     "UserError",
     "arm_spec",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Resolution = Annotated[int, Field(ge=2, strict=True)]
+Resolution = Annotated[int, Field(ge=3, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
 T = TypeVar("T", bound=BaseModel)
@@ -212,20 +213,30 @@ class MixtureSettings(Settings):
 
 class Config(Settings):
     preset: Name
-    results: Annotated[str, Field(min_length=1)]
+    results: Annotated[str, Field(pattern=r"^[\w./-]+$")]
     mixture: MixtureSettings
 
 
-class ArmSpec(Settings):
-    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed."""
+class TargetSpec(Settings):
+    """What the true law of an arm depends on: the mixture and its noise."""
 
     experiment: Name
     arm: Name
     native_resolution: Resolution
     prior_seed: Seed
-    network: FNOSettings
     prior: PriorSettings
+
+
+class ArmSpec(TargetSpec):
+    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed."""
+
+    network: FNOSettings
     training: TrainingSettings
+
+    @property
+    def target(self) -> TargetSpec:
+        """The part that data and the exact field depend on."""
+        return TargetSpec(**{name: getattr(self, name) for name in TargetSpec.model_fields})
 
     @property
     def reference_resolution(self) -> int:
@@ -239,11 +250,13 @@ class ArmSpec(Settings):
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the leaves of `overlay` on top; lists are replaced whole."""
+    """`base` with the leaves of `overlay` on top; lists, and mappings of another `kind`, are replaced whole."""
     merged = dict(base)
     for key, value in overlay.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        same_kind = both and value.get("kind", old.get("kind")) == old.get("kind")
+        merged[key] = merge(old, value) if same_kind else value
     return merged
 
 

@@ -86,9 +86,13 @@ def radial_spectrum(x: Fields) -> NDArray[np.float64]:
 
 
 def spectrum_distance(x: Fields, y: Fields) -> Estimate:
-    """Root mean square over the shells r ≥ 1 of log₁₀ of the ratio of radial spectra, in decades."""
-    ratio = np.log10(radial_spectrum(x)[1:] / radial_spectrum(y)[1:])
-    return Estimate(float(np.sqrt((ratio**2).mean())))
+    """Root mean square over the shells r ≥ 1 of log₁₀ of the ratio of radial spectra, in decades.
+
+    Shells where the reference y has no power but rounding (10⁻¹³ of its greatest) are left out.
+    """
+    p, q = radial_spectrum(x)[1:], radial_spectrum(y)[1:]
+    seen = q > 1e-13 * q.max()
+    return Estimate(float(np.sqrt((np.log10(p[seen] / q[seen]) ** 2).mean())))
 
 
 def vendi_score(x: Fields) -> Estimate:

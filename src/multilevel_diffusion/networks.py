@@ -70,7 +70,7 @@ class FNO(nn.Module):
         layers: number of Fourier layers, each a spectral convolution plus a pointwise linear map.
         modes: m, Fourier modes a direction.
         head: channels of the hidden layer of the pointwise head.
-        generator: source of the initial weights; the global generator is left as it was.
+        generator: source of the initial weights; the global CPU generator is left as it was.
     """
 
     def __init__(self, width: int, layers: int, modes: int, head: int, generator: torch.Generator) -> None:

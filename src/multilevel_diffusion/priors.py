@@ -14,6 +14,7 @@ same Q acts on every grid. Q is trace class iff Σ λ_k < ∞, and only then is 
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from .grids import Grid, wavenumbers, white_noise
 
-__all__ = ["Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights"]
+__all__ = ["Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights", "multiplicity"]
 
 LAPLACIAN_POWER = 0.55
 
@@ -51,17 +52,14 @@ class Prior(ABC):
     def spectrum(self, grid: Grid) -> Tensor:
         """λ_k in the layout of `rfft2`, shape (N, N//2 + 1), float64.
 
-        On an even grid an index at Nyquist stands for both k_i = ±N/2; it carries the mean of their λ, which keeps
-        coloured fields real and is the only place where restricted noise and noise of the small grid differ in law.
+        On an even grid an index at Nyquist stands for k_i = N/2 and −N/2; it carries the mean of λ over these signs, which
+        keeps coloured fields real. Only there do restricted noise and noise of the small grid differ in law.
         """
         n = grid.resolution
         k1, k2 = wavenumbers(n)
-
-        def eigenvalues(k1: Tensor, k2: Tensor) -> Tensor:
-            return (self.amplitude(k1, k2) / self.native_resolution).square()
-
-        mirrored = eigenvalues(torch.where(2 * k1 == -n, -k1, k1), torch.where(2 * k2 == n, -k2, k2))
-        return 0.5 * (eigenvalues(k1, k2) + mirrored)
+        signs_1, signs_2 = (k1, torch.where(2 * k1 == -n, -k1, k1)), (k2, torch.where(2 * k2 == n, -k2, k2))
+        squares = [self.amplitude(a, b).square() for a, b in itertools.product(signs_1, signs_2)]
+        return torch.stack(squares).mean(dim=0) / self.native_resolution**2
 
     def color(self, values: Tensor, grid: Grid) -> Tensor:
         """Q^½ applied to fields of shape (..., N, N)."""

@@ -19,10 +19,10 @@ from torch import Tensor
 from .denoise import Denoiser, q_score
 from .grids import Grid
 
-__all__ = ["BLOCK", "EulerMaruyama", "Sampler", "uniform_times"]
+__all__ = ["BLOCK", "SAMPLERS", "EulerMaruyama", "Sampler", "uniform_times"]
 
 BLOCK = 64
-"""Samples drawn from one random stream: sample i depends on i, never on how many are drawn or on how many at a time."""
+"""Samples drawn from one random stream: up to rounding, sample i does not depend on how many are drawn."""
 
 
 def uniform_times(steps: int) -> Tensor:
@@ -97,3 +97,7 @@ class EulerMaruyama(Sampler):
     def step(self, u_t: Tensor, t: Tensor, s: Tensor, grid: Grid, eta: Tensor) -> Tensor:
         h = (self.sde.alpha(t) * (t - s))[:, None, None]
         return u_t + h * (0.5 * u_t + q_score(self.denoiser, u_t, t, grid)) + h.sqrt() * eta
+
+
+SAMPLERS: dict[str, type[Sampler]] = {"euler-maruyama": EulerMaruyama}
+"""Samplers by the names that settings give them."""

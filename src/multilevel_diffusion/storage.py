@@ -33,6 +33,7 @@ __all__ = [
     "read_csv",
     "read_json",
     "read_tensors",
+    "source_digest",
     "write_atomically",
     "write_csv",
     "write_json",
@@ -63,13 +64,21 @@ def provenance(**facts: Any) -> dict[str, Any]:
     }
 
 
+def source_digest() -> str:
+    """SHA-256 of the package's source, the command line aside."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; moved onto `path` when the block ends well, removed when it does not.
 
     Raises:
-        UserError: if the disk is full.
+        UserError: if the disk is full, or `path` is a folder or a device.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a plain file; choose another path to write to")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -100,15 +109,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
         partial.write_bytes(data)
 
 
-def read_tensors(
-    path: Path, device: torch.device | str = "cpu", need: Collection[str] = ()
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header of a file of `write_tensors`.
 
     Raises:
         UserError: if the file is missing, truncated or not one of ours.
     """
-    with _open(path, device) as file:
+    with _open(path) as file:
         # clones: the file's own memory is not aligned as complex arithmetic needs it
         tensors, header = {key: file.get_tensor(key).clone() for key in file.keys()}, _header(file)  # noqa: SIM118
     _demand(path, need, tensors)
@@ -134,7 +141,7 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
         text = path.read_text()
         facts, table = (
             json.loads(text.partition("\n")[0].removeprefix("# ")),
-            pandas.read_csv(io.StringIO(text), comment="#"),
+            pandas.read_csv(io.StringIO(text), comment="#", dtype={"ladder": "string"}),
         )
         if not text.endswith("\n") or len(table) != facts["rows"]:
             raise ValueError("rows are missing")
@@ -163,11 +170,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _open(path: Path, device: torch.device | str) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None

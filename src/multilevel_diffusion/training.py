@@ -30,8 +30,6 @@ from .storage import read_tensors, write_tensors
 
 __all__ = ["Trainer", "denoising_loss"]
 
-CHECKPOINT_SECONDS = 30.0
-
 
 def denoising_loss(denoiser: Denoiser, u_0: Tensor, grid: Grid, generator: torch.Generator) -> Tensor:
     """½‖η − E[η | u_t]‖²_{L²} averaged over a batch of fields u_0 (batch, N, N), with fresh t ~ U(0, 1) and η ~ N(0,Q)."""
@@ -52,7 +50,7 @@ class Trainer:
         loss_scale: N_native².
         generator: the stream of data, times and noise.
         folder: where checkpoint and snapshots are kept until the run is finished.
-        identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch.
+        identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch, source.
         write_model: (path, network) to a model file.
         checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
 
@@ -73,7 +71,7 @@ class Trainer:
         folder: Path,
         identity: dict[str, Any],
         write_model: Callable[[Path, nn.Module], None],
-        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        checkpoint_seconds: float,
     ) -> None:
         self.network, self.denoiser, self.settings = network, denoiser, settings
         self.draw, self.grid, self.loss_scale, self.generator = draw, grid, loss_scale, generator
@@ -194,7 +192,7 @@ class Trainer:
             shutil.rmtree(self.folder, ignore_errors=True)
             return
         tensors, header = read_tensors(self.checkpoint)
-        if header["identity"] != self.identity:
+        if header.get("identity") != self.identity:
             shutil.rmtree(self.folder)
             return
         states: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}

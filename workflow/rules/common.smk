@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 from multilevel_diffusion.config import UserError, arm_spec, load_config
 
-PRESETS = Path(workflow.basedir) / "workflow" / "presets"
+PRESETS = Path("workflow/presets")
 
 
 def typed(value):
@@ -35,7 +35,7 @@ IMPORTS = grimp.build_graph("multilevel_diffusion", cache_dir=None)
 
 
 def code(command):
-    """A digest of the package modules that `mld COMMAND` reaches: comments and layout do not count.
+    """A digest of the package modules that `mld COMMAND` reaches: comments, docstrings and layout do not count.
 
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
@@ -47,7 +47,12 @@ def code(command):
     for module in sorted({root} | IMPORTS.find_upstream_modules(root)):
         path = folder.joinpath(*module.split(".")[1:])
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        digest.update(ast.dump(ast.parse(source.read_text())).encode())
+        tree = ast.parse(source.read_text())
+        for node in ast.walk(tree):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
+            if documented:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 
 
@@ -59,6 +64,11 @@ def overrides():
 def settings_of(experiment):
     """Input of a params: the settings of an arm, so that only a change of these resolves it anew."""
     return lambda wildcards: arm_spec(CONFIG, experiment, wildcards.arm).model_dump_json()
+
+
+def target_of(experiment):
+    """Input of a params: what true data and the exact field depend on; how a network is trained is not part of it."""
+    return lambda wildcards: arm_spec(CONFIG, experiment, wildcards.arm).target.model_dump_json()
 
 
 def samples_of(experiment, arm, seed):
@@ -84,7 +94,7 @@ def share_of_cores(jobs):
 
 
 wildcard_constraints:
-    arm=r"[a-z0-9]+(-[a-z0-9]+)*",
+    arm="|".join(CONFIG.mixture.arms),
     seed=r"\d+",
     resolution=r"\d+",
     gain="values|coefficients",

@@ -14,19 +14,35 @@ rule mixture_resolve:
     params:
         settings=settings_of("mixture"),
         code=code("resolve"),
-        presets=PRESETS,
         # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
         overrides=lambda wildcards, output: overrides(),
     message:
         "Freeze the settings of mixture/{wildcards.arm}"
     shell:
-        "mld resolve config.yaml {params.overrides} --presets {params.presets}"
-        " --arm mixture/{wildcards.arm} --output {output.spec} > {log} 2>&1"
+        "mld resolve config.yaml {params.overrides} --arm mixture/{wildcards.arm} --output {output.spec} > {log} 2>&1"
+
+
+rule mixture_resolve_target:
+    output:
+        target=f"{MIXTURE}/{{arm}}/target.json",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/resolve-target.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        settings=target_of("mixture"),
+        code=code("resolve"),
+        # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
+        overrides=lambda wildcards, output: overrides(),
+    message:
+        "Freeze the true law of mixture/{wildcards.arm}"
+    shell:
+        "mld resolve config.yaml {params.overrides} --arm mixture/{wildcards.arm} --target --output {output.target} > {log} 2>&1"
 
 
 rule mixture_data:
     input:
-        spec=f"{MIXTURE}/{{arm}}/spec.json",
+        target=f"{MIXTURE}/{{arm}}/target.json",
     output:
         data=f"{MIXTURE}/{{arm}}/data/{{resolution}}.safetensors",
     log:
@@ -39,7 +55,7 @@ rule mixture_data:
     message:
         "Draw true samples of mixture/{wildcards.arm} at {wildcards.resolution}"
     shell:
-        "mld data mixture {input.spec} --resolution {wildcards.resolution} --samples {params.samples}"
+        "mld data mixture {input.target} --resolution {wildcards.resolution} --samples {params.samples}"
         " --output {output.data} > {log} 2>&1"
 
 
@@ -111,18 +127,19 @@ rule mixture_sample:
         gpu=GPU,
     params:
         samples=SETTINGS.sampling.samples,
+        sampler=SETTINGS.sampling.sampler,
         steps=SETTINGS.sampling.steps,
         code=code("sample"),
     message:
         "Sample mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, gain {wildcards.gain}"
     shell:
-        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} --steps {params.steps}"
+        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} --sampler {params.sampler} --steps {params.steps}"
         " --samples {params.samples} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
 rule mixture_sample_exact:
     input:
-        spec=f"{MIXTURE}/{{arm}}/spec.json",
+        target=f"{MIXTURE}/{{arm}}/target.json",
     output:
         samples=f"{MIXTURE}/{{arm}}/seed{{seed}}/samples/exact-{{resolution}}.safetensors",
     log:
@@ -131,12 +148,13 @@ rule mixture_sample_exact:
         "../../envs/multilevel-diffusion.yaml"
     params:
         samples=SETTINGS.sampling.samples,
+        sampler=SETTINGS.sampling.sampler,
         steps=SETTINGS.sampling.steps,
         code=code("sample"),
     message:
         "Sample the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
     shell:
-        "mld sample {input.spec} --resolution {wildcards.resolution} --steps {params.steps} --samples {params.samples}"
+        "mld sample {input.target} --resolution {wildcards.resolution} --sampler {params.sampler} --steps {params.steps} --samples {params.samples}"
         " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import ArmSpec, Gain, UserError, parse
+from ..config import ArmSpec, Gain, TargetSpec, UserError, parse
 from ..denoise import Denoiser, LearnedDenoiser, gain_factor
 from ..mixture import GaussianMixture, MixtureDenoiser
 from ..priors import Prior
 from ..sde import ForwardSDE
-from ..storage import generator, read_json, read_tensors, write_tensors
-from .prior import build_prior
+from ..storage import generator, read_tensors, write_tensors
+from .prior import build_prior, read_target
 
 __all__ = ["build_denoiser", "build_network", "device", "read_field", "read_model", "write_model"]
 
@@ -69,14 +69,14 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[ArmSpec, Denoiser, str]:
-    """The denoiser to sample from, and what it is: `learned` from a model file, `exact` from the spec of a mixture's arm.
+def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, Denoiser, str]:
+    """The denoiser to sample from, and what it is: `learned` from a model file, `exact` from a target or spec.
 
     Raises:
         UserError: if the file is missing, damaged or neither.
     """
     if source.suffix == ".json":
-        spec = parse(ArmSpec, read_json(source), source=str(source))
-        return spec, MixtureDenoiser(GaussianMixture(build_prior(spec)), ForwardSDE()), "exact"
+        target = read_target(source)
+        return target, MixtureDenoiser(GaussianMixture(build_prior(target)), ForwardSDE()), "exact"
     spec, _, network, prior = read_model(source, on)
     return spec, build_denoiser(spec, network, prior, gain), "learned"

@@ -20,59 +20,64 @@ def evaluate(
     import pandas as pd
 
     from .. import metrics
-    from ..config import ArmSpec, UserError, parse
+    from ..config import ArmSpec, TargetSpec, UserError, parse
     from ..grids import Torus
     from ..mixture import GaussianMixture
     from ..storage import generator, provenance, read_tensors, write_csv
     from ..tables import COLUMNS
     from .prior import build_prior
 
-    start, rows = time.perf_counter(), []
-    truth = {}
+    def measure(fields, reference, directions, mixture):
+        """All metrics of a set of fields (n, N, N) against the reference set."""
+        x, y = fields.numpy(), reference.numpy()
+        odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
+        return {
+            "sliced_wasserstein": metrics.sliced_wasserstein(x, y, directions),
+            "moment_sliced_wasserstein": metrics.moment_sliced_wasserstein(x, y),
+            "spectrum_distance": metrics.spectrum_distance(x, y),
+            "histogram_distance": metrics.histogram_distance(x, y),
+            "vendi_score": metrics.vendi_score(x),
+            "component_share": metrics.share((odds > 0).numpy()),
+        }
+
+    start, rows, truth = time.perf_counter(), [], {}
     for path in data:
-        true, header = read_tensors(path, need=("reference", "floor"))
-        truth[header["resolution"]] = true
+        tensors, header = read_tensors(path, need=("reference", "floor"))
+        resolution, target = header["resolution"], parse(TargetSpec, header["target"], source=str(path))
+        mixture = GaussianMixture(build_prior(target))
+        directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
+        floors = measure(tensors["floor"], tensors["reference"], directions, mixture)
+        truth[resolution] = target, (tensors["reference"], directions, mixture), floors
+
     for path in samples:
         tensors, header = read_tensors(path, need=("samples",))
         resolution = header["resolution"]
         if resolution not in truth:
             raise UserError(f"{path}: samples at resolution {resolution}, but --data has only {sorted(truth)}")
-        true = truth[resolution]
-        drawn, reference, floor = tensors["samples"].numpy(), true["reference"].numpy(), true["floor"].numpy()
-        directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
-        spec = parse(ArmSpec, header["spec"], source=str(path))
-        mixture = GaussianMixture(build_prior(spec))
-
-        def share(fields, mixture=mixture, resolution=resolution):
-            odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(resolution))
-            return metrics.share((odds > 0).numpy())
-
-        measured = {
-            "sliced_wasserstein": [metrics.sliced_wasserstein(x, reference, directions) for x in (drawn, floor)],
-            "moment_sliced_wasserstein": [metrics.moment_sliced_wasserstein(x, reference) for x in (drawn, floor)],
-            "spectrum_distance": [metrics.spectrum_distance(x, reference) for x in (drawn, floor)],
-            "histogram_distance": [metrics.histogram_distance(x, reference) for x in (drawn, floor)],
-            "vendi_score": [metrics.vendi_score(x) for x in (drawn, floor)],
-            "component_share": [share(x) for x in (tensors["samples"], true["floor"])],
-        }
-        for name, (value, at_floor) in measured.items():
+        target, comparison, floors = truth[resolution]
+        if parse(TargetSpec, header["target"], source=str(path)) != target:
+            raise UserError(
+                f"{path}: samples of another arm or prior than the --data at {resolution}; give its own data"
+            )
+        spec = parse(ArmSpec, header["spec"], source=str(path)) if header["field"] == "learned" else None
+        for name, estimate in measure(tensors["samples"], *comparison).items():
             rows.append(
                 {
-                    "experiment": spec.experiment,
-                    "arm": spec.arm,
-                    "network": spec.network.kind if header["field"] == "learned" else "exact",
-                    "prior": spec.prior.kind,
+                    "experiment": target.experiment,
+                    "arm": target.arm,
+                    "network": spec.network.kind if spec else "exact",
+                    "prior": target.prior.kind,
                     "gain": header["gain"],
-                    "ladder": spec.ladder_name if header["field"] == "learned" else None,
+                    "ladder": spec.ladder_name if spec else None,
                     "seed": header["seed"],
                     "sampler": header["sampler"],
                     "steps": header["steps"],
                     "resolution": resolution,
                     "metric": name,
-                    "value": value.value,
-                    "stderr": value.stderr,
-                    "floor": at_floor.value,
-                    "n_samples": len(drawn),
+                    "value": estimate.value,
+                    "stderr": estimate.stderr,
+                    "floor": floors[name].value,
+                    "n_samples": len(tensors["samples"]),
                     "n_projections": projections if name == "sliced_wasserstein" else None,
                 }
             )

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Output", "Resolution", "Samples", "Seed", "Spec"]
+__all__ = ["Output", "Resolution", "Samples", "Seed", "Spec", "Target"]
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
+Target = Annotated[
+    Path, typer.Argument(metavar="TARGET", help="target.json of an arm, or its spec.json, from `mld resolve`.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
-Resolution = Annotated[int, typer.Option(min=2, help="Points per side.")]
+Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
 Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from .. import priors
-from ..config import ArmSpec
-from ..storage import generator
+from ..config import ArmSpec, TargetSpec, parse
+from ..storage import generator, read_json
 
-__all__ = ["build_prior"]
+__all__ = ["build_prior", "read_target"]
 
 
-def build_prior(spec: ArmSpec, state: dict[str, Tensor] | None = None) -> priors.Prior:
-    """N(0,Q) of an arm.
+def read_target(path: Path) -> TargetSpec:
+    """What the true law depends on, from a target.json or as the part of a spec.json.
+
+    Raises:
+        UserError: if the file is missing, damaged or neither.
+    """
+    data = read_json(path)
+    return parse(ArmSpec, data, str(path)).target if "network" in data else parse(TargetSpec, data, str(path))
+
+
+def build_prior(spec: TargetSpec, state: dict[str, Tensor] | None = None) -> priors.Prior:
+    """N(0,Q) of an arm or of its target.
 
     Args:
         state: `Prior.state` as a trained model keeps it; without it, what is random is drawn from the arm's prior seed.

@@ -12,12 +12,15 @@ def resolve(
     configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files, later ones on top.")],
     arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
     output: Output,
+    target: Annotated[
+        bool, typer.Option("--target", help="Only what the true law depends on, not how a network is trained.")
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, VALUE as YAML: preset=smoke.")
     ] = None,
     presets: Annotated[Path, typer.Option(help="Folder of the preset overlays.")] = Path("workflow/presets"),
 ) -> None:
-    """Freeze the settings of one arm into spec.json."""
+    """Freeze the settings of one arm into spec.json, or those of its true law into target.json."""
     import yaml
 
     from ..config import UserError, arm_spec, load_config
@@ -34,4 +37,5 @@ def resolve(
             raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
     config = load_config(configs, overrides, presets)
     experiment, _, name = arm.partition("/")
-    write_json(output, arm_spec(config, experiment, name).model_dump(mode="json"))
+    spec = arm_spec(config, experiment, name)
+    write_json(output, (spec.target if target else spec).model_dump(mode="json"))

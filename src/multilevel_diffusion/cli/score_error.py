@@ -11,7 +11,7 @@ from .options import Output
 
 def score_error(
     snapshots: Annotated[Path, typer.Argument(help="Folder of the snapshots of a training on the mixture.")],
-    resolution: Annotated[list[int], typer.Option(min=2, help="Grid to score on; several may be given.")],
+    resolution: Annotated[list[int], typer.Option(min=3, help="Grid to score on; several may be given.")],
     gain: Annotated[
         list[Gain], typer.Option(help="Several may be given; at N_ref they agree and the first is scored.")
     ],

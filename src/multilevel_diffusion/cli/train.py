@@ -25,7 +25,7 @@ def train(
     from ..config import ArmSpec, Gain, parse
     from ..grids import Torus
     from ..mixture import GaussianMixture
-    from ..storage import generator, provenance, read_json, write_csv
+    from ..storage import generator, provenance, read_json, source_digest, write_csv
     from ..training import Trainer
     from .build import build_denoiser, build_network, device, write_model
     from .prior import build_prior
@@ -34,6 +34,7 @@ def train(
     arm = parse(ArmSpec, read_json(spec), source=str(spec))
     on, prior, network = device(), build_prior(arm), build_network(arm, seed)
     identity = {"spec": arm.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
+    identity["source"] = source_digest()
     start = time.perf_counter()
 
     def facts() -> dict[str, object]:
@@ -55,8 +56,8 @@ def train(
     with progress(trainer.epochs, f"train {arm.experiment}/{arm.arm}, seed {seed}", len(trainer.history)) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
 
-    write_csv(output / "history.csv", history, facts())
     write_model(output / "model.safetensors", trainer.result, prior, arm, seed, facts())
+    write_csv(output / "history.csv", history, facts())
     trainer.checkpoint.unlink(missing_ok=True)
     shutil.rmtree(output / "snapshots", ignore_errors=True)
     trainer.snapshots.rename(output / "snapshots")
