@@ -58,7 +58,7 @@ RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fn
         ([*MIXTURE, "--resolution", "0"], "--resolution"),
         ([*MIXTURE, "--resolution", "33.5"], "--resolution"),
         ([*MIXTURE, "--resolution"], "--resolution"),
-        (["data", "mixture"], "SPEC"),
+        (["data", "mixture"], "TARGET"),
         (["data", "moons"], "moons"),
         (["frobnicate"], "frobnicate"),
         (["train", "{spec}", "--seed", "-1", "-o", "{out}"], "--seed"),

@@ -65,10 +65,6 @@ def read_model(path: Path, on: torch.device) -> tuple[ArmSpec, int, nn.Module, P
     return spec, header["seed"], network.to(on).eval(), build_prior(spec, _part(tensors, "prior/"))
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
 def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, Denoiser, str]:
     """The denoiser to sample from, and what it is: `learned` from a model file, `exact` from a target or spec.
 
@@ -80,3 +76,7 @@ def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, 
         return target, MixtureDenoiser(GaussianMixture(build_prior(target)), ForwardSDE()), "exact"
     spec, _, network, prior = read_model(source, on)
     return spec, build_denoiser(spec, network, prior, gain), "learned"
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
