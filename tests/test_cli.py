@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from multilevel_diffusion import training
+from multilevel_diffusion.cli import build
 from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 
 
@@ -352,3 +353,13 @@ def test_every_prior_goes_the_whole_way(mld, tiny, tmp_path, prior):
         done = mld(*command)
         assert done.code == 0, done.err
     assert read_csv(out).value.notna().all()
+
+
+def test_the_seed_decides_data_times_and_noise_and_not_the_initial_weights_alone(mld, files, tmp_path, monkeypatch):
+    initial = build.build_network
+    monkeypatch.setattr(build, "build_network", lambda spec, seed: initial(spec, 0))
+    losses = []
+    for seed in (1, 2):
+        assert mld("train", files.spec, "--seed", seed, "-o", tmp_path / str(seed)).code == 0
+        losses.append(read_csv(tmp_path / str(seed) / "history.csv").loss[0])
+    assert losses[0] != losses[1]
