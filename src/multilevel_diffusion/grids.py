@@ -11,6 +11,7 @@ mean the same thing on every grid. Restriction and prolongation keep values (not
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -32,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(ABC):
     """A uniform grid of `resolution` points per side.
 
     Raises:
@@ -50,9 +51,9 @@ class Grid:
         """Coordinates along one axis, shape (N,), float64: x_i = (i + offset)/N."""
         return (torch.arange(self.resolution, dtype=torch.float64, device=device) + self.offset) / self.resolution
 
+    @abstractmethod
     def resample(self, values: Tensor, target: Grid) -> Tensor:
         """The values on `target` of the function whose lowest common modes `values` hold."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
