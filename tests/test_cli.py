@@ -9,7 +9,7 @@ import torch
 
 from multilevel_diffusion import training
 from multilevel_diffusion.cli import build
-from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
+from multilevel_diffusion.storage import read_csv, read_tensors, write_csv, write_tensors
 
 
 @pytest.fixture
@@ -363,3 +363,17 @@ def test_the_seed_decides_data_times_and_noise_and_not_the_initial_weights_alone
         assert mld("train", files.spec, "--seed", seed, "-o", tmp_path / str(seed)).code == 0
         losses.append(read_csv(tmp_path / str(seed) / "history.csv").loss[0])
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("command", ["figure", "table"])
+def test_scores_that_lack_a_column_are_refused_by_name(mld, files, tmp_path, command):
+    scores, out = tmp_path / "scores.csv", tmp_path / "out.csv"
+    write_csv(scores, read_csv(files.scores).drop(columns="arm"), {})
+    calls = {
+        "figure": ["figure", "fig1", scores, "-o", out],
+        "table": ["table", "metrics", files.metrics, "--scores", scores, "-o", out],
+    }
+    line = mld(*calls[command]).refusal
+    assert str(scores) in line
+    assert "arm" in line
+    assert not out.exists()

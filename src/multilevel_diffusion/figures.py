@@ -46,6 +46,7 @@ STYLE = {
 
 
 SCORE_COLUMNS = (
+    "arm",
     "seed",
     "gain",
     "epoch",
