@@ -16,7 +16,10 @@ rule all:
     input:
         rules.fig1.output,
         rules.fig10.output,
+        rules.samplers.output,
+        rules.log_density.output,
         rules.metrics.output,
+        rules.samplers_table.output,
         # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
         [data_of("mixture", arm) + samples_of("mixture", arm, seed) for arm, seed in RUNS],
         rules.metrics.input,

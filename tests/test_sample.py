@@ -1,34 +1,63 @@
-"""With the exact field the sampler's law is the mixture's: everything else is the network's fault."""
+"""With the exact field the law of every sampler is the mixture's: everything else is the network's fault."""
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 
-from multilevel_diffusion.grids import Torus
-from multilevel_diffusion.metrics import projections, sliced_wasserstein
+from multilevel_diffusion.config import TimeGrid
+from multilevel_diffusion.grids import Torus, restrict, squared_norm
+from multilevel_diffusion.metrics import floor, projections, sliced_wasserstein
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
-from multilevel_diffusion.priors import Combined, Laplacian, draw_mode_weights, multiplicity
-from multilevel_diffusion.sample import BLOCK, EulerMaruyama, uniform_times
+from multilevel_diffusion.priors import Combined, Laplacian, Standard, draw_mode_weights, multiplicity
+from multilevel_diffusion.sample import (
+    BLOCK,
+    T_LAST,
+    Ancestral,
+    DPMSolver,
+    EulerMaruyama,
+    Heun,
+    PredictorCorrector,
+    time_grid,
+)
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()
 PRIOR = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
 MIXTURE = GaussianMixture(PRIOR)
-SAMPLES = {32: 256, 50: 128, 64: 96, 128: 32}
+SAMPLES = {32: 192, 51: 128, 64: 128, 128: 64}
+ODE = {"ddim": lambda d: Ancestral(d, 0.0), "heun": Heun, "dpm-solver++": lambda d: DPMSolver(d, 0.0)}
+SDES = {
+    "euler-maruyama": EulerMaruyama,
+    "ddpm": lambda d: Ancestral(d, 1.0),
+    "half-way ancestral": lambda d: Ancestral(d, 0.5),
+    "sde-dpm-solver++": lambda d: DPMSolver(d, 1.0),
+    "half-way dpm-solver++": lambda d: DPMSolver(d, 0.5),
+    "predictor-corrector": lambda d: PredictorCorrector(d, 1, 0.16),
+}
+SAMPLERS = ODE | SDES
+STEPS = {"heun": 30, "predictor-corrector": 30}
 
 
-def sampled(n, resolution, steps, seed=0, denoiser=None):
-    sampler = EulerMaruyama(denoiser or MixtureDenoiser(MIXTURE, SDE))
-    return sampler.sample(n, Torus(resolution), uniform_times(steps), lambda block: generator(seed, "test", block))
+def scalar(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def sampled(sampler, n, resolution, steps, seed=0, times=TimeGrid.UNIFORM, denoiser=None):
+    solver = SAMPLERS[sampler](denoiser or MixtureDenoiser(MIXTURE, SDE))
+    return solver.sample(
+        n, Torus(resolution), time_grid(times, steps, SDE), lambda block: generator(seed, "test", block)
+    )
 
 
 @cache
-def paper_samples(resolution):
-    return sampled(SAMPLES[resolution], resolution, 1000)
+def samples_of(sampler, resolution):
+    return sampled(sampler, SAMPLES[resolution], resolution, STEPS.get(sampler, 60))
 
 
 def first_component(u):
@@ -43,99 +72,268 @@ def relative_power(u):
     return power, multiplicity(grid).expand(power.shape[1:])
 
 
+class Units:
+    """A prior whose j-th draw is the j-th unit vector: a linear sampler then returns the weight that it gives to each draw."""
+
+    def __init__(self):
+        self.draws = 0
+
+    def sample(self, n, grid, generator, dtype):
+        field = torch.zeros(grid.resolution**2, dtype=dtype)
+        field[self.draws] = 1
+        self.draws += 1
+        return field.view(1, grid.resolution, grid.resolution).expand(n, -1, -1).clone()
+
+
+class Gaussian:
+    """The exact E[η | u_t] for X_0 ~ N(0, ρQ)."""
+
+    sde = SDE
+
+    def __init__(self, rho, prior=None):
+        self.rho, self.prior = rho, prior or Units()
+
+    def noise(self, u_t, t, grid):
+        a_t, b_t = SDE.mean_scale(t), SDE.noise_scale(t)
+        return (b_t / (self.rho * a_t**2 + b_t**2))[:, None, None] * u_t
+
+
+def variance(sampler, times, rho):
+    """The variance of the sampler's law at the last of the times in units of λ, exactly, without drawing anything."""
+    denoiser = Gaussian(rho)
+    weights = SAMPLERS[sampler](denoiser).sample(1, Torus(42), times, lambda block: None)
+    assert denoiser.prior.draws < 42**2
+    return weights.square().sum().item()
+
+
+def exact_variance(sampler, end, rho):
+    """The variance at time `end` of the ODE or SDE itself, started from N(0,Q) at t = 1."""
+    at = rho * SDE.mean_scale(scalar([1.0, end])) ** 2 + SDE.noise_scale(scalar([1.0, end])) ** 2
+    if sampler in ODE:
+        return (at[1] / at[0]).item()
+    first, last = SDE.mean_scale(scalar([1.0, end]))
+    regression = (rho * first * last + first / last * SDE.noise_scale(scalar(end)) ** 2) / at[0]
+    return (at[1] + regression**2 * (1 - at[0])).item()
+
+
+THEORY = {"ddim": 1, "heun": 2, "dpm-solver++": 2, "euler-maruyama": 1, "ddpm": 1, "sde-dpm-solver++": 2}
+
+
+@pytest.mark.parametrize("rho", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("sampler", THEORY)
+def test_the_weak_order_on_gaussians_is_that_of_theory(sampler, rho):
+    """With equal steps in λ down to t = 0.05, that is before the last step, which has an error of its own."""
+    ends, errors = SDE.half_log_snr(scalar([1.0, 0.05])).tolist(), []
+    for steps in (100, 200, 400):
+        times = SDE.time(torch.linspace(*ends, steps + 1, dtype=torch.float64))
+        errors.append(abs(variance(sampler, times, rho) / exact_variance(sampler, 0.05, rho) - 1))
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert orders == pytest.approx([THEORY[sampler]] * 2, abs=0.11)
+
+
+@pytest.mark.parametrize("rho", [0.3, 1.0, 3.0])
+def test_the_predictor_corrector_ends_with_the_bias_of_its_corrector(rho):
+    """δ (2 − δ) / (1 − (1 − δ/v)²) instead of v = ρ a² + b², once the corrections outweigh a small step; none for ρ = 1."""
+    end = 0.3
+    b2 = SDE.noise_scale(scalar(end)).item() ** 2
+    v, delta = rho * (1 - b2) + b2, 2 * 0.16**2 * b2
+    stationary = delta * (2 - delta) / (1 - (1 - delta / v) ** 2)
+    times = torch.cat(
+        [torch.linspace(1, end, 101, dtype=torch.float64), end - 1e-9 * torch.arange(1, 650, dtype=torch.float64)]
+    )
+    assert variance("predictor-corrector", times, rho) == pytest.approx(stationary, rel=1e-5)
+    assert (stationary == pytest.approx(v, rel=1e-12)) == (rho == 1)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("times", TimeGrid)
+def test_every_sampler_ends_at_time_zero_with_the_law_of_the_data(sampler, times):
+    """On Gaussians with X_0 ~ N(0, ρQ), whole runs: the error falls as steps grow and ends below 6 %."""
+    coarse, fine = (abs(variance(sampler, time_grid(times, steps, SDE), 1.5) / 1.5 - 1) for steps in (100, 400))
+    assert fine < 0.6 * coarse
+    assert fine < 0.06
+
+
 @pytest.mark.parametrize("resolution", SAMPLES)
-def test_mode_variances_are_those_of_the_mixture(resolution):
-    power, weight = relative_power(paper_samples(resolution))
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_mode_variances_on_the_mixture_are_those_the_scheme_has_on_a_gaussian(sampler, resolution):
+    """Pooled over the modes, at every resolution: within a component, the exact field is that of a Gaussian with ρ = 1."""
+    power, weight = relative_power(samples_of(sampler, resolution))
     n = len(power)
-    deviation = (power.mean(0) - 1) * math.sqrt(n) / power.std(0)
+    expected = variance(sampler, time_grid(TimeGrid.UNIFORM, STEPS.get(sampler, 60), SDE), 1.0)
+    deviation = (power.mean(0) / expected - 1) * math.sqrt(n) / (power.std(0) / expected)
     assert deviation.abs().median() == pytest.approx(0.67, abs=0.1)
     pooled = ((power.mean(0) * weight).sum() / weight.sum()).item()
-    assert pooled == pytest.approx(1, abs=4.5 * math.sqrt(2 / (n * weight.sum().item())) + 1e-3)
+    assert pooled == pytest.approx(expected, rel=4.5 * math.sqrt(2 / (n * weight.sum().item())) + 1e-3)
 
 
 @pytest.mark.parametrize("resolution", SAMPLES)
-def test_both_components_are_equally_likely(resolution):
-    first = first_component(paper_samples(resolution)).double()
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_both_components_are_equally_likely(sampler, resolution):
+    first = first_component(samples_of(sampler, resolution)).double()
     assert abs(first.mean() - 0.5) < 3.5 * 0.5 / math.sqrt(len(first))
 
 
+@cache
+def truth(resolution):
+    n, directions = SAMPLES[resolution], projections(resolution, 100, generator(1))
+    sets = [MIXTURE.sample(n, Torus(resolution), generator(i, "truth"), torch.float64).numpy() for i in range(12)]
+
+    def distance(x, y):
+        return sliced_wasserstein(x, y, directions)
+
+    return distance, np.concatenate(sets[1:]), floor(distance, sets)
+
+
 @pytest.mark.parametrize("resolution", SAMPLES)
-def test_sliced_wasserstein_is_within_the_spread_of_truth_against_truth(resolution):
-    n, grid = SAMPLES[resolution], Torus(resolution)
-    directions = projections(resolution, 100, generator(1))
-
-    def truth(seed):
-        return MIXTURE.sample(n, grid, generator(seed, "truth"), torch.float64).numpy()
-
-    floors = np.array([sliced_wasserstein(truth(2 * i), truth(2 * i + 1), directions).value for i in range(12)])
-    distances = [sliced_wasserstein(paper_samples(resolution).numpy(), truth(i), directions).value for i in range(12)]
-    assert np.mean(distances) < floors.mean() + 3 * floors.std(ddof=1)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_sliced_wasserstein_is_within_the_spread_of_truth_against_truth(sampler, resolution):
+    distance, reference, among = truth(resolution)
+    assert distance(samples_of(sampler, resolution).numpy(), reference).value < among.value + 3.5 * among.stderr
 
 
-def variance_of_euler_maruyama(steps):
-    """v of the scheme relative to λ once the component is decided: v ← (1 − ½ α_t h)² v + α_t h, from v = 1."""
-    v = 1.0
-    for t in uniform_times(steps)[:-1]:
-        h = SDE.alpha(t).item() / steps
-        v = (1 - 0.5 * h) ** 2 * v + h
-    return v
+def distances_to_the_fine_solution(sampler, resolution, counts):
+    """‖u_0 − u_0*‖, the median over fields, u_0* by Heun's method with many steps from the same noise."""
+    fine = sampled("heun", 32, resolution, 1000, times=TimeGrid.LOG_SNR)
+    return [
+        squared_norm(sampled(sampler, 32, resolution, n, times=TimeGrid.LOG_SNR) - fine).median().sqrt().item()
+        for n in counts
+    ]
 
 
-def test_the_weak_error_falls_with_the_step_to_first_order():
-    """The variance relative to λ, pooled over all modes: what the recursion says, and measured order 1."""
-    steps, n = np.array([25, 50, 100]), 512
-    errors = []
-    for count in steps:
-        power, weight = relative_power(sampled(n, 32, int(count), seed=1))
-        pooled = ((power.mean(0) * weight).sum() / weight.sum()).item()
-        assert pooled == pytest.approx(
-            variance_of_euler_maruyama(count), abs=4 * math.sqrt(2 / (n * weight.sum().item()))
-        )
-        errors.append(pooled - 1)
-    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert order == pytest.approx(1, abs=0.25)
+@pytest.mark.parametrize("resolution", [16, 21])
+@pytest.mark.parametrize("sampler", ODE)
+def test_the_order_of_ode_samplers_on_the_mixture_is_that_of_theory(sampler, resolution):
+    """And they agree with each other, at their common limit."""
+    errors = distances_to_the_fine_solution(sampler, resolution, (40, 80, 160))
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert orders == pytest.approx([THEORY[sampler]] * 2, abs=0.3)
 
 
-def test_one_step_is_the_formula():
+class From:
+    """The exact field of the mixture, with a prior that draws what it is given, in turn."""
+
+    sde = SDE
+
+    def __init__(self, mixture, *draws):
+        self.exact, self.prior, self.draws = MixtureDenoiser(mixture, SDE), self, iter(draws)
+        self.evaluations = 0
+
+    def sample(self, n, grid, generator, dtype):
+        return next(self.draws)
+
+    def noise(self, u_t, t, grid):
+        self.evaluations += 1
+        return self.exact.noise(u_t, t, grid)
+
+
+@pytest.mark.parametrize("sampler", ODE)
+def test_an_ode_sampler_is_one_map_of_functions_on_every_grid(sampler):
+    """From noise restricted to coarser grids the results are the restrictions, up to what these grids do not see of the odds."""
+    finest, n, ends = Torus(97), 16, {}
+    noise = PRIOR.sample(n, finest, generator(5), torch.float64)
+    for resolution in (97, 65, 49, 33):
+        grid = Torus(resolution)
+        denoiser = From(MIXTURE, restrict(noise, finest, grid))
+        times = time_grid(TimeGrid.UNIFORM, 20, SDE)
+        ends[resolution] = SAMPLERS[sampler](denoiser).sample(n, grid, times, lambda block: None)
+    differences = {r: squared_norm(restrict(ends[97], finest, Torus(r)) - ends[r]).sqrt() for r in (33, 49, 65)}
+    medians = [difference.median().item() for difference in differences.values()]
+    assert medians[2] < medians[0] < 0.02
+    assert (differences[33] > 0.1).sum() <= 2  # fields on the border of the components may end in the other one
+
+
+@pytest.mark.parametrize(("stochasticity", "algorithm"), [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
+@pytest.mark.parametrize("times", TimeGrid)
+def test_the_steps_of_dpm_solver_are_those_of_diffusers_on_white_noise(times, stochasticity, algorithm):
+    n, steps, grid = 4, 12, Torus(8)
+    mixture = GaussianMixture(Standard(8))
+    draws = [torch.randn(n, 8, 8, generator=generator(6, i), dtype=torch.float64) for i in range(steps + 1)]
+    grid_of_times = time_grid(times, steps, SDE)
+    ours = DPMSolver(From(mixture, *draws), stochasticity).sample(n, grid, grid_of_times, lambda block: None)
+
+    products = SDE.mean_scale(grid_of_times[:-1]).flip(0) ** 2  # ᾱ of diffusers, from small times to large
+    ratios = products / torch.cat([torch.ones(1, dtype=torch.float64), products[:-1]])
+    theirs = DPMSolverMultistepScheduler(
+        num_train_timesteps=steps,
+        trained_betas=(1 - ratios).numpy(),
+        solver_order=2,
+        algorithm_type=algorithm,
+        final_sigmas_type="zero",
+    )
+    theirs.set_timesteps(timesteps=list(range(steps))[::-1])
+    u, exact = draws[0], MixtureDenoiser(mixture, SDE)
+    for i, step in enumerate(theirs.timesteps):
+        eta = exact.noise(u, grid_of_times[i].expand(n), grid)
+        u = theirs.step(eta, step, u, variance_noise=draws[i + 1]).prev_sample
+    torch.testing.assert_close(ours, u.double(), rtol=0, atol=5e-5)  # its coefficients are float32
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_the_denoiser_is_evaluated_as_often_as_is_said(sampler, steps):
+    grid = Torus(8)
+    denoiser = From(MIXTURE, *(PRIOR.sample(2, grid, generator(7, i), torch.float64) for i in range(20)))
+    solver = SAMPLERS[sampler](denoiser)
+    solver.sample(2, grid, time_grid(TimeGrid.UNIFORM, steps, SDE), lambda block: None)
+    assert denoiser.evaluations == solver.evaluations(steps)
+
+
+def test_one_euler_maruyama_step_is_the_formula():
     """u_s = u_t + (t − s) α_t (½ u_t + Q∇log p_t) + (α_t (t − s))^½ η for a denoiser that says E[η|u] = b_t u."""
-
-    class Shrink:
-        sde, prior = SDE, Laplacian(8, 1.0)
-
-        def noise(self, u_t, t, grid):
-            return SDE.noise_scale(t)[:, None, None] * u_t
-
     u, eta = (torch.randn(2, 8, 8, generator=generator(seed), dtype=torch.float64) for seed in (2, 3))
-    t, s = torch.full((2,), 0.5, dtype=torch.float64), torch.full((2,), 0.4, dtype=torch.float64)
     h = (0.1 + 19.9 * 0.5) * 0.1
-    expected = u + h * (0.5 * u - u) + math.sqrt(h) * eta
-    torch.testing.assert_close(EulerMaruyama(Shrink()).step(u, t, s, Torus(8), eta), expected)
+    solver, grid = EulerMaruyama(Gaussian(1.0)), Torus(8)
+    stepped = solver.step(solver.state(u, scalar(0.5), grid), scalar(0.4), None, grid, lambda: eta)
+    torch.testing.assert_close(stepped, u + h * (0.5 * u - u) + math.sqrt(h) * eta)
 
 
 def test_a_sample_depends_on_its_index_alone():
-    many, few = sampled(BLOCK + 7, 16, 5), sampled(5, 16, 5)
+    def drawn(n, seed=0):
+        return sampled("euler-maruyama", n, 16, 5, seed)
+
+    many, few = drawn(BLOCK + 7), drawn(5)
     rounding = {"rtol": 0, "atol": 1e-12}
     torch.testing.assert_close(many[:5], few, **rounding)
-    torch.testing.assert_close(many, sampled(BLOCK + 40, 16, 5)[: BLOCK + 7], **rounding)
-    assert (few - sampled(5, 16, 5, seed=1)).abs().min() > 0
+    torch.testing.assert_close(many, drawn(BLOCK + 40)[: BLOCK + 7], **rounding)
+    assert (few - drawn(5, seed=1)).abs().min() > 0
     assert (many[:7] - many[BLOCK:]).abs().min() > 0
 
 
-def test_a_field_that_leaves_finite_numbers_is_refused():
-    class Broken:
-        sde, prior = SDE, PRIOR
-
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_denoiser_that_leaves_finite_numbers_midway_is_refused_with_the_time(sampler):
+    class Broken(Gaussian):
         def noise(self, u_t, t, grid):
-            return u_t * torch.nan
+            return super().noise(u_t, t, grid) * torch.where(t[0] > 0.5, 1, torch.nan)
 
-    with pytest.raises(FloatingPointError, match="resolution 16"):
-        sampled(2, 16, 3, denoiser=Broken())
+    with pytest.raises(FloatingPointError, match=r"not finite at t = 0\.5, resolution 16"):
+        sampled(sampler, 2, 16, 4, denoiser=Broken(1.0, Laplacian(16, 1.0)))
 
 
-def test_times_run_from_one_to_zero_exactly():
-    times = uniform_times(200)
-    assert len(times) == 201
-    assert (times[0], times[-1]) == (1, 0)
-    torch.testing.assert_close(times.diff(), torch.full((200,), -1 / 200, dtype=torch.float64))
+@pytest.mark.parametrize("times", TimeGrid)
+@pytest.mark.parametrize("steps", [1, 2, 200])
+def test_times_fall_from_one_to_zero_exactly(times, steps):
+    grid = time_grid(times, steps, SDE)
+    assert len(grid) == steps + 1
+    assert (grid[0], grid[-1]) == (1, 0)
+    assert (grid.diff() < 0).all()
+    equal = {
+        TimeGrid.UNIFORM: lambda t: t,
+        TimeGrid.LOG_SNR: SDE.half_log_snr,
+        TimeGrid.KARRAS: lambda t: (SDE.noise_scale(t) / SDE.mean_scale(t)) ** (1 / 7),
+    }[times](grid[:-1] if times is not TimeGrid.UNIFORM else grid).diff()
+    assert (equal - equal.mean()).abs().max() < 1e-9 if len(equal) else True
+    if times is not TimeGrid.UNIFORM and steps > 1:
+        assert grid[-2].item() == pytest.approx(T_LAST, rel=1e-9)
+
+
+def test_what_no_sampler_can_do_is_refused():
     with pytest.raises(ValueError, match="steps must be ≥ 1"):
-        uniform_times(0)
+        time_grid(TimeGrid.UNIFORM, 0, SDE)
+    for make in (lambda: Ancestral(Gaussian(1.0), 1.1), lambda: DPMSolver(Gaussian(1.0), -0.1)):
+        with pytest.raises(ValueError, match=r"stochasticity must be in \[0, 1\]"):
+            make()
+    with pytest.raises(ValueError, match="corrections"):
+        PredictorCorrector(Gaussian(1.0), 0, 0.16)
+    with pytest.raises(ValueError, match="snr"):
+        PredictorCorrector(Gaussian(1.0), 1, 1.5)

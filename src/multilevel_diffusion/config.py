@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 __all__ = [
     "ArmSpec",
@@ -27,23 +36,26 @@ __all__ = [
     "Level",
     "MixtureSettings",
     "PriorSettings",
+    "SamplerSettings",
     "SamplingSettings",
     "ScoreErrorSettings",
     "StandardSettings",
     "TargetSpec",
+    "TimeGrid",
     "TrainingSettings",
     "UserError",
     "arm_spec",
     "load_config",
     "merge",
     "parse",
+    "parse_sampler",
 ]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Resolution = Annotated[int, Field(ge=3, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -53,6 +65,14 @@ class Gain(StrEnum):
 
     VALUES = "values"
     COEFFICIENTS = "coefficients"
+
+
+class TimeGrid(StrEnum):
+    """Where a sampler evaluates the denoiser; see `sample.time_grid`."""
+
+    UNIFORM = "uniform"
+    LOG_SNR = "log-snr"
+    KARRAS = "karras"
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -172,11 +192,95 @@ class ScoreErrorSettings(Settings):
     batch_size: Annotated[int, Field(ge=2, strict=True)]
 
 
+class SamplerBase(Settings):
+    times: TimeGrid = TimeGrid.UNIFORM
+
+    def __str__(self) -> str:
+        """The kind, and in brackets what differs from the default, as "dpm-solver++(times=karras)"."""
+        options = self.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
+        changed = ", ".join(
+            f"{key}={value:g}" if key != "times" else f"times={value}" for key, value in options.items()
+        )
+        return f"{self.kind}({changed})" if changed else self.kind
+
+
+class EulerMaruyamaSettings(SamplerBase):
+    kind: Literal["euler-maruyama"]
+
+
+class HeunSettings(SamplerBase):
+    kind: Literal["heun"]
+
+
+class AncestralSettings(SamplerBase):
+    """stochasticity: 0 is DDIM, 1 is DDPM."""
+
+    kind: Literal["ancestral"]
+    stochasticity: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class DPMSolverSettings(SamplerBase):
+    """stochasticity: 0 solves the ODE, 1 the SDE."""
+
+    kind: Literal["dpm-solver++"]
+    stochasticity: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class PredictorCorrectorSettings(SamplerBase):
+    """corrections: Langevin steps after each prediction."""
+
+    kind: Literal["predictor-corrector"]
+    corrections: Count = 1
+    snr: Annotated[float, Field(gt=0, le=1)] = 0.16
+
+
+SamplerSettings = Annotated[
+    EulerMaruyamaSettings | AncestralSettings | HeunSettings | DPMSolverSettings | PredictorCorrectorSettings,
+    Field(discriminator="kind"),
+    BeforeValidator(lambda value: {"kind": value} if isinstance(value, str) else value),
+]
+"""A sampler by its kind alone, or as a mapping with its options."""
+
+
 class SamplingSettings(Settings):
-    sampler: Literal["euler-maruyama"]
+    sampler: SamplerSettings
     steps: Count
     samples: Annotated[int, Field(ge=2, strict=True)]
     resolutions: Resolutions
+
+
+class ConvergenceSettings(Settings):
+    """Figure `samplers`: distance to the truth against evaluations of the denoiser, on networks of some of the seeds.
+
+    reference_evaluations: those of Euler–Maruyama that all are compared with. samples: in each of the sets compared.
+    """
+
+    seeds: Seeds
+    samplers: Annotated[tuple[SamplerSettings, ...], Field(min_length=1), AfterValidator(_distinct)]
+    evaluations: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_distinct)]
+    reference_evaluations: Count
+    samples: Annotated[int, Field(ge=2, strict=True)]
+    resolutions: Resolutions
+
+
+class LogDensitySettings(Settings):
+    """Figure `log_density`: fields drawn on a finer grid, restricted to each resolution, and followed to t = 1 in `steps` steps.
+
+    probes: random directions a field that estimate the trace.
+    """
+
+    seeds: Seeds
+    resolutions: Resolutions
+    drawn_on: Resolution
+    samples: Annotated[int, Field(ge=2, strict=True)]
+    steps: Count
+    probes: Count
+
+    @model_validator(mode="after")
+    def _drawn_on_the_finest(self) -> LogDensitySettings:
+        if max(self.resolutions) > self.drawn_on:
+            raise ValueError(f"resolution {max(self.resolutions)} is finer than drawn_on {self.drawn_on}")
+        return self
 
 
 class MetricsSettings(Settings):
@@ -201,6 +305,8 @@ class MixtureSettings(Settings):
     training: TrainingSettings
     score_error: ScoreErrorSettings
     sampling: SamplingSettings
+    convergence: ConvergenceSettings
+    log_density: LogDensitySettings
     metrics: MetricsSettings
 
     @model_validator(mode="after")
@@ -208,6 +314,13 @@ class MixtureSettings(Settings):
         finest = self.training.ladder[-1].resolution
         if finest > self.native_resolution:
             raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_are_trained(self) -> MixtureSettings:
+        for name in ("convergence", "log_density"):
+            if unknown := set(getattr(self, name).seeds) - set(self.seeds):
+                raise ValueError(f"{name}.seeds: {sorted(unknown)} not among the seeds {list(self.seeds)}")
         return self
 
 
@@ -287,7 +400,7 @@ def parse(model: type[T], data: Any, source: str) -> T:
         UserError
     """
     try:
-        return model.model_validate(data)
+        return TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -296,6 +409,19 @@ def parse(model: type[T], data: Any, source: str) -> T:
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UserError(f"{source}: {key + ': ' if key else ''}{message}{got}{more}") from None
+
+
+def parse_sampler(text: str, source: str) -> SamplerSettings:
+    """A sampler as the command line gives it: its kind, or a YAML mapping as in config.yaml.
+
+    Raises:
+        UserError: if there is no such sampler, or an option is unknown or out of range.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        data = text
+    return parse(SamplerSettings, data, source)
 
 
 def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:

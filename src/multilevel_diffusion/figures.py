@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .storage import write_atomically
 
-__all__ = ["SCORE_COLUMNS", "fig1", "fig10", "save"]
+__all__ = ["SCORE_COLUMNS", "fig1", "fig10", "log_density", "samplers", "save"]
 
 PAPER_WIDTH = 6.75
 """Inches: two columns."""
@@ -44,6 +44,13 @@ STYLE = {
     "svg.fonttype": "none",
 }
 
+
+METRIC_LABELS = {
+    "sliced_wasserstein": "sliced Wasserstein\n(units of $u$)",
+    "spectrum_distance": "log-spectrum distance\n(decades)",
+}
+TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
+MARKERS = "osv^Dx*Ph+"
 
 SCORE_COLUMNS = (
     "arm",
@@ -119,6 +126,116 @@ def fig10(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> F
         return figure
 
 
+def samplers(rows: pd.DataFrame) -> Figure:
+    """Distance of samples to the truth against evaluations of the denoiser: a row a metric, a column a field and resolution.
+
+    Mean over seeds, in a band from the least to the greatest. Grey: the floor ± the Monte Carlo error of one set of samples;
+    dotted: Euler–Maruyama with the most evaluations.
+
+    Args:
+        rows: tables.CONVERGENCE_COLUMNS, as `mld convergence` writes them.
+    """
+    names = list(dict.fromkeys(rows.sampler))
+    styles = {
+        name: ("C" + str(i % 10), TIME_STYLES[_times(name)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)
+    }
+    columns = list(dict.fromkeys(zip(rows.network, rows.resolution, strict=True)))
+    metrics = [metric for metric in METRIC_LABELS if metric in set(rows.metric)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 2.0 * len(metrics) + 0.7), layout="constrained")
+        grid = figure.subplots(len(metrics), len(columns), sharex=True, sharey="row", squeeze=False)
+        for panels, metric in zip(grid, metrics, strict=True):
+            panels[0].set_ylabel(METRIC_LABELS[metric])
+            for axes, (network, resolution) in zip(panels, columns, strict=True):
+                here = rows[(rows.metric == metric) & (rows.network == network) & (rows.resolution == resolution)]
+                floor, error = here.floor.mean(), here.stderr.mean()
+                axes.axhspan(max(floor - error, 0.05 * floor), floor + error, color="0.85", linewidth=0)
+                paper = here[here.sampler == "euler-maruyama"]
+                axes.axhline(
+                    paper[paper.evaluations == paper.evaluations.max()].value.mean(),
+                    color="0.3",
+                    linestyle=":",
+                    linewidth=0.8,
+                )
+                for name in names:
+                    color, style, marker = styles[name]
+                    seeds = here[here.sampler == name].groupby("evaluations").value
+                    mean = seeds.mean()
+                    axes.plot(mean.index, mean, color=color, linestyle=style, marker=marker, markersize=2.5, label=name)
+                    axes.fill_between(mean.index, seeds.min(), seeds.max(), color=color, alpha=0.12, linewidth=0)
+                axes.set(xscale="log", yscale="log")
+                if metric == metrics[0]:
+                    axes.set_title(f"{'exact field' if network == 'exact' else 'network'}, {resolution}")
+        for axes in grid[-1]:
+            axes.set_xlabel("evaluations")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        return figure
+
+
+def log_density(rows: pd.DataFrame) -> Figure:
+    """Log densities of true fields: how they approach their limit (left), and how far estimates are from the closed form (right).
+
+    Root mean square over the fields, in nats.
+
+    Args:
+        rows: tables.DENSITY_COLUMNS, as `mld log-density` writes them.
+    """
+    rows = rows.assign(network=rows.network.where(rows.network == "exact", "network"))
+
+    def rms(group: pd.DataFrame, values: pd.Series) -> pd.Series:
+        return np.sqrt((values**2).groupby(group.resolution).mean())
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 2.7), layout="constrained")
+        limit, error = figure.subplots(1, 2)
+        exact = rows[(rows.network == "exact") & (rows.trace == "exact")]
+        finest = exact.drawn_on.max()
+        for column, color, marker, label in (
+            ("plain", "#c1272d", "s", "plain: density of the grid values"),
+            ("closed_form", "black", "o", "relative to $N(0,Q)$, closed form"),
+            ("estimate", "#1f4e9e", "x", "relative to $N(0,Q)$, along the flow"),
+        ):
+            curve = rms(exact, exact[column] - exact.finest)
+            limit.plot(curve.index, curve, color=color, marker=marker, markersize=4, label=label)
+        limit.set(ylabel=f"distance to the closed form at {finest} (nats)", title="refining the grid")
+        for (network, trace), group in rows.groupby(["network", "trace"]):
+            name = f"{'exact field' if network == 'exact' else 'network'}, {trace} trace"
+            color = {"exact": "#1f4e9e", "network": "#b58900"}[network]
+            curve = rms(group, group.estimate - group.closed_form)
+            error.plot(
+                curve.index,
+                curve,
+                color=color,
+                linestyle="-" if trace == "exact" else "--",
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        start = rms(exact, exact.estimate + exact.start - exact.closed_form)
+        error.plot(
+            start.index,
+            start,
+            color="#1f4e9e",
+            linestyle=":",
+            marker="o",
+            markersize=3,
+            label="exact, started from $p_1$ instead of $N(0,Q)$",
+        )
+        error.set(ylabel="error of the estimate (nats)", title="error on the same grid")
+        for axes in (limit, error):
+            axes.set(xscale="log", yscale="log", xlabel="points per side $N$")
+            ticks = sorted(rows.resolution.unique())
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.minorticks_off()
+            low, high = axes.get_ylim()
+            axes.set_ylim(low, high * (high / low) ** 0.4)  # room for the legend
+            axes.legend(loc="upper left")
+        return figure
+
+
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png, without dates, so that equal figures are equal files."""
     with matplotlib.rc_context(STYLE):
@@ -171,3 +288,8 @@ def _curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, 
     median = seeds.median()
     axes.plot(median.index, median, style, color=color, label=label)
     axes.fill_between(median.index, seeds.min(), seeds.max(), color=color, alpha=0.15, linewidth=0)
+
+
+def _times(sampler: str) -> str:
+    """The grid of times in the name of a sampler."""
+    return next((name for name in TIME_STYLES if f"times={name}" in sampler), "uniform")

@@ -6,6 +6,7 @@ without its floor: the same distance between two independent sets of true data o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Estimate",
+    "floor",
     "histogram_distance",
     "moment_sliced_wasserstein",
     "projections",
@@ -41,6 +43,15 @@ def projections(resolution: int, count: int, generator: torch.Generator) -> NDAr
     """`count` unit directions in R^{N²}, shape (N², count): one set serves a whole comparison."""
     directions = torch.randn(resolution**2, count, generator=generator, dtype=torch.float64)
     return (directions / directions.norm(dim=0)).numpy()
+
+
+def floor(distance: Callable[[Fields, Fields], Estimate], truths: Sequence[Fields]) -> Estimate:
+    """A distance of each of several sets of true data to the others pooled: its mean, and its standard deviation as `stderr`.
+
+    The second is the Monte Carlo error of the distance of one such set of samples.
+    """
+    values = [distance(truth, np.concatenate([*truths[:i], *truths[i + 1 :]])).value for i, truth in enumerate(truths)]
+    return Estimate(float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
 def sliced_wasserstein(x: Fields, y: Fields, directions: NDArray[np.float64]) -> Estimate:

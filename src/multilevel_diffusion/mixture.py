@@ -6,11 +6,12 @@ X_0 = m_i + η with i ∈ {1, 2} equally likely and η ~ N(0,Q); m_i = A f_i, wh
 
 Then X_t given i is N(a_t m_i, Q) for every t, because a_t² + b_t² = 1, and with responsibilities w_i(u) of the components
 
-    E[η | X_t = u] = b_t (u − a_t Σ_i w_i m_i),
-    log(w_1/w_2) = a_t N² Σ_{A_k>0} Re[conj(û_k) (f̂_1 − f̂_2)_k] / A_k − ½ a_t² N² Σ_{A_k>0} (|f̂_1|² − |f̂_2|²)_k,   N = N_native
+    E[η | X_t = u] = b_t (u − a_t Σ_i w_i m_i),        w_i = softmax_i ℓ_i(u),
+    ℓ_i(u) = a_t N² Σ_{A_k>0} Re[conj(û_k) f̂_i,k] / A_k − ½ a_t² N² Σ_{A_k>0} |f̂_i,k|²,        N = N_native,
 
-where modes with A_k = 0 contribute nothing and have Ê[η]_k = 0. The first sum is the inner product of u with one fixed
-field, so a field costs O(N²) after one transform, and Q⁻¹ is never formed.
+where modes with A_k = 0 contribute nothing and have Ê[η]_k = 0. By Cameron and Martin exp ℓ_i is the density of N(a_t m_i, Q)
+relative to N(0,Q), so that log dp_t/dN(0,Q) = log ½ Σ_i exp ℓ_i, which has a limit as the grid is refined. The first sum is the
+inner product of u with one fixed field, so a field costs O(N²), and Q⁻¹ is never formed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .grids import Grid, wavenumbers
-from .priors import Prior, multiplicity
+from .priors import Prior
 from .sde import ForwardSDE
 
 __all__ = ["GaussianMixture", "MixtureDenoiser"]
@@ -31,11 +32,15 @@ __all__ = ["GaussianMixture", "MixtureDenoiser"]
 
 @dataclass(frozen=True)
 class _OnGrid:
-    """The mixture on one grid, float64: means (2, N, N), the field g with log-odds a_t N²⟨u, g⟩ − ½ a_t² N² d, and d."""
+    """The mixture on one grid, float64: ℓ_i = a_t ⟨u, g_i⟩ − ½ a_t² ⟨m_i, g_i⟩ with g_i = Q⁻¹ m_i on the range of Q.
+
+    means: m_i, directions: g_i, both (2, N, N); norms: ⟨m_i, g_i⟩, shape (2,); distance: ⟨m_1 − m_2, g_1 − g_2⟩.
+    """
 
     means: Tensor
-    direction: Tensor
-    offset: float
+    directions: Tensor
+    norms: Tensor
+    distance: float
 
 
 class GaussianMixture:
@@ -61,10 +66,22 @@ class GaussianMixture:
 
     def log_odds(self, u_t: Tensor, mean_scale: Tensor, grid: Grid) -> Tensor:
         """log(w_1/w_2) of fields (batch, N, N) at scales a_t of shape (batch,); float64, shape (batch,)."""
-        on = self._on(grid, u_t.device)
-        inner = (u_t.double() * on.direction).mean(dim=(-2, -1))
-        a_t, n2 = mean_scale.double(), self.prior.native_resolution**2
-        return a_t * n2 * inner - 0.5 * a_t**2 * n2 * on.offset
+        first, second = self._log_densities(u_t, mean_scale, grid)
+        return first - second
+
+    def log_density(self, u_t: Tensor, mean_scale: Tensor, grid: Grid) -> Tensor:
+        """log dp_t/dN(0,Q) of fields (batch, N, N) in the range of Q at scales a_t (batch,); float64, shape (batch,)."""
+        return self._log_densities(u_t, mean_scale, grid).logsumexp(dim=0) - math.log(2)
+
+    def distance(self, grid: Grid) -> float:
+        """‖Q^(−½) (m_1 − m_2)‖² on the range of Q: the squared distance of the components in standard deviations."""
+        return self._on(grid, torch.device("cpu")).distance
+
+    def _log_densities(self, u_t: Tensor, mean_scale: Tensor, grid: Grid) -> Tensor:
+        """ℓ_i, float64, shape (2, batch)."""
+        on, a_t = self._on(grid, u_t.device), mean_scale.double()
+        inner = on.directions.flatten(1) @ u_t.double().flatten(1).T / grid.resolution**2
+        return a_t * inner - 0.5 * a_t**2 * on.norms[:, None]
 
     def _on(self, grid: Grid, device: torch.device) -> _OnGrid:
         key = (grid, device)
@@ -72,12 +89,13 @@ class GaussianMixture:
             n = grid.resolution
             amplitude = self.prior.native_resolution * self.prior.spectrum(grid).sqrt()
             f = _ramps(n)
-            difference = torch.where(amplitude > 0, (f[0] - f[1]) / amplitude, 0)
-            squares = torch.where(amplitude > 0, f[0].abs() ** 2 - f[1].abs() ** 2, 0) * multiplicity(grid)
+            g = torch.where(amplitude > 0, f / amplitude, 0) * self.prior.native_resolution**2
+            means, directions = (
+                torch.fft.irfft2(hat, s=(n, n), norm="forward").to(device) for hat in (amplitude * f, g)
+            )
+            difference = (means[0] - means[1]) * (directions[0] - directions[1])
             self._grids[key] = _OnGrid(
-                means=torch.fft.irfft2(amplitude * f, s=(n, n), norm="forward").to(device),
-                direction=torch.fft.irfft2(difference, s=(n, n), norm="forward").to(device),
-                offset=float(squares.sum()),
+                means, directions, (means * directions).mean(dim=(1, 2)), difference.mean().item()
             )
         return self._grids[key]
 
@@ -97,6 +115,13 @@ class MixtureDenoiser:
         mean = torch.tensordot(weights, self.mixture.means(grid, u.device), dims=1)
         eta = self.sde.noise_scale(t)[:, None, None] * (u - mean)
         return self.prior.project(eta, grid).to(u_t.dtype)
+
+    def noise_and_trace(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """E[η | u_t] and tr(b_t I − D E[η | u_t]) = a_t² b_t w_1 w_2 ⟨m_1 − m_2, g_1 − g_2⟩ on the range of Q, shape (batch,)."""
+        a_t, b_t = self.sde.mean_scale(t.double()), self.sde.noise_scale(t.double())
+        w_1 = torch.sigmoid(self.mixture.log_odds(u_t, a_t, grid))
+        trace = a_t**2 * b_t * w_1 * (1 - w_1) * self.mixture.distance(grid)
+        return self.noise(u_t, t, grid), trace
 
 
 @cache

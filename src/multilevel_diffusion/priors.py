@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from .grids import Grid, wavenumbers, white_noise
+from .grids import Grid, squared_norm, wavenumbers, white_noise
 
 __all__ = ["Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights", "multiplicity"]
 
@@ -68,6 +68,22 @@ class Prior(ABC):
     def sample(self, n: int, grid: Grid, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
         """`n` draws η = Q^½ ξ, shape (n, N, N), ξ white noise, on the generator's device."""
         return self.color(white_noise(n, grid, generator, dtype), grid)
+
+    def whiten(self, values: Tensor, grid: Grid) -> Tensor:
+        """Q^(−½) applied to the component of a field (..., N, N) in the range of Q: color(whiten(u)) = project(u)."""
+        root = self._root(values, grid)
+        return _multiply(values, torch.where(root > 0, 1 / root, 0))
+
+    def log_density(self, values: Tensor, grid: Grid) -> Tensor:
+        """log density of N(0,Q) for the values (..., N, N) on a grid, relative to Lebesgue measure on the N² values (nats).
+
+            −½ ‖Q^(−½) u‖² − ½ Σ_k log(2π N² λ_k)
+
+        It has no limit as the grid is refined. Modes with λ_k = 0 are left out.
+        """
+        spectrum = self.spectrum(grid)
+        logs = torch.where(spectrum > 0, (2 * math.pi * grid.resolution**2 * spectrum).log(), 0) * multiplicity(grid)
+        return -0.5 * (squared_norm(self.whiten(values, grid)) + logs.sum().item())
 
     def kernel(self, grid: Grid) -> Tensor:
         """Where λ_k = 0, in the layout of `rfft2`: the modes that the forward process leaves without noise."""

@@ -1,39 +1,88 @@
-"""Samplers: the reverse process from N(0,Q) at t = 1 to the data at t = 0.
+"""Samplers: from N(0,Q) at t = 1 back to the data at t = 0, in the geometry of Q.
 
-With s running from 1 to 0, the reverse SDE of dX = −½ α X dt + √α dW^Q is
+Noise is drawn from the prior, and the model enters only through η̂_t = E[η | X_t = u_t]; the data it stands for is
+D_t = E[X_0 | X_t = u_t] = (u_t − b_t η̂_t) / a_t. With s running from 1 to 0, the reverse SDE of dX = −½ α X dt + √α dW^Q is
 
-    dY = (½ α_t Y + α_t Q∇log p_t(Y)) (−dt) + √α_t dŴ^Q,        Q∇log p_t(y) = −E[η | X_t = y] / b_t
+    dY = (½ α_t Y + α_t Q∇log p_t(Y)) (−dt) + √α_t dŴ^Q,        Q∇log p_t(y) = −η̂_t / b_t
 
-(Hagemann et al., arXiv 2303.04772, section 4; Song et al. 2021, arXiv 2011.13456, eq. 6). A `Sampler` writes only its step;
-the model enters through its denoiser alone. The state is float64 whatever the precision of the network.
+(Hagemann et al., arXiv 2303.04772, section 4; Song et al. 2021, arXiv 2011.13456, eq. 6), and the probability-flow ODE, of
+equal marginal laws, has half the second term and no noise. With σ_t = b_t / a_t and λ_t = −log σ_t its solutions satisfy
+
+    d(u_t / a_t) / dσ_t = η̂_t,        u_s = (b_s / b_t) u_t + b_s ∫_{λ_t}^{λ_s} e^λ D dλ.
+
+A `Sampler` writes only its step from t to an earlier s; the state is float64 whatever the precision of the network. Every
+sampler ends at t = 0 itself. Where a formula has no value there (λ = ∞), its docstring says what the last step is.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from .denoise import Denoiser, q_score
+from .config import TimeGrid
+from .denoise import Denoiser
 from .grids import Grid
+from .sde import ForwardSDE
 
-__all__ = ["BLOCK", "SAMPLERS", "EulerMaruyama", "Sampler", "uniform_times"]
+__all__ = [
+    "BLOCK",
+    "T_LAST",
+    "Ancestral",
+    "DPMSolver",
+    "EulerMaruyama",
+    "Heun",
+    "PredictorCorrector",
+    "Sampler",
+    "State",
+    "time_grid",
+]
 
 BLOCK = 64
 """Samples drawn from one random stream: up to rounding, sample i does not depend on how many are drawn."""
 
+T_LAST = 1e-3
+"""The last time before 0 of the grids in λ, where b_t = 0.01 (ε of Song et al. 2021, appendix C)."""
 
-def uniform_times(steps: int) -> Tensor:
-    """1 = t_0 > t_1 > … > t_steps = 0, equally spaced, float64.
+KARRAS_RHO = 7
+
+
+def time_grid(kind: TimeGrid, steps: int, sde: ForwardSDE) -> Tensor:
+    """1 = t_0 > t_1 > … > t_steps = 0, float64.
+
+    uniform: equal steps in t. log-snr: equal steps in λ_t = log(a_t / b_t) (Lu et al. 2022, arXiv 2211.01095). karras: equal
+    steps in σ_t^(1/7) (Karras et al. 2022, arXiv 2206.00364, eq. 5). The last two go down to T_LAST, then to 0.
 
     Raises:
         ValueError: if `steps` < 1.
     """
     if steps < 1:
         raise ValueError(f"steps must be ≥ 1, got {steps}")
-    return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    first, last = sde.half_log_snr(torch.tensor([1, T_LAST], dtype=torch.float64)).tolist()
+    match kind:
+        case TimeGrid.UNIFORM:
+            return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+        case TimeGrid.LOG_SNR:
+            half_log_snr = torch.linspace(first, last, steps, dtype=torch.float64)
+        case TimeGrid.KARRAS:
+            ends = (math.exp(-level / KARRAS_RHO) for level in (first, last))
+            half_log_snr = -KARRAS_RHO * torch.linspace(*ends, steps, dtype=torch.float64).log()
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    return torch.cat([one, sde.time(half_log_snr[1:]), zero])
+
+
+@dataclass(frozen=True)
+class State:
+    """The process at time t, shape (): u_t and η̂_t = E[η | u_t], shapes (batch, N, N), float64."""
+
+    u: Tensor
+    t: Tensor
+    eta: Tensor
 
 
 class Sampler(ABC):
@@ -43,14 +92,34 @@ class Sampler(ABC):
         self.denoiser, self.sde, self.prior = denoiser, denoiser.sde, denoiser.prior
 
     @abstractmethod
-    def step(self, u_t: Tensor, t: Tensor, s: Tensor, grid: Grid, eta: Tensor) -> Tensor:
-        """The field at time s < t.
+    def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
+        """The field at time s < t, shape (batch, N, N).
 
         Args:
-            u_t: shape (batch, N, N), float64.
-            t, s: shape (batch,), the same time in every entry.
-            eta: a fresh draw of N(0,Q), shape (batch, N, N).
+            now: the process at time t.
+            s: shape ().
+            before: the process one step earlier; None at t = 1.
+            noise: a fresh draw of N(0,Q), shape (batch, N, N).
         """
+
+    def evaluations(self, steps: int) -> int:
+        """How often `steps` steps evaluate the denoiser."""
+        return steps
+
+    def state(self, u: Tensor, t: Tensor, grid: Grid) -> State:
+        """The field together with what the denoiser says of it.
+
+        Raises:
+            FloatingPointError: if that is not finite.
+        """
+        eta = self.denoiser.noise(u, t.to(u.device).expand(len(u)), grid)
+        if not eta.isfinite().all():
+            raise FloatingPointError(f"E[η | u_t] is not finite at t = {t:.4g}, resolution {grid.resolution}")
+        return State(u, t, eta)
+
+    def data(self, now: State) -> Tensor:
+        """D_t = E[X_0 | u_t], shape (batch, N, N)."""
+        return (now.u - self.sde.noise_scale(now.t) * now.eta) / self.sde.mean_scale(now.t)
 
     @torch.no_grad()
     def sample(
@@ -64,12 +133,12 @@ class Sampler(ABC):
         """`n` samples, shape (n, N, N), float64, on the device of the streams.
 
         Args:
-            times: decreasing, from 1 to 0.
+            times: decreasing, from 1 to 0, float64.
             stream: block index to the generator of samples 64 × block … 64 × block + 63.
             progress: called after each step of each block.
 
         Raises:
-            FloatingPointError: if a field stops being finite.
+            FloatingPointError: if a field or the denoiser stops being finite.
         """
         starts = range(0, n, BLOCK)
         return torch.cat(
@@ -82,22 +151,137 @@ class Sampler(ABC):
         def noise() -> Tensor:
             return self.prior.sample(BLOCK, grid, generator, torch.float64)[:n]
 
-        u = noise()
-        for t, s in zip(times[:-1].to(u.device), times[1:].to(u.device), strict=True):
-            u = self.step(u, t.expand(n), s.expand(n), grid, noise())
+        u, before = noise(), None
+        for t, s in pairwise(times):
+            now = self.state(u, t, grid)
+            u, before = self.step(now, s, before, grid, noise), now
             progress()
         if not u.isfinite().all():
-            raise FloatingPointError(f"sampling at resolution {grid.resolution} left finite numbers")
+            raise FloatingPointError(f"the samples at resolution {grid.resolution} are not finite")
         return u
 
 
 class EulerMaruyama(Sampler):
-    """The paper's sampler: u_s = u_t + (t − s) α_t (½ u_t + Q∇log p_t(u_t)) + (α_t (t − s))^½ η."""
+    """The paper's sampler: u_s = u_t + h (½ u_t + Q∇log p_t(u_t)) + √h η with h = (t − s) α_t.
 
-    def step(self, u_t: Tensor, t: Tensor, s: Tensor, grid: Grid, eta: Tensor) -> Tensor:
-        h = (self.sde.alpha(t) * (t - s))[:, None, None]
-        return u_t + h * (0.5 * u_t + q_score(self.denoiser, u_t, t, grid)) + h.sqrt() * eta
+    Weak and, as the noise is additive, strong order 1.
+    """
+
+    def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
+        h = (now.t - s) * self.sde.alpha(now.t)
+        return now.u + h * (0.5 * now.u - now.eta / self.sde.noise_scale(now.t)) + h.sqrt() * noise()
 
 
-SAMPLERS: dict[str, type[Sampler]] = {"euler-maruyama": EulerMaruyama}
-"""Samplers by the names that settings give them."""
+class Ancestral(Sampler):
+    """Steps that are exact if D_t stays what it is: u_s = a_s D_t + (b_s² − σ²)^½ η̂_t + σ η.
+
+    Here σ = stochasticity × (b_s / b_t) (1 − a_t² / a_s²)^½: 0 is DDIM, for the ODE, and 1 is DDPM, for the SDE (Song, Meng,
+    Ermon 2021, arXiv 2010.02502, eq. 12 and 16; Ho et al. 2020, arXiv 2006.11239). Order 1. The last step is D.
+
+    Args:
+        stochasticity: in [0, 1].
+    """
+
+    def __init__(self, denoiser: Denoiser, stochasticity: float) -> None:
+        super().__init__(denoiser)
+        self.stochasticity = _checked_stochasticity(stochasticity)
+
+    def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
+        b_t, b_s = self.sde.noise_scale(now.t), self.sde.noise_scale(s)
+        log_ratio = self.sde.log_mean_scale(now.t) - self.sde.log_mean_scale(s)
+        sigma = self.stochasticity * b_s / b_t * (-torch.expm1(2 * log_ratio)).sqrt()
+        u_s = self.sde.mean_scale(s) * self.data(now) + (b_s**2 - sigma**2).clamp(min=0).sqrt() * now.eta
+        return u_s + sigma * noise() if sigma > 0 else u_s
+
+
+class Heun(Sampler):
+    """Heun's method for du/a = η̂ dσ, the probability-flow ODE: an Euler step to s, then the mean of η̂ at both ends.
+
+    Order 2, two evaluations a step (Karras et al. 2022, arXiv 2206.00364, algorithm 1). The last step is Euler's, D.
+    """
+
+    def evaluations(self, steps: int) -> int:
+        return 2 * steps - 1
+
+    def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
+        a_s, b_s = self.sde.mean_scale(s), self.sde.noise_scale(s)
+        euler = a_s * self.data(now) + b_s * now.eta
+        if s == 0:
+            return euler
+        change = b_s - a_s * self.sde.noise_scale(now.t) / self.sde.mean_scale(now.t)
+        return euler + 0.5 * change * (self.state(euler, s, grid).eta - now.eta)
+
+
+class DPMSolver(Sampler):
+    """DPM-Solver++ 2M: an exponential integrator in λ with D extrapolated from the last two evaluations.
+
+    With h = λ_s − λ_t, the step before it h', D' its data prediction, and τ the stochasticity,
+
+        u_s = (b_s/b_t) e^(−τ² h) u_t + a_s (1 − e^(−(1+τ²) h)) (D_t + (D_t − D') h / 2h') + b_s (1 − e^(−2τ² h))^½ η.
+
+    τ = 0 is the ODE and τ = 1 the SDE solver of Lu et al. 2022 (arXiv 2211.01095, algorithm 2); between them lies the family of
+    Xue et al. 2023 (arXiv 2309.05019). Order 2 for the ODE; for τ > 0 strong order 1 and, measured on Gaussians, weak order 2.
+    The first step and the last, where λ_s = ∞, take D_t alone: the last step is D.
+
+    Args:
+        stochasticity: τ in [0, 1].
+    """
+
+    def __init__(self, denoiser: Denoiser, stochasticity: float) -> None:
+        super().__init__(denoiser)
+        self.stochasticity = _checked_stochasticity(stochasticity)
+
+    def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
+        h, tau2 = self.sde.half_log_snr(s) - self.sde.half_log_snr(now.t), self.stochasticity**2
+        data = self.data(now)
+        if before is not None and s > 0:
+            h_before = self.sde.half_log_snr(now.t) - self.sde.half_log_snr(before.t)
+            data = data + (data - self.data(before)) * h / (2 * h_before)
+        b_s, shrink = self.sde.noise_scale(s), torch.exp(-tau2 * h) if tau2 else 1.0
+        u_s = b_s / self.sde.noise_scale(now.t) * shrink * now.u
+        u_s = u_s - self.sde.mean_scale(s) * torch.expm1(-(1 + tau2) * h) * data
+        return u_s + b_s * (-torch.expm1(-2 * tau2 * h)).sqrt() * noise() if tau2 and s > 0 else u_s
+
+
+class PredictorCorrector(Sampler):
+    """An Euler–Maruyama step to s, then Langevin steps at s, preconditioned by Q (Song et al. 2021, algorithms 3 and 5).
+
+        u ← u + δ Q∇log p_s(u) + (δ (2 − δ))^½ η,        δ = 2 (snr × b_s)²
+
+    δ is Song et al.'s, with ‖z‖/‖∇log p‖ replaced by its typical value b_s, and so the same on every grid. The noise has
+    δ (2 − δ) instead of 2 δ, which keeps N(0,Q) exactly for every δ (preconditioned Crank–Nicolson; Cotter et al. 2013,
+    arXiv 1202.0709). The predictor has weak order 1; the corrector
+    contracts its error, down to a bias of its own at this snr, which is 0 where p_s is a shifted N(0,Q). No correction at s = 0,
+    where the score has no value.
+
+    Args:
+        corrections: Langevin steps after each prediction, ≥ 1.
+        snr: in (0, 1].
+    """
+
+    def __init__(self, denoiser: Denoiser, corrections: int, snr: float) -> None:
+        super().__init__(denoiser)
+        if corrections < 1:
+            raise ValueError(f"corrections must be ≥ 1, got {corrections}")
+        if not 0 < snr <= 1:
+            raise ValueError(f"snr must be in (0, 1], got {snr}")
+        self.predictor, self.corrections, self.snr = EulerMaruyama(denoiser), corrections, snr
+
+    def evaluations(self, steps: int) -> int:
+        return steps + self.corrections * (steps - 1)
+
+    def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
+        u = self.predictor.step(now, s, before, grid, noise)
+        if s == 0:
+            return u
+        b_s = self.sde.noise_scale(s)
+        delta = 2 * (self.snr * b_s) ** 2
+        for _ in range(self.corrections):
+            u = u - delta * self.state(u, s, grid).eta / b_s + (delta * (2 - delta)).sqrt() * noise()
+        return u
+
+
+def _checked_stochasticity(stochasticity: float) -> float:
+    if not 0 <= stochasticity <= 1:
+        raise ValueError(f"stochasticity must be in [0, 1], got {stochasticity}")
+    return stochasticity

@@ -40,6 +40,15 @@ class ForwardSDE:
         """b_t = (1 − a_t²)^½, same shape as t; exact for small t."""
         return (-torch.expm1(2 * self.log_mean_scale(t))).sqrt()
 
+    def half_log_snr(self, t: Tensor) -> Tensor:
+        """λ_t = log(a_t / b_t), same shape as t, decreasing, ∞ at t = 0."""
+        return self.log_mean_scale(t) - self.noise_scale(t).log()
+
+    def time(self, half_log_snr: Tensor) -> Tensor:
+        """The t at which λ_t is this, same shape: the root of −log a_t = ½ log(1 + e^(−2λ)), a quadratic."""
+        c = 0.5 * torch.nn.functional.softplus(-2 * half_log_snr)
+        return 2 * c / (0.5 * self.beta_min + (0.25 * self.beta_min**2 + (self.beta_max - self.beta_min) * c).sqrt())
+
     def perturb(self, u_0: Tensor, t: Tensor, eta: Tensor) -> Tensor:
         """u_t = a_t u_0 + b_t η; u_0 and η of shape (batch, N, N), t of shape (batch,)."""
         return self.mean_scale(t)[:, None, None] * u_0 + self.noise_scale(t)[:, None, None] * eta

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "SCORE_COLUMNS", "score_error_metrics", "summary", "tidy"]
+__all__ = [
+    "COLUMNS",
+    "CONVERGENCE_COLUMNS",
+    "DENSITY_COLUMNS",
+    "SCORE_COLUMNS",
+    "score_error_metrics",
+    "summary",
+    "tidy",
+]
 
 COLUMNS = [
     "experiment",
@@ -27,6 +35,27 @@ COLUMNS = [
     "n_projections",
 ]
 """One number a row; what does not apply is empty."""
+
+CONVERGENCE_COLUMNS = [*COLUMNS, "evaluations"]
+
+DENSITY_COLUMNS = [
+    "experiment",
+    "arm",
+    "network",
+    "gain",
+    "seed",
+    "resolution",
+    "drawn_on",
+    "trace",
+    "steps",
+    "probes",
+    "field",
+    "estimate",
+    "start",
+    "closed_form",
+    "plain",
+    "finest",
+]
 
 KEYS = ["experiment", "arm", "network", "prior", "gain", "ladder", "seed", "resolution"]
 SCORE_COLUMNS = (*KEYS, "epoch", "drawn_on", "relative", "stderr", "n_samples")
@@ -65,3 +94,32 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     keys = ["metric", "arm", "network", "prior", "gain"]
     cells = filled.groupby([*keys, "resolution"])[["value", "floor"]].apply(cell).rename("cell").reset_index()
     return cells.pivot(index=keys, columns="resolution", values="cell").fillna("–").reset_index()
+
+
+def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """The fewest evaluations with which a sampler is as near the truth as Euler–Maruyama with the most of them: a / b in a cell.
+
+    a: within twice the Monte Carlo error (standard error) of its distance; b: within 1.5 times its distance; – is never. A row
+    a field and sampler, a column a metric and resolution; distances are means over seeds.
+
+    Args:
+        rows: CONVERGENCE_COLUMNS, as `mld convergence` writes them.
+    """
+    means = rows.groupby(["network", "metric", "resolution", "sampler", "evaluations"], as_index=False)[
+        ["value", "stderr", "floor"]
+    ].mean()
+    cells = []
+    for (network, metric, resolution), group in means.groupby(["network", "metric", "resolution"]):
+        paper = group[group.sampler == "euler-maruyama"]
+        reference = paper.loc[paper.evaluations.idxmax()]
+        column = f"{metric}, {resolution}"
+        near = {"a": reference.value + 2 * reference.stderr, "b": 1.5 * reference.value}
+        for sampler, curve in group.groupby("sampler"):
+            fewest = (curve[curve.value <= bound].evaluations.min() for bound in near.values())
+            text = " / ".join("–" if pd.isna(count) else str(int(count)) for count in fewest)
+            cells.append({"field": network, "sampler": sampler, "column": column, "cell": text})
+        text = f"{reference.value:.4f} ± {reference.stderr:.4f} ({reference.floor:.4f})"
+        name = f"distance of euler-maruyama at {int(reference.evaluations)} ± error (floor)"
+        cells.append({"field": network, "sampler": name, "column": column, "cell": text})
+    table = pd.DataFrame(cells).pivot(index=["field", "sampler"], columns="column", values="cell")
+    return table.fillna("–").reset_index()

@@ -88,6 +88,32 @@ def data_of(experiment, arm):
     return [f"{RESULTS}/{experiment}/{arm}/data/{resolution}.safetensors" for resolution in resolutions]
 
 
+def sampler_option(sampler):
+    """A sampler's settings for a command line; JSON is YAML."""
+    return f"--sampler {shlex.quote(sampler.model_dump_json(exclude_defaults=True))}"
+
+
+def convergence_options():
+    """The options of `mld convergence` that are settings."""
+    settings = CONFIG.mixture.convergence
+    return " ".join(
+        [sampler_option(sampler) for sampler in settings.samplers]
+        + [f"--evaluations {count}" for count in settings.evaluations]
+        + [f"--reference-evaluations {settings.reference_evaluations} --samples {settings.samples}"]
+        + [f"--projections {CONFIG.mixture.metrics.projections}"]
+    )
+
+
+def log_density_options():
+    """The options of `mld log-density` that are settings."""
+    settings = CONFIG.mixture.log_density
+    return " ".join(
+        [f"--resolution {resolution}" for resolution in settings.resolutions]
+        + [f"--drawn-on {settings.drawn_on} --samples {settings.samples}"]
+        + [f"--steps {settings.steps} --probes {settings.probes}"]
+    )
+
+
 def share_of_cores(jobs):
     """Threads for each of `jobs` long jobs that may run side by side."""
     return max(1, (workflow.cores or 1) // jobs)

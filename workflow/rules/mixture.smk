@@ -2,6 +2,17 @@
 MIXTURE = f"{RESULTS}/mixture"
 SETTINGS = CONFIG.mixture
 RUNS = [(arm, seed) for arm in SETTINGS.arms for seed in SETTINGS.seeds]
+CONVERGENCE = [
+    f"{MIXTURE}/{RUNS[0][0]}/seed{seed}/convergence/{field}-{resolution}.csv"
+    for field in ("exact", "values")
+    for resolution in SETTINGS.convergence.resolutions
+    for seed in SETTINGS.convergence.seeds
+]
+LOG_DENSITY = [
+    f"{MIXTURE}/{RUNS[0][0]}/seed{seed}/log_density/{field}.csv"
+    for field in ("exact", "values")
+    for seed in SETTINGS.log_density.seeds
+]
 
 
 rule mixture_resolve:
@@ -127,13 +138,13 @@ rule mixture_sample:
         gpu=GPU,
     params:
         samples=SETTINGS.sampling.samples,
-        sampler=SETTINGS.sampling.sampler,
+        sampler=sampler_option(SETTINGS.sampling.sampler),
         steps=SETTINGS.sampling.steps,
         code=code("sample"),
     message:
         "Sample mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, gain {wildcards.gain}"
     shell:
-        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} --sampler {params.sampler} --steps {params.steps}"
+        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} {params.sampler} --steps {params.steps}"
         " --samples {params.samples} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
@@ -148,14 +159,98 @@ rule mixture_sample_exact:
         "../../envs/multilevel-diffusion.yaml"
     params:
         samples=SETTINGS.sampling.samples,
-        sampler=SETTINGS.sampling.sampler,
+        sampler=sampler_option(SETTINGS.sampling.sampler),
         steps=SETTINGS.sampling.steps,
         code=code("sample"),
     message:
         "Sample the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
     shell:
-        "mld sample {input.target} --resolution {wildcards.resolution} --sampler {params.sampler} --steps {params.steps} --samples {params.samples}"
+        "mld sample {input.target} --resolution {wildcards.resolution} {params.sampler} --steps {params.steps} --samples {params.samples}"
         " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+
+
+rule mixture_convergence:
+    input:
+        model=f"{MIXTURE}/{{arm}}/seed{{seed}}/model.safetensors",
+    output:
+        table=f"{MIXTURE}/{{arm}}/seed{{seed}}/convergence/values-{{resolution}}.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/convergence-values-{{resolution}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/convergence-values-{{resolution}}.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: share_of_cores(len(RUNS))
+    resources:
+        gpu=GPU,
+    params:
+        options=convergence_options(),
+        code=code("convergence"),
+    message:
+        "Distance to the truth against evaluations of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
+    shell:
+        "mld convergence {input.model} --resolution {wildcards.resolution} {params.options}"
+        " --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
+
+
+rule mixture_convergence_exact:
+    input:
+        target=f"{MIXTURE}/{{arm}}/target.json",
+    output:
+        table=f"{MIXTURE}/{{arm}}/seed{{seed}}/convergence/exact-{{resolution}}.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/convergence-exact-{{resolution}}.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        options=convergence_options(),
+        code=code("convergence"),
+    message:
+        "Distance to the truth against evaluations of the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
+    shell:
+        "mld convergence {input.target} --resolution {wildcards.resolution} {params.options}"
+        " --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
+
+
+rule mixture_log_density:
+    input:
+        model=f"{MIXTURE}/{{arm}}/seed{{seed}}/model.safetensors",
+    output:
+        table=f"{MIXTURE}/{{arm}}/seed{{seed}}/log_density/values.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/log-density-values.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/log-density-values.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: share_of_cores(len(RUNS))
+    resources:
+        gpu=GPU,
+    params:
+        options=log_density_options(),
+        code=code("log_density"),
+    message:
+        "Log density relative to the prior by the network of mixture/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld log-density {input.model} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
+
+
+rule mixture_log_density_exact:
+    input:
+        target=f"{MIXTURE}/{{arm}}/target.json",
+    output:
+        table=f"{MIXTURE}/{{arm}}/seed{{seed}}/log_density/exact.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/log-density-exact.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        options=log_density_options(),
+        code=code("log_density"),
+    message:
+        "Log density relative to the prior by the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld log-density {input.target} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
 
 
 rule mixture_evaluate:
@@ -211,6 +306,57 @@ rule fig10:
         "Figure 10: truth, exact field and network of the first arm and seed on several grids"
     shell:
         "mld figure fig10 {input.files} --output {output.svg} > {log} 2>&1"
+
+
+rule samplers:
+    input:
+        tables=CONVERGENCE,
+    output:
+        multiext(f"{RESULTS}/figures/samplers", svg=".svg", png=".png", csv=".csv"),
+    log:
+        f"{RESULTS}/logs/figures/samplers.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure samplers: distance to the truth against evaluations, first arm"
+    shell:
+        "mld figure samplers {input.tables} --output {output.svg} > {log} 2>&1"
+
+
+rule samplers_table:
+    input:
+        tables=CONVERGENCE,
+    output:
+        multiext(f"{RESULTS}/tables/samplers", csv=".csv", md=".md"),
+    log:
+        f"{RESULTS}/logs/tables/samplers.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("table"),
+    message:
+        "Table of the evaluations that each sampler needs, first arm"
+    shell:
+        "mld table samplers {input.tables} --output {output.csv} > {log} 2>&1"
+
+
+rule log_density:
+    input:
+        tables=LOG_DENSITY,
+    output:
+        multiext(f"{RESULTS}/figures/log_density", svg=".svg", png=".png", csv=".csv"),
+    log:
+        f"{RESULTS}/logs/figures/log_density.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure log_density: densities relative to the prior, first arm"
+    shell:
+        "mld figure log-density {input.tables} --output {output.svg} > {log} 2>&1"
 
 
 rule metrics:

@@ -12,9 +12,11 @@ import sys
 import typer
 
 from ..config import UserError
+from .convergence import convergence
 from .data import data
 from .evaluate import evaluate
 from .figure import figure
+from .log_density import log_density
 from .resolve import resolve
 from .sample import sample
 from .score_error import score_error
@@ -39,6 +41,8 @@ app.command()(train)
 app.command()(score_error)
 app.command()(sample)
 app.command()(evaluate)
+app.command()(convergence)
+app.command()(log_density)
 app.add_typer(figure, name="figure")
 app.add_typer(table, name="table")
 

@@ -55,3 +55,35 @@ def fig10(
     if missing := sorted(drawn - rows["truth"].keys()):
         raise UserError(f"FILES: no true data at resolution {missing}; add the files of `mld data mixture`")
     figures.save(figures.fig10(rows), output)
+
+
+@figure.command()
+def samplers(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `mld convergence`.")], output: Output
+) -> None:
+    """Distance to the truth against the number of evaluations of the denoiser, a curve a sampler."""
+    import pandas as pd
+
+    from .. import figures
+    from ..storage import provenance, read_csv, write_csv
+    from ..tables import CONVERGENCE_COLUMNS
+
+    rows = pd.concat([read_csv(path, CONVERGENCE_COLUMNS) for path in tables], ignore_index=True)
+    figures.save(figures.samplers(rows), output)
+    write_csv(output.with_suffix(".csv"), rows, provenance())
+
+
+@figure.command()
+def log_density(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `mld log-density`.")], output: Output
+) -> None:
+    """Log density relative to N(0,Q): its limit as the grid is refined, and its errors."""
+    import pandas as pd
+
+    from .. import figures
+    from ..storage import provenance, read_csv, write_csv
+    from ..tables import DENSITY_COLUMNS
+
+    rows = pd.concat([read_csv(path, DENSITY_COLUMNS) for path in tables], ignore_index=True)
+    figures.save(figures.log_density(rows), output)
+    write_csv(output.with_suffix(".csv"), rows, provenance())

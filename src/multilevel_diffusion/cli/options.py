@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Output", "Resolution", "Samples", "Seed", "Spec", "Target"]
+__all__ = ["Field", "Output", "Resolution", "Samples", "Seed", "Spec", "Target"]
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
 Target = Annotated[
     Path, typer.Argument(metavar="TARGET", help="target.json of an arm, or its spec.json, from `mld resolve`.")
+]
+Field = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="model.safetensors is the trained network, target.json or spec.json the exact field."
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]

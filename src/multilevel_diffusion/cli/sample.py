@@ -1,50 +1,52 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..config import Gain
-from .options import Output, Resolution, Samples, Seed
+from .options import Field, Output, Resolution, Samples, Seed
 
 
 def sample(
-    source: Annotated[
-        Path,
-        typer.Argument(help="model.safetensors samples the trained network, target.json the exact field."),
-    ],
+    source: Field,
     resolution: Resolution,
     samples: Samples,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")],
     seed: Seed,
     output: Output,
     gain: Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")] = Gain.VALUES,
-    sampler: Annotated[str, typer.Option(help="euler-maruyama: the reverse SDE, as in the paper.")] = "euler-maruyama",
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="euler-maruyama, ancestral, heun, dpm-solver++ or predictor-corrector; or with its options,"
+            " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
+        ),
+    ] = "euler-maruyama",
 ) -> None:
     """Draw samples on any grid by running time backwards from N(0,Q)."""
     import math
     import time
 
-    from ..config import ArmSpec, UserError
+    from ..config import ArmSpec, UserError, parse_sampler
     from ..grids import Torus
-    from ..sample import BLOCK, SAMPLERS, uniform_times
+    from ..sample import BLOCK, time_grid
     from ..storage import generator, provenance, write_tensors
     from .build import device, read_field
     from .progress import progress
+    from .sampler import build_sampler
 
-    if sampler not in SAMPLERS:
-        raise UserError(f"--sampler: '{sampler}' is not one of {', '.join(SAMPLERS)}")
+    chosen = parse_sampler(sampler, "--sampler")
     start, on = time.perf_counter(), device()
     settings, denoiser, field = read_field(source, gain, on)
     spec, target = (settings, settings.target) if isinstance(settings, ArmSpec) else (None, settings)
-    stage = f"sample {field}"
+    stage, solver = f"sample {field}", build_sampler(chosen, denoiser)
     with progress(steps * math.ceil(samples / BLOCK), f"{stage} at {resolution}") as advance:
         try:
-            drawn = SAMPLERS[sampler](denoiser).sample(
+            drawn = solver.sample(
                 samples,
                 Torus(resolution),
-                uniform_times(steps),
+                time_grid(chosen.times, steps, denoiser.sde),
                 lambda block: generator(seed, stage, target.experiment, target.arm, resolution, block, device=on),
                 advance,
             )
@@ -56,8 +58,9 @@ def sample(
         "field": field,
         "gain": gain if field == "learned" else None,
         "seed": seed,
-        "sampler": sampler,
+        "sampler": str(chosen),
         "steps": steps,
+        "evaluations": solver.evaluations(steps),
         "resolution": resolution,
         "provenance": provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3)),
     }

@@ -10,11 +10,6 @@ from .options import Output
 table = typer.Typer(help="Make a table: OUTPUT.csv and OUTPUT.md.", no_args_is_help=True)
 
 
-@table.callback()
-def _group() -> None:
-    pass
-
-
 @table.command()
 def metrics(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld evaluate`.")],
@@ -32,3 +27,19 @@ def metrics(
     write_csv(output.with_suffix(".csv"), rows, provenance())
     with write_atomically(output.with_suffix(".md")) as partial:
         partial.write_text(text + "\n")
+
+
+@table.command()
+def samplers(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `mld convergence`.")], output: Output
+) -> None:
+    """How few evaluations each sampler needs, with all the distances."""
+    import pandas as pd
+
+    from ..storage import provenance, read_csv, write_atomically, write_csv
+    from ..tables import CONVERGENCE_COLUMNS, sampler_summary
+
+    rows = pd.concat([read_csv(path, CONVERGENCE_COLUMNS) for path in tables], ignore_index=True)
+    write_csv(output.with_suffix(".csv"), rows, provenance())
+    with write_atomically(output.with_suffix(".md")) as partial:
+        partial.write_text(sampler_summary(rows).to_markdown(index=False) + "\n")

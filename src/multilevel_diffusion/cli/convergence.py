@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..config import Gain
+from .options import Field, Output, Resolution, Samples, Seed
+
+
+def convergence(
+    source: Field,
+    resolution: Resolution,
+    sampler: Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")],
+    evaluations: Annotated[list[int], typer.Option(min=1, help="Of the denoiser; several may be given.")],
+    reference_evaluations: Annotated[
+        int, typer.Option(min=1, help="Euler-Maruyama is run with as many, to compare with.")
+    ],
+    samples: Samples,
+    projections: Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")],
+    seed: Seed,
+    output: Output,
+    gain: Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")] = Gain.VALUES,
+) -> None:
+    """Distance of samples of the mixture to the truth against the number of evaluations, a row a sampler, number and metric.
+
+    The reference is 11 sets of true data of as many fields, pooled; the floor is what a set of true data has as distance to it,
+    and the standard error its spread over 12 such sets.
+    """
+    import math
+    import time
+    from functools import partial
+
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from .. import metrics
+    from ..config import ArmSpec, UserError, parse_sampler
+    from ..grids import Torus
+    from ..mixture import GaussianMixture
+    from ..sample import BLOCK, time_grid
+    from ..storage import generator, provenance, write_csv
+    from ..tables import CONVERGENCE_COLUMNS
+    from .build import device, read_field
+    from .progress import progress
+    from .sampler import build_sampler, steps_within
+
+    start, on = time.perf_counter(), device()
+    settings, denoiser, field = read_field(source, gain, on)
+    grid, key = Torus(resolution), (settings.experiment, settings.arm, resolution)
+    mixture = GaussianMixture(denoiser.prior)
+    truths = [
+        mixture.sample(samples, grid, generator(seed, "convergence truth", *key, i), torch.float64).numpy()
+        for i in range(12)
+    ]
+    directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
+    distances = {
+        "sliced_wasserstein": partial(metrics.sliced_wasserstein, directions=directions),
+        "spectrum_distance": metrics.spectrum_distance,
+    }
+    floors = {name: metrics.floor(distance, truths) for name, distance in distances.items()}
+    reference = np.concatenate(truths[1:])
+
+    plan = [(parse_sampler("euler-maruyama", "--sampler"), reference_evaluations)]
+    plan += [(parse_sampler(name, "--sampler"), count) for name in sampler for count in evaluations]
+    plan = list(dict.fromkeys(plan))
+    built = [(chosen, build_sampler(chosen, denoiser), count) for chosen, count in plan]
+    jobs = [(chosen, solver, steps_within(count, solver)) for chosen, solver, count in built]
+    rows, blocks = [], math.ceil(samples / BLOCK)
+    with progress(blocks * sum(steps for _, _, steps in jobs), f"convergence at {resolution}") as advance:
+        for chosen, solver, steps in jobs:
+            try:
+                drawn = solver.sample(
+                    samples,
+                    grid,
+                    time_grid(chosen.times, steps, denoiser.sde),
+                    lambda block: generator(seed, "convergence", *key, block, device=on),
+                    partial(advance, str(chosen)),
+                )
+            except FloatingPointError as error:
+                raise UserError(f"{source}: {chosen} with {steps} steps: {error}") from None
+            for metric, distance in distances.items():
+                rows.append(
+                    {
+                        "experiment": settings.experiment,
+                        "arm": settings.arm,
+                        "network": settings.network.kind if isinstance(settings, ArmSpec) else "exact",
+                        "prior": settings.prior.kind,
+                        "gain": gain if field == "learned" else None,
+                        "ladder": settings.ladder_name if isinstance(settings, ArmSpec) else None,
+                        "seed": seed,
+                        "sampler": str(chosen),
+                        "steps": steps,
+                        "evaluations": solver.evaluations(steps),
+                        "resolution": resolution,
+                        "metric": metric,
+                        "value": distance(drawn.cpu().numpy(), reference).value,
+                        "stderr": floors[metric].stderr,
+                        "floor": floors[metric].value,
+                        "n_samples": samples,
+                        "n_projections": projections if metric == "sliced_wasserstein" else None,
+                    }
+                )
+    facts = provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
+    write_csv(output, pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS), facts)
