@@ -37,7 +37,10 @@ def test_help_answers_without_importing_what_computes():
 def test_help_lists_every_stage(mld_process):
     done = mld_process("--help")
     assert done.code == 0
-    for command in ("resolve", "data", "train", "score-error", "sample", "evaluate", "figure", "table"):
+    for command in (
+        *("resolve", "data", "train", "score-error", "sample", "evaluate"),
+        *("convergence", "log-density", "figure", "table"),
+    ):
         assert f"\n  {command} " in done.out
 
 
@@ -50,6 +53,9 @@ def test_a_command_without_arguments_shows_its_help(mld_process, group):
 MIXTURE = ["data", "mixture", "{spec}", "--samples", "4", "-o", "{out}"]
 SAMPLE = ["--resolution", "8", "--samples", "4", "--steps", "2", "--seed", "1", "-o", "{out}"]
 SCORE = ["score-error", "{snapshots}", "--resolution", "8", "--batches", "1", "--batch-size", "4", "-o", "{out}"]
+CONVERGE = ["convergence", "{spec}", "--resolution", "8", "--evaluations", "2", "--reference-evaluations", "2"]
+CONVERGE += ["--samples", "2", "--projections", "2", "--seed", "1", "-o", "{out}"]
+DENSITY = ["log-density", "{spec}", "--samples", "2", "--steps", "2", "--probes", "1", "--seed", "1", "-o", "{out}"]
 RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fno-combined", "-o", "{out}"]
 
 
@@ -66,6 +72,18 @@ RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fn
         (["train", "{spec}", "--seed", "1", "-o", "{out}", "--lr", "3"], "--lr"),
         (["sample", "{model}", *SAMPLE, "--gain", "nonsense"], "--gain"),
         (["sample", "{model}", *SAMPLE, "--steps", "0"], "--steps"),
+        (["sample", "{model}", *SAMPLE, "--sampler", "leapfrog"], "leapfrog"),
+        (["sample", "{model}", *SAMPLE, "--sampler", "[heun"], "heun"),
+        (["sample", "{spec}", *SAMPLE, "--sampler", "{{kind: ancestral, stochasticity: 1.5}}"], "stochasticity"),
+        (["sample", "{spec}", *SAMPLE, "--sampler", "{{kind: dpm-solver++, stochasticity: -1}}"], "stochasticity"),
+        (["sample", "{spec}", *SAMPLE, "--sampler", "{{kind: heun, stochasticity: 1}}"], "stochasticity"),
+        (["sample", "{spec}", *SAMPLE, "--sampler", "{{kind: heun, times: cubic}}"], "times"),
+        (["sample", "{spec}", *SAMPLE, "--sampler", "{{kind: predictor-corrector, snr: 0}}"], "snr"),
+        (CONVERGE, "--sampler"),
+        ([*CONVERGE, "--sampler", "leapfrog"], "leapfrog"),
+        ([*CONVERGE, "--sampler", "heun", "--evaluations", "0"], "--evaluations"),
+        ([*DENSITY, "--resolution", "9", "--drawn-on", "8"], "--drawn-on"),
+        ([*DENSITY, "--resolution", "8", "--drawn-on", "8", "--probes", "0"], "--probes"),
         (SCORE, "--gain"),
         ([*SCORE, "--gain", "nonsense"], "--gain"),
         ([*RESOLVE, "--set", "preset"], "--set"),
@@ -130,6 +148,9 @@ EVALUATE = ["--projections", "4", "-o", "{out}"]
         (["figure", "fig1", "{words_csv}", "-o", "{out}"], "words_csv"),
         (["figure", "fig1", "{history}", "-o", "{out}"], "history"),
         (["figure", "fig10", "{model}", "-o", "{out}"], "model"),
+        (["figure", "samplers", "{history}", "-o", "{out}"], "history"),
+        (["figure", "log-density", "{metrics}", "-o", "{out}"], "metrics"),
+        (["table", "samplers", "{metrics}", "-o", "{out}"], "metrics"),
         (["table", "metrics", "{history}", "--scores", "{scores}", "-o", "{out}"], "history"),
         (["table", "metrics", "{metrics}", "--scores", "{history}", "-o", "{out}"], "history"),
     ],
@@ -308,13 +329,74 @@ def test_samples_of_another_prior_are_refused(mld, files, tiny, tmp_path):
     assert not out.exists()
 
 
-def test_an_unknown_sampler_is_refused_by_name(mld, files, tmp_path):
+def test_an_unknown_sampler_is_refused_with_those_there_are(mld, files, tmp_path):
+    line = mld(
+        "sample", files.spec, *[arg.format(out=tmp_path / "x") for arg in SAMPLE], "--sampler", "leapfrog"
+    ).refusal
+    for name in ("euler-maruyama", "ancestral", "heun", "dpm-solver++", "predictor-corrector"):
+        assert f"'{name}'" in line
+
+
+@pytest.mark.parametrize(
+    ("sampler", "name", "evaluations"),
+    [
+        ("euler-maruyama", "euler-maruyama", 3),
+        ("{kind: ancestral, stochasticity: 0}", "ancestral(stochasticity=0)", 3),
+        ("{kind: heun, times: karras}", "heun(times=karras)", 5),
+        ("{kind: dpm-solver++, stochasticity: 1, times: log-snr}", "dpm-solver++(times=log-snr, stochasticity=1)", 3),
+        ("{kind: predictor-corrector, corrections: 2}", "predictor-corrector(corrections=2)", 7),
+    ],
+)
+def test_samples_carry_their_sampler_by_name_and_its_evaluations(mld, files, tmp_path, sampler, name, evaluations):
     out = tmp_path / "x.safetensors"
-    drawing = ["--resolution", 8, "--samples", 4, "--steps", 2, "--seed", 1, "--sampler", "leapfrog"]
-    line = mld("sample", files.spec, *drawing, "-o", out).refusal
-    assert "'leapfrog'" in line
-    assert "euler-maruyama" in line
-    assert not out.exists()
+    done = mld("sample", files.model, *[arg.format(out=out) for arg in SAMPLE], "--steps", 3, "--sampler", sampler)
+    assert done.code == 0, done.err
+    header = read_tensors(out)[1]
+    assert (header["sampler"], header["steps"], header["evaluations"]) == (name, 3, evaluations)
+
+
+def test_convergence_measures_each_sampler_within_its_evaluations_against_the_truth(mld, files, tmp_path):
+    for source, network in ((files.spec, "exact"), (files.model, "fno")):
+        out = tmp_path / f"{network}.csv"
+        words = [arg.format(spec=source, out=out) for arg in CONVERGE]
+        done = mld(*words, "--evaluations", 5, "--sampler", "heun", "--sampler", "euler-maruyama")
+        assert done.code == 0, done.err
+        table = read_csv(out)
+        assert set(table.network) == {network}
+        runs = set(zip(table.sampler, table.steps, table.evaluations, strict=True))
+        assert runs == {("euler-maruyama", 2, 2), ("euler-maruyama", 5, 5), ("heun", 1, 1), ("heun", 3, 5)}
+        assert set(table.metric) == {"sliced_wasserstein", "spectrum_distance"}
+        assert len(table) == 8
+        assert (table[["value", "stderr", "floor"]] > 0).all(axis=None)
+        assert mld("figure", "samplers", out, "-o", tmp_path / "figure.svg").code == 0
+        assert mld("table", "samplers", out, "-o", tmp_path / "table.csv").code == 0
+
+
+def test_log_densities_are_written_a_row_a_field_grid_and_trace(mld, files, tmp_path):
+    for source, traces in ((files.spec, {"exact", "hutchinson"}), (files.model, {"hutchinson"})):
+        out = tmp_path / f"{len(traces)}.csv"
+        words = [arg.format(spec=source, out=out) for arg in DENSITY]
+        done = mld(*words, "--resolution", 8, "--resolution", 9, "--drawn-on", 12)
+        assert done.code == 0, done.err
+        table = read_csv(out)
+        assert set(table.trace) == traces
+        assert len(table) == 2 * 2 * len(traces)
+        assert table[["estimate", "start", "closed_form", "plain", "finest"]].notna().all(axis=None)
+        assert (table.groupby("field").finest.nunique() == 1).all()
+    assert mld("figure", "log-density", tmp_path / "2.csv", tmp_path / "1.csv", "-o", tmp_path / "f.svg").code == 0
+
+
+@pytest.mark.parametrize("command", [CONVERGE, DENSITY], ids=["convergence", "log-density"])
+def test_a_network_that_returns_nan_is_one_line_that_names_it(mld, files, tmp_path, command):
+    tensors, header = read_tensors(files.model)
+    model, out = tmp_path / "model.safetensors", tmp_path / "out" / "x.csv"
+    write_tensors(model, {key: value * torch.nan for key, value in tensors.items() if "network" in key}, header)
+    words = [arg.format(spec=model, out=out) for arg in command]
+    extra = ["--sampler", "heun"] if command is CONVERGE else ["--resolution", 8, "--drawn-on", 8]
+    line = mld(*words, *extra).refusal
+    assert str(model) in line
+    assert "not finite at t = " in line
+    assert not out.parent.exists()
 
 
 def test_the_loss_is_scaled_by_the_native_grid(mld, files, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
-from multilevel_diffusion.config import ArmSpec, UserError, arm_spec, load_config, merge, parse
+from multilevel_diffusion.config import ArmSpec, UserError, arm_spec, load_config, merge, parse, parse_sampler
 
 ARM = "mixture.arms.fno-combined"
 
@@ -130,6 +130,17 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("mixture.training.averaging", float("nan"), ["mixture.training.averaging", "nan"]),
         ("mixture.training.schedule", "cosine", ["mixture.training.schedule", "one-cycle", "'cosine'"]),
         ("mixture.training.batch_size", 0, ["mixture.training.batch_size", "got 0"]),
+        ("mixture.sampling.sampler", "leapfrog", ["mixture.sampling.sampler", "'leapfrog'", "'heun'"]),
+        (
+            "mixture.sampling.sampler",
+            {"kind": "ancestral", "stochasticity": 1.1},
+            ["mixture.sampling.sampler.ancestral.stochasticity", "1.1"],
+        ),
+        ("mixture.sampling.sampler", {"kind": "heun", "tmies": "karras"}, ["tmies", "did you mean 'times'?"]),
+        ("mixture.sampling.steps", 0, ["mixture.sampling.steps", "got 0"]),
+        ("mixture.convergence.samplers", ["heun", "heun"], ["mixture.convergence.samplers", "twice"]),
+        ("mixture.convergence.evaluations", [0], ["mixture.convergence.evaluations.0", "got 0"]),
+        ("mixture.log_density.drawn_on", 64, ["mixture.log_density", "128", "drawn_on 64"]),
         ("mixture.seeds", [], ["mixture.seeds", "got []"]),
         ("mixture.seeds", [1, -1], ["mixture.seeds.1", "-1"]),
         ("mixture.seeds", [1, 1], ["mixture.seeds", "1"]),
@@ -146,6 +157,23 @@ def test_a_senseless_value_is_refused_in_one_line(refusal, path, value, words):
     line = refusal(nested(path, value))
     for word in words:
         assert word in line
+
+
+def test_a_sampler_is_its_kind_or_a_mapping_with_its_options(load):
+    for written, kind in (("heun", "heun"), ({"kind": "ancestral", "stochasticity": 0}, "ancestral")):
+        assert load({"mixture": {"sampling": {"sampler": written}}}).mixture.sampling.sampler.kind == kind
+
+
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "paper"])
+def test_a_sampler_survives_the_command_line(load, preset):
+    for sampler in load({"preset": preset}).mixture.convergence.samplers:
+        assert parse_sampler(sampler.model_dump_json(exclude_defaults=True), "--sampler") == sampler
+
+
+def test_the_paper_samples_by_euler_maruyama_and_the_laptop_within_twenty_evaluations(load):
+    paper, laptop = (load({"preset": preset}).mixture.sampling for preset in ("paper", "laptop"))
+    assert (str(paper.sampler), paper.steps) == ("euler-maruyama", 1000)
+    assert laptop.steps <= 20
 
 
 def test_several_mistakes_are_counted(refusal):

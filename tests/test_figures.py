@@ -55,3 +55,48 @@ def test_figure_10_shows_the_first_fields_with_one_colour_scale():
     assert len(shown) == len(expected)
     for field, (drawn, _) in zip(expected, shown, strict=True):
         np.testing.assert_array_equal(drawn, field)
+
+
+def convergence(networks=("exact", "fno"), resolutions=(32, 64)):
+    return pd.DataFrame(
+        [
+            {"network": network, "resolution": n, "metric": metric, "sampler": sampler, "evaluations": evaluations}
+            | {"seed": seed, "value": seed / evaluations, "stderr": 0.01, "floor": 0.02}
+            for network in networks
+            for n in resolutions
+            for metric in ("sliced_wasserstein", "spectrum_distance")
+            for sampler in ("euler-maruyama", "heun(times=karras)")
+            for evaluations in (5, 10)
+            for seed in (1, 3)
+        ]
+    )
+
+
+def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolution_and_metric():
+    figure = figures.samplers(convergence())
+    assert len(figure.axes) == 8
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles == ["exact field, 32", "exact field, 64", "network, 32", "network, 64"]
+    curves = {line.get_label(): line for line in figure.axes[0].lines}
+    np.testing.assert_allclose(curves["heun(times=karras)"].get_ydata(), [0.4, 0.2])
+    assert curves["heun(times=karras)"].get_linestyle() == "-."
+    reference = next(line for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1)
+    assert reference.get_ydata()[0] == pytest.approx(0.2)
+
+
+def test_the_log_density_figure_draws_root_mean_squares():
+    rows = pd.DataFrame(
+        [
+            {"network": network, "trace": trace, "resolution": n, "drawn_on": 64, "finest": 10.0, "closed_form": 12.0}
+            | {"plain": 10.0 + sign * n, "estimate": 12.0 + 3 * sign, "start": -2.5 * sign}
+            for network, trace in (("exact", "exact"), ("exact", "hutchinson"), ("fno", "hutchinson"))
+            for n in (16, 32)
+            for sign in (-1, 1)
+        ]
+    )
+    limit, error = figures.log_density(rows).axes
+    curves = {line.get_label(): line.get_ydata() for axes in (limit, error) for line in axes.lines}
+    np.testing.assert_allclose(curves["plain: density of the grid values"], [16, 32])
+    np.testing.assert_allclose(curves["exact field, exact trace"], [3, 3])
+    np.testing.assert_allclose(curves["network, Hutchinson's trace"], [3, 3])
+    np.testing.assert_allclose(curves["exact, started from $p_1$ instead of $N(0,Q)$"], [0.5, 0.5])

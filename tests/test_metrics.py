@@ -123,3 +123,11 @@ def test_histograms_of_equal_and_of_disjoint_pixels():
 def test_a_share_has_the_binomial_error():
     estimate = metrics.share(np.array([True, True, True, False]))
     assert (estimate.value, estimate.stderr) == (0.75, math.sqrt(0.75 * 0.25 / 4))
+
+
+def test_the_floor_is_the_distance_of_each_set_to_the_others():
+    sets = [np.full((2, 3, 3), value, dtype=float) for value in (0.0, 1.0, 5.0)]
+    estimate = metrics.floor(lambda x, y: metrics.Estimate(abs(x.mean() - y.mean())), sets)
+    distances = [3.0, 1.5, 4.5]
+    assert estimate.value == pytest.approx(np.mean(distances))
+    assert estimate.stderr == pytest.approx(np.std(distances, ddof=1))

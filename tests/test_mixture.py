@@ -97,6 +97,22 @@ def test_the_q_score_is_q_times_the_gradient_of_the_log_density():
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("n", [6, 7])
+def test_the_log_density_is_relative_to_the_prior(n):
+    """log ½ Σ N(u; a m_i, Q) − log N(u; 0, Q), with dense matrices."""
+    prior, grid = PRIORS["combined, full rank"], Torus(n)
+    mixture, covariance = GaussianMixture(prior), dense_covariance(prior, n)
+    a = torch.tensor([1.0, 0.3], dtype=torch.float64)
+    u = 2 * mixture.sample(2, grid, generator(9), torch.float64)
+
+    def log_prob(mean):
+        return torch.distributions.MultivariateNormal(mean.reshape(2, -1), covariance).log_prob(u.reshape(2, -1))
+
+    components = torch.stack([log_prob(a[:, None, None] * mean) for mean in dense_means(prior, n)])
+    expected = components.logsumexp(dim=0) - math.log(2) - log_prob(torch.zeros_like(u))
+    torch.testing.assert_close(mixture.log_density(u, a, grid), expected, rtol=1e-9, atol=1e-8)
+
+
 @pytest.mark.parametrize("n", [16, 17, 64])
 def test_the_mixture_is_one_law_on_every_grid(n):
     """Means are the same band-limited functions, restricted; the field follows them exactly."""

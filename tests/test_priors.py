@@ -157,3 +157,22 @@ def test_only_trace_class_priors_have_a_pixel_deviation_that_converges():
         assert converges == prior.trace_class, name
     assert Standard(NATIVE).pixel_std(Torus(128)) == 2.0
     assert not Bessel(NATIVE, 8.0, 0.5).trace_class
+
+
+@pytest.mark.parametrize("n", [7, 8])
+def test_whitening_undoes_coloring_and_the_log_density_is_that_of_the_pixel_vector(n):
+    grid = Torus(n)
+    prior = Combined(8, weights((2, 2)), 1.0, 0.5)
+    u = prior.sample(3, grid, generator(1), torch.float64)
+    torch.testing.assert_close(prior.color(prior.whiten(u, grid), grid), u)
+    identity = torch.eye(n * n, dtype=torch.float64).reshape(-1, n, n)
+    root = prior.color(n * identity, grid).reshape(n * n, n * n)
+    law = torch.distributions.MultivariateNormal(torch.zeros(n * n, dtype=torch.float64), root.T @ root)
+    torch.testing.assert_close(prior.log_density(u, grid), law.log_prob(u.flatten(1)), rtol=1e-9, atol=1e-7)
+
+
+def test_whitening_leaves_the_kernel_at_zero():
+    prior, grid = Laplacian(8, 1.0), Torus(8)
+    u = 1 + prior.sample(2, grid, generator(1), torch.float64)
+    torch.testing.assert_close(prior.color(prior.whiten(u, grid), grid), prior.project(u, grid))
+    assert prior.whiten(u, grid).mean().abs() < 1e-12

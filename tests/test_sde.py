@@ -45,3 +45,11 @@ def test_euler_paths_of_the_forward_sde_have_the_law_of_perturb():
     assert abs(x.mean() - expected.mean()) < 1e-2
     ratio = (torch.fft.rfft2(x).abs().square().mean(0) / torch.fft.rfft2(expected).abs().square().mean(0))[1:, 1:]
     assert (ratio - 1).abs().max() < 5 * (2 / n) ** 0.5 + 0.02
+
+
+def test_times_and_signal_to_noise_ratios_are_inverse_to_each_other():
+    t = torch.tensor([1e-6, 1e-3, 0.1, 0.5, 1.0], dtype=torch.float64)
+    level = SDE.half_log_snr(t)
+    torch.testing.assert_close(SDE.time(level), t, rtol=1e-9, atol=0)
+    torch.testing.assert_close(level.exp(), SDE.mean_scale(t) / SDE.noise_scale(t))
+    assert SDE.half_log_snr(torch.zeros(())) == torch.inf

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from multilevel_diffusion.tables import COLUMNS, score_error_metrics, summary, tidy
+from multilevel_diffusion.tables import COLUMNS, sampler_summary, score_error_metrics, summary, tidy
 
 
 def scores(seed, errors):
@@ -48,3 +48,22 @@ def test_counts_are_whole_numbers_and_what_does_not_apply_is_empty():
     assert str(rows.n_samples.dtype) == "Int64"
     assert rows.steps.isna().all()
     assert rows.value.tolist() == pytest.approx([1, 2])
+
+
+def test_the_fewest_evaluations_are_those_that_come_near_euler_maruyama():
+    """Two seeds whose means are: Euler–Maruyama 1.0 at 100, error 0.1, so the bounds are 1.2 and 1.5."""
+    curves = {"euler-maruyama": {10: 3.0, 100: 1.0}, "heun": {9: 1.4, 19: 1.2}, "ancestral": {10: 9.0, 20: 1.6}}
+    rows = pd.DataFrame(
+        [
+            {"network": "exact", "metric": "m", "resolution": 32, "sampler": sampler, "evaluations": evaluations}
+            | {"seed": seed, "value": value + change, "stderr": 0.1, "floor": 0.5}
+            for sampler, curve in curves.items()
+            for evaluations, value in curve.items()
+            for seed, change in ((1, -0.5), (2, 0.5))
+        ]
+    )
+    table = sampler_summary(rows).set_index("sampler")["m, 32"]
+    assert table["heun"] == "19 / 9"
+    assert table["euler-maruyama"] == "100 / 100"
+    assert table["ancestral"] == "– / –"
+    assert table["distance of euler-maruyama at 100 ± error (floor)"] == "1.0000 ± 0.1000 (0.5000)"

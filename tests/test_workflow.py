@@ -31,11 +31,20 @@ ALL = {
     "mixture_score_error": 1,
     "mixture_sample": 5,
     "mixture_sample_exact": 3,
+    "mixture_convergence": 2,
+    "mixture_convergence_exact": 2,
+    "mixture_log_density": 1,
+    "mixture_log_density_exact": 1,
     "mixture_evaluate": 1,
     "fig1": 1,
     "fig10": 1,
+    "samplers": 1,
+    "samplers_table": 1,
+    "log_density": 1,
     "metrics": 1,
 }
+FIGURES = ("fig1", "fig10", "samplers", "log_density")
+EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact")
 PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
 
 
@@ -113,14 +122,15 @@ def copied(workflow, tmp_path):
 
 @pytest.mark.parametrize(
     "output",
-    [f"figures/{figure}.{suffix}" for figure in ("fig1", "fig10") for suffix in ("svg", "png")]
-    + ["figures/fig1.csv", "tables/metrics.csv", "tables/metrics.md"],
+    [f"figures/{figure}.{suffix}" for figure in FIGURES for suffix in ("svg", "png")]
+    + [f"figures/{figure}.csv" for figure in FIGURES if figure != "fig10"]
+    + [f"tables/{table}.{suffix}" for table in ("metrics", "samplers") for suffix in ("csv", "md")],
 )
 def test_every_figure_and_table_is_made(workflow, output):
     assert (workflow.folder / "results" / "smoke" / output).stat().st_size > 500
 
 
-@pytest.mark.parametrize("figure", ["fig1", "fig10"])
+@pytest.mark.parametrize("figure", FIGURES)
 def test_a_figure_is_not_blank(workflow, figure):
     pixels = matplotlib.image.imread(workflow.folder / f"results/smoke/figures/{figure}.png")[..., :3]
     assert min(pixels.shape[:2]) > 200
@@ -186,16 +196,30 @@ def test_a_second_run_does_nothing(workflow):
             {"sampling": {"steps": 5}},
             only("mixture_sample", "mixture_sample_exact", "mixture_evaluate", "fig10", "metrics"),
         ),
+        (
+            {"convergence": {"evaluations": [3]}},
+            only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table"),
+        ),
+        ({"log_density": {"steps": 3}}, only("mixture_log_density", "mixture_log_density_exact", "log_density")),
         ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1", "metrics")),
-        ({"metrics": {"projections": 21}}, only("mixture_evaluate", "metrics")),
+        (
+            {"metrics": {"projections": 21}},
+            only(
+                *("mixture_evaluate", "metrics"),
+                *("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table"),
+            ),
+        ),
         (
             {"training": {"learning_rate": 0.001}},
-            without("mixture_resolve_target", "mixture_data", "mixture_sample_exact"),
+            without("mixture_resolve_target", "mixture_data", *EXACT),
         ),
         ({"prior_seed": 2}, ALL),
         ({"training": {"learning_rate": 0.0006}}, {}),
     ],
-    ids=["sampling-steps", "score-error-batches", "projections", "learning-rate", "prior", "same-learning-rate"],
+    ids=[
+        *("sampling-steps", "evaluations", "flow-steps", "score-error-batches", "projections"),
+        *("learning-rate", "prior", "same-learning-rate"),
+    ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
     assert workflow.plan(**changed) == rerun
@@ -204,18 +228,27 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
 @pytest.mark.parametrize(
     ("module", "old", "new", "rerun"),
     [
-        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only("fig1", "fig10")),
-        ("metrics.py", "CHUNK = 100", "CHUNK = 50", only("mixture_evaluate", "metrics")),
+        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only("fig1", "fig10", "samplers", "log_density")),
+        ("likelihood.py", "velocity", "speed", only("mixture_log_density", "mixture_log_density_exact", "log_density")),
+        (
+            "metrics.py",
+            "CHUNK = 100",
+            "CHUNK = 50",
+            only(
+                *("mixture_evaluate", "metrics"),
+                *("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table"),
+            ),
+        ),
         (
             "training.py",
             "state.safetensors",
             "other.safetensors",
-            without("mixture_resolve", "mixture_resolve_target", "mixture_data", "mixture_sample_exact"),
+            without("mixture_resolve", "mixture_resolve_target", "mixture_data", *EXACT),
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
         ("training.py", "Denoising score matching up", "Score matching up", {}),
     ],
-    ids=["figures", "metrics", "training", "comment", "docstring"],
+    ids=["figures", "likelihood", "metrics", "training", "comment", "docstring"],
 )
 def test_changed_code_reruns_the_commands_that_reach_it(workflow, module, old, new, rerun):
     with workflow.edited(module, old, new):
@@ -232,7 +265,7 @@ def test_a_deleted_file_is_made_again_with_what_it_goes_into(workflow, tmp_path)
 
 def test_figures_and_tables_are_targets_by_name(workflow):
     listed = workflow.run("--list-target-rules").stdout.split()
-    assert {"all", "fig1", "fig10", "metrics"} <= set(listed)
+    assert {"all", "fig1", "fig10", "samplers", "samplers_table", "log_density", "metrics"} <= set(listed)
 
 
 @pytest.mark.parametrize(

@@ -250,12 +250,13 @@ class SamplingSettings(Settings):
 
 
 class ConvergenceSettings(Settings):
-    """Figure `samplers`: distance to the truth against evaluations of the denoiser, on networks of some of the seeds.
+    """Figure `samplers`: distance to the truth against evaluations of the denoiser.
 
-    reference_evaluations: those of Euler–Maruyama that all are compared with. samples: in each of the sets compared.
+    networks: of how many seeds, the first ones. reference_evaluations: of the Euler–Maruyama that all are compared with.
+    samples: in each of the sets compared.
     """
 
-    seeds: Seeds
+    networks: Count
     samplers: Annotated[tuple[SamplerSettings, ...], Field(min_length=1), AfterValidator(_distinct)]
     evaluations: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_distinct)]
     reference_evaluations: Count
@@ -266,10 +267,10 @@ class ConvergenceSettings(Settings):
 class LogDensitySettings(Settings):
     """Figure `log_density`: fields drawn on a finer grid, restricted to each resolution, and followed to t = 1 in `steps` steps.
 
-    probes: random directions a field that estimate the trace.
+    networks: of how many seeds, the first ones. probes: random directions a field that estimate the trace.
     """
 
-    seeds: Seeds
+    networks: Count
     resolutions: Resolutions
     drawn_on: Resolution
     samples: Annotated[int, Field(ge=2, strict=True)]
@@ -314,13 +315,6 @@ class MixtureSettings(Settings):
         finest = self.training.ladder[-1].resolution
         if finest > self.native_resolution:
             raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
-        return self
-
-    @model_validator(mode="after")
-    def _seeds_are_trained(self) -> MixtureSettings:
-        for name in ("convergence", "log_density"):
-            if unknown := set(getattr(self, name).seeds) - set(self.seeds):
-                raise ValueError(f"{name}.seeds: {sorted(unknown)} not among the seeds {list(self.seeds)}")
         return self
 
 

@@ -49,6 +49,7 @@ METRIC_LABELS = {
     "sliced_wasserstein": "sliced Wasserstein\n(units of $u$)",
     "spectrum_distance": "log-spectrum distance\n(decades)",
 }
+TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
 TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
 MARKERS = "osv^Dx*Ph+"
 
@@ -202,7 +203,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
             limit.plot(curve.index, curve, color=color, marker=marker, markersize=4, label=label)
         limit.set(ylabel=f"distance to the closed form at {finest} (nats)", title="refining the grid")
         for (network, trace), group in rows.groupby(["network", "trace"]):
-            name = f"{'exact field' if network == 'exact' else 'network'}, {trace} trace"
+            name = f"{'exact field' if network == 'exact' else 'network'}, {TRACES[trace]} trace"
             color = {"exact": "#1f4e9e", "network": "#b58900"}[network]
             curve = rms(group, group.estimate - group.closed_form)
             error.plot(

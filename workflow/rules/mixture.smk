@@ -6,12 +6,12 @@ CONVERGENCE = [
     f"{MIXTURE}/{RUNS[0][0]}/seed{seed}/convergence/{field}-{resolution}.csv"
     for field in ("exact", "values")
     for resolution in SETTINGS.convergence.resolutions
-    for seed in SETTINGS.convergence.seeds
+    for seed in SETTINGS.seeds[: SETTINGS.convergence.networks]
 ]
 LOG_DENSITY = [
     f"{MIXTURE}/{RUNS[0][0]}/seed{seed}/log_density/{field}.csv"
     for field in ("exact", "values")
-    for seed in SETTINGS.log_density.seeds
+    for seed in SETTINGS.seeds[: SETTINGS.log_density.networks]
 ]
 
 
