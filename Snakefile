@@ -8,20 +8,27 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/stages.smk"
 include: "workflow/rules/mixture.smk"
+include: "workflow/rules/reaction_diffusion.smk"
+include: "workflow/rules/tables.smk"
 
 
 rule all:
     default_target: True
     input:
         rules.fig1.output,
+        rules.fig7.output,
+        rules.fig8.output,
+        rules.fig9.output,
         rules.fig10.output,
         rules.samplers.output,
         rules.log_density.output,
         rules.metrics.output,
         rules.samplers_table.output,
+        rules.table1.output,
         # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
-        [data_of("mixture", arm) + samples_of("mixture", arm, seed) for arm, seed in RUNS],
+        [data_of(name, arm) + samples_of(name, arm, seed) for name in CONFIG.experiments for arm, seed in runs_of(name)],
         rules.metrics.input,
     message:
         "All figures and tables"

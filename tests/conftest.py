@@ -82,6 +82,7 @@ def tiny():
             "arm": "tiny",
             "native_resolution": 16,
             "prior_seed": 1,
+            "grid": "torus",
             "network": {"kind": "fno", "width": 4, "layers": 1, "modes": 3, "head": 8},
             "prior": {"kind": "combined", "scale": 10, "fno_scale": 0.5, "modes": [3, 2]},
             "training": {
@@ -95,6 +96,7 @@ def tiny():
                 "snapshot_every": 1,
             }
             | training,
+            "validation": None,
         }
 
     return make

@@ -41,13 +41,13 @@ def test_every_axis_of_figure_1_is_labelled():
         assert axes.get_ylabel()
 
 
-def test_figure_10_shows_the_first_fields_with_one_colour_scale():
+def test_a_figure_of_fields_shows_the_first_ones_with_one_colour_scale():
     rng = np.random.default_rng(0)
     rows = {
         "truth": {n: rng.standard_normal((5, n, n)) for n in (8, 9)},
         "network": {9: 100 * rng.standard_normal((5, 9, 9))},
     }
-    figure = figures.fig10(rows, count=2)
+    figure = figures.fields(rows, count=2)
     images = [image for axes in figure.axes for image in axes.images if image.get_array().ndim == 2]
     shown = [(image.get_array().T, image.get_clim()) for image in images if image.get_array().shape[0] in (8, 9)]
     expected = [*rows["truth"][8][:2], *rows["truth"][9][:2], *rows["network"][9][:2]]
@@ -100,3 +100,20 @@ def test_the_log_density_figure_draws_root_mean_squares():
     np.testing.assert_allclose(curves["exact field, exact trace"], [3, 3])
     np.testing.assert_allclose(curves["network, Hutchinson's trace"], [3, 3])
     np.testing.assert_allclose(curves["exact, started from $p_1$ instead of $N(0,Q)$"], [0.5, 0.5])
+
+
+def test_figure_9_has_a_panel_a_prior_with_the_loss_on_every_grid():
+    rows = pd.DataFrame(
+        [
+            {"arm": f"fno-{prior}", "prior": prior, "seed": seed, "epoch": epoch, "loss": seed / epoch}
+            | {"validation_32": 2 * seed / epoch, "validation_128": 3 * seed / epoch}
+            for prior in ("standard", "fno", "bessel", "combined")
+            for seed in (1, 2, 4)
+            for epoch in (1, 2)
+        ]
+    )
+    panels = figures.fig9(rows).axes
+    assert [axes.get_title() for axes in panels[:4]] == ["standard", "fno", "bessel", "combined"]
+    curves = {line.get_label(): line.get_ydata() for line in panels[2].lines}
+    np.testing.assert_allclose(curves["training data"], [2, 1])
+    np.testing.assert_allclose(curves["validation data, 128"], [6, 3])

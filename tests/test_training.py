@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 import signal
 import subprocess
 import time
@@ -12,25 +13,27 @@ from conftest import MLD
 from multilevel_diffusion.cli.build import build_denoiser, build_network
 from multilevel_diffusion.cli.prior import build_prior
 from multilevel_diffusion.config import ArmSpec, Gain, UserError, parse
-from multilevel_diffusion.grids import Torus
-from multilevel_diffusion.mixture import GaussianMixture
+from multilevel_diffusion.grids import CellCentred, Torus, restrict
+from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
-from multilevel_diffusion.training import Trainer, denoising_loss
+from multilevel_diffusion.training import Dataset, Trainer, Validation, denoising_loss
 
 
 @pytest.fixture
 def trainer(tiny, tmp_path):
     """A trainer of the tiny arm, whose checkpoints go to `folder`."""
 
-    def make(folder="run", seed=1, loss_scale=256, checkpoint_seconds=0.0, **training):
+    def make(folder="run", seed=1, loss_scale=256, checkpoint_seconds=0.0, validate=None, **training):
         spec = parse(ArmSpec, tiny(**training), source="tiny")
         prior, network = build_prior(spec), build_network(spec, seed)
+        mixture, batch, steps = GaussianMixture(prior), spec.training.batch_size, spec.training.steps_per_epoch
         return Trainer(
             network,
             build_denoiser(spec, network, prior, Gain.VALUES),
             spec.training,
-            draw=GaussianMixture(prior).sample,
+            batches=lambda grid, stream: (mixture.sample(batch, grid, stream) for _ in range(steps)),
+            steps_per_epoch=steps,
             grid=Torus,
             loss_scale=loss_scale,
             generator=generator(seed, "train"),
@@ -38,6 +41,7 @@ def trainer(tiny, tmp_path):
             identity={"spec": spec.model_dump(mode="json"), "seed": seed},
             write_model=lambda path, network: write_tensors(path, network.state_dict(), {}),
             checkpoint_seconds=checkpoint_seconds,
+            validate=validate,
         )
 
     return make
@@ -88,7 +92,9 @@ def test_the_loss_reported_is_the_mean_of_the_l2_loss_of_the_steps(trainer):
 def test_the_gradient_is_that_of_loss_scale_times_the_loss(trainer):
     t = trainer(loss_scale=256, steps_per_epoch=1, ladder=one_level(1))
     stream, parameters = generator(1, "train"), list(t.network.parameters())
-    loss = denoising_loss(t.denoiser, t.draw(4, Torus(8), stream), Torus(8), stream)
+    u_0 = GaussianMixture(t.denoiser.prior).sample(4, Torus(8), stream)
+    times, eta = torch.rand(4, generator=stream), t.denoiser.prior.sample(4, Torus(8), stream)
+    loss = denoising_loss(t.denoiser, u_0, times, eta, Torus(8)).mean()
     expected = torch.autograd.grad(loss, parameters)
     t.run()
     for parameter, gradient in zip(parameters, expected, strict=True):
@@ -161,6 +167,89 @@ def test_training_leaves_the_global_stream_alone(trainer):
     before = torch.get_rng_state()
     trainer().run()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def by_epoch(losses):
+    """A validation that says the next of the losses each time."""
+    said = iter(losses)
+    return lambda network: {8: next(said), 12: 0.0}
+
+
+def test_the_network_of_the_epoch_with_least_validation_loss_is_kept(trainer):
+    after_two = trainer("two", ladder=one_level(2))
+    after_two.run()
+    validated = trainer("five", ladder=one_level(5), validate=by_epoch([3.0, 1.0, 2.0, 4.0, 1.5]))
+    history = validated.run()
+    assert list(history.validation_8) == [3.0, 1.0, 2.0, 4.0, 1.5]
+    assert_same(weights(validated.result), weights(after_two.result))
+    assert_same(read_tensors(validated.snapshots / "epoch_0002.safetensors")[0], weights(validated.result))
+
+
+def test_the_best_network_outlives_an_interruption(trainer):
+    losses = [3.0, 1.0, 2.0, 4.0, 1.5]
+    with pytest.raises(KeyboardInterrupt):
+        trainer(ladder=one_level(5), validate=by_epoch(losses)).run(interrupt_at(3))
+    resumed, whole = trainer(ladder=one_level(5), validate=by_epoch(losses[3:])), trainer("whole", ladder=one_level(2))
+    resumed.run()
+    whole.run()
+    assert_same(weights(resumed.result), weights(whole.result))
+
+
+def test_validation_neither_changes_training_nor_counts_as_its_time(trainer):
+    def slow(network):
+        time.sleep(0.05)
+        return {8: 1.0}
+
+    plain, validated = trainer("plain", ladder=one_level(4)), trainer("slow", ladder=one_level(4), validate=slow)
+    a, b = plain.run(), validated.run()
+    pd.testing.assert_series_equal(a.loss, b.loss, check_exact=True)
+    assert b.seconds.iloc[-1] < 0.2
+    assert_same(weights(plain.network), weights(validated.network))
+
+
+def test_a_pass_through_the_data_meets_every_field_once():
+    fields = torch.arange(10.0)[:, None, None].expand(10, 4, 4).clone()
+    data, grid = Dataset(fields, Torus(4)), Torus(4)
+    assert data.steps(4) == 3
+    first, second = (
+        [batch[:, 0, 0].tolist() for batch in data.batches(grid, generator(seed), batch_size=4, steps=3)]
+        for seed in (1, 2)
+    )
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert sorted(value for batch in first for value in batch) == list(range(10))
+    assert first != second
+    assert [len(batch) for batch in data.batches(grid, generator(1), batch_size=4, steps=5)] == [4, 4, 2, 4, 4]
+
+
+def test_a_dataset_is_restricted_to_the_grid_of_the_level():
+    fields = torch.randn(3, 8, 8, generator=generator(1))
+    data = Dataset(fields, CellCentred(8))
+    torch.testing.assert_close(data.on(CellCentred(4)), restrict(fields, CellCentred(8), CellCentred(4)))
+    batch = next(data.batches(CellCentred(4), generator(1), batch_size=3, steps=1))
+    assert batch.shape == (3, 4, 4)
+
+
+def test_the_validation_loss_is_fixed_and_that_of_the_exact_field_is_least(trainer):
+    t = trainer()
+    prior = t.denoiser.prior
+    exact = MixtureDenoiser(GaussianMixture(prior), ForwardSDE())
+    fields = GaussianMixture(prior).sample(64, Torus(16), generator(3))
+    grids = [Torus(8), Torus(16)]
+    validations = [Validation(Dataset(fields, Torus(16)), grids, 8, exact, torch.device("cpu")) for _ in range(2)]
+    first, second = (validation.losses(t.denoiser) for validation in validations)
+    assert first == second
+    assert list(first) == [8, 16]
+    least = validations[0].losses(exact)
+    assert all(least[n] < first[n] for n in (8, 16))
+    stream, m = generator(4), 4000
+    u_0, time_, eta = (
+        GaussianMixture(prior).sample(m, Torus(8), stream),
+        torch.rand(m, generator=stream),
+        prior.sample(m, Torus(8), stream),
+    )
+    fresh = denoising_loss(exact, u_0, time_, eta, Torus(8))
+    spread = fresh.std().item() / math.sqrt(64 * 8)
+    assert least[8] == pytest.approx(fresh.mean().item(), abs=5 * spread)
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint(trainer):

@@ -24,24 +24,30 @@ from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
 ALL = {
-    "mixture_resolve": 1,
+    "resolve": 6,
     "mixture_resolve_target": 1,
     "mixture_data": 3,
-    "mixture_train": 1,
+    "train": 6,
     "mixture_score_error": 1,
-    "mixture_sample": 5,
+    "sample": 15,
     "mixture_sample_exact": 3,
     "mixture_convergence": 2,
     "mixture_convergence_exact": 2,
     "mixture_log_density": 1,
     "mixture_log_density_exact": 1,
-    "mixture_evaluate": 1,
+    "evaluate": 6,
+    "reaction_diffusion_data": 1,
+    "reaction_diffusion_truth": 2,
     "fig1": 1,
+    "fig7": 1,
+    "fig8": 1,
+    "fig9": 1,
     "fig10": 1,
     "samplers": 1,
     "samplers_table": 1,
     "log_density": 1,
     "metrics": 1,
+    "table1": 1,
 }
 FIGURES = ("fig1", "fig10", "samplers", "log_density")
 EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact")

@@ -29,13 +29,16 @@ __all__ = [
     "BesselSettings",
     "CombinedSettings",
     "Config",
+    "ExperimentSettings",
     "FNOPriorSettings",
     "FNOSettings",
     "Gain",
+    "Geometry",
     "LaplacianSettings",
     "Level",
     "MixtureSettings",
     "PriorSettings",
+    "ReactionDiffusionSettings",
     "SamplerSettings",
     "SamplingSettings",
     "ScoreErrorSettings",
@@ -65,6 +68,13 @@ class Gain(StrEnum):
 
     VALUES = "values"
     COEFFICIENTS = "coefficients"
+
+
+class Geometry(StrEnum):
+    """Where the values of a field lie; see `grids`."""
+
+    TORUS = "torus"
+    CELL_CENTRED = "cell-centred"
 
 
 class TimeGrid(StrEnum):
@@ -165,16 +175,19 @@ class Level(Settings):
 
 
 class TrainingSettings(Settings):
-    """Adam on the denoising loss; `averaging` is the decay of an exponential average of the weights (0: none)."""
+    """Adam on the denoising loss; `averaging` is the decay of an exponential average of the weights (0: none).
+
+    steps_per_epoch: null is a pass through the data. snapshot_every: epochs between snapshots of the network, null for none.
+    """
 
     ladder: tuple[Level, ...] = Field(min_length=1)
-    steps_per_epoch: Count
+    steps_per_epoch: Count | None
     batch_size: Count
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     schedule: Literal["constant", "one-cycle"]
     averaging: Annotated[float, Field(ge=0, lt=1)]
-    snapshot_every: Count
+    snapshot_every: Count | None
 
     @model_validator(mode="after")
     def _ladder_climbs(self) -> TrainingSettings:
@@ -295,26 +308,76 @@ class ArmSettings(Settings):
     prior: PriorSettings
 
 
-class MixtureSettings(Settings):
-    """Experiment 5.1. prior_seed fixes the weights of the fno and combined priors; seeds are those of training."""
+class ExperimentSettings(Settings):
+    """What every experiment has. prior_seed fixes the weights of the fno and combined priors; seeds are those of training.
 
+    grid: torus has points i/N, cell-centred (i + ½)/N.
+    """
+
+    grid: Geometry
     native_resolution: Resolution
     prior_seed: Seed
     seeds: Seeds
     gains: Gains
     arms: dict[Name, ArmSettings] = Field(min_length=1)
     training: TrainingSettings
-    score_error: ScoreErrorSettings
     sampling: SamplingSettings
-    convergence: ConvergenceSettings
-    log_density: LogDensitySettings
     metrics: MetricsSettings
 
     @model_validator(mode="after")
-    def _levels_fit(self) -> MixtureSettings:
+    def _levels_fit(self) -> ExperimentSettings:
         finest = self.training.ladder[-1].resolution
         if finest > self.native_resolution:
             raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
+        return self
+
+
+class MixtureSettings(ExperimentSettings):
+    """Experiment 5.1."""
+
+    score_error: ScoreErrorSettings
+    convergence: ConvergenceSettings
+    log_density: LogDensitySettings
+
+    @model_validator(mode="after")
+    def _epochs_have_steps(self) -> MixtureSettings:
+        if self.training.steps_per_epoch is None:
+            raise ValueError("training.steps_per_epoch: the mixture is drawn without end; give a number")
+        return self
+
+
+class ReactionDiffusionDataSettings(Settings):
+    """Trajectories solved to end_time in `steps` graded steps; file: the published HDF5 file, read for train and validation."""
+
+    train: Count
+    validation: Count
+    test: Annotated[int, Field(ge=2, strict=True)]
+    end_time: Positive
+    steps: Count
+    laplacian: Literal["finite-volume", "spectral"]
+    file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None
+
+
+class ValidationSettings(Settings):
+    """Loss on validation data after each epoch, with `draws` fixed times and noises a field."""
+
+    resolutions: Resolutions
+    draws: Count
+
+
+class ReactionDiffusionSettings(ExperimentSettings):
+    """Experiment 5.4."""
+
+    data: ReactionDiffusionDataSettings
+    validation: ValidationSettings
+
+    @model_validator(mode="after")
+    def _validated_where_trained(self) -> ReactionDiffusionSettings:
+        finest = self.training.ladder[-1].resolution
+        if finest not in self.validation.resolutions:
+            raise ValueError(f"validation.resolutions: {finest}, where the ladder ends, must be among them")
+        if max(self.validation.resolutions) > self.native_resolution:
+            raise ValueError(f"validation.resolutions: above native_resolution {self.native_resolution}")
         return self
 
 
@@ -322,10 +385,17 @@ class Config(Settings):
     preset: Name
     results: Annotated[str, Field(pattern=r"^[\w./-]+$")]
     mixture: MixtureSettings
+    reaction_diffusion: ReactionDiffusionSettings
+
+    @property
+    def experiments(self) -> dict[str, ExperimentSettings]:
+        """The experiments by name, "reaction-diffusion" for reaction_diffusion."""
+        members = {name.replace("_", "-"): getattr(self, name) for name in type(self).model_fields}
+        return {name: member for name, member in members.items() if isinstance(member, ExperimentSettings)}
 
 
 class TargetSpec(Settings):
-    """What the true law of an arm depends on: the mixture and its noise."""
+    """What the true law of an arm of the mixture depends on, its noise included."""
 
     experiment: Name
     arm: Name
@@ -335,14 +405,16 @@ class TargetSpec(Settings):
 
 
 class ArmSpec(TargetSpec):
-    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed."""
+    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed and data."""
 
+    grid: Geometry
     network: FNOSettings
     training: TrainingSettings
+    validation: ValidationSettings | None
 
     @property
     def target(self) -> TargetSpec:
-        """The part that data and the exact field depend on."""
+        """The part that data and the exact field of the mixture depend on."""
         return TargetSpec(**{name: getattr(self, name) for name in TargetSpec.model_fields})
 
     @property
@@ -424,9 +496,9 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
     Raises:
         UserError: if there is no such arm.
     """
-    settings = getattr(config, experiment, None)
-    if not isinstance(settings, MixtureSettings) or arm not in settings.arms:
-        arms = ", ".join(f"mixture/{name}" for name in config.mixture.arms)
+    settings = config.experiments.get(experiment)
+    if settings is None or arm not in settings.arms:
+        arms = ", ".join(f"{name}/{arm}" for name, member in config.experiments.items() for arm in member.arms)
         raise UserError(f"--arm: there is no arm '{experiment}/{arm}'; the arms are {arms}")
     chosen = settings.arms[arm]
     return ArmSpec(
@@ -434,9 +506,11 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
         arm=arm,
         native_resolution=settings.native_resolution,
         prior_seed=settings.prior_seed,
+        grid=settings.grid,
         network=chosen.network,
         prior=chosen.prior,
         training=settings.training,
+        validation=getattr(settings, "validation", None),
     )
 
 

@@ -6,6 +6,7 @@ Each function takes tables or arrays and returns a matplotlib figure; `save` wri
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import matplotlib
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 
 from .storage import write_atomically
 
-__all__ = ["SCORE_COLUMNS", "fig1", "fig10", "log_density", "samplers", "save"]
+__all__ = ["HISTORY_COLUMNS", "SCORE_COLUMNS", "fields", "fig1", "fig9", "log_density", "samplers", "save"]
 
 PAPER_WIDTH = 6.75
 """Inches: two columns."""
-COLORS = {32: "#c1272d", 51: "#b58900", 64: "#1f4e9e"}
+COLORS = {32: "#c1272d", 51: "#b58900", 64: "#1f4e9e", 128: "#2e7d32", 256: "#6a1b9a"}
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -44,6 +45,10 @@ STYLE = {
     "svg.fonttype": "none",
 }
 
+
+LOSS_LABEL = r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)"
+HISTORY_COLUMNS = ("arm", "prior", "seed", "epoch", "loss")
+"""What figure 9 reads of the histories of training."""
 
 METRIC_LABELS = {
     "sliced_wasserstein": "sliced Wasserstein\n(units of $u$)",
@@ -84,8 +89,8 @@ def fig1(scores: pd.DataFrame) -> Figure:
         return figure
 
 
-def fig10(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> Figure:
-    """Figure 10: fields on the grids they were drawn on, a row a source and the first `count` fields a resolution.
+def fields(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> Figure:
+    """Figures 7, 8 and 10: fields on the grids they were drawn on, a row a source and the first `count` fields a resolution.
 
     Args:
         rows: source, then resolution, to fields of shape (n, N, N). The first source is the truth and has all
@@ -105,7 +110,8 @@ def fig10(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> F
         )
         for spec, resolution in zip(outer, resolutions, strict=True):
             axes = spec.subgridspec(len(rows), count, wspace=0.06, hspace=0.06).subplots(squeeze=False)
-            axes[0, count // 2].set_title(f"resolution {resolution}")
+            place = spec.get_position(figure)
+            figure.text(0.5 * (place.x0 + place.x1), place.y1 + 0.05 / height, f"resolution {resolution}", ha="center")
             for panels, (source, fields) in zip(axes, rows.items(), strict=True):
                 if resolution == resolutions[0]:
                     panels[0].set_ylabel(source)
@@ -120,10 +126,43 @@ def fig10(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> F
         figure.text(
             0.5 * (left + right),
             0.25 * bottom / height,
-            "$x_1$ to the right, $x_2$ upwards, both from 0 to 1",
+            "$x_1$ to the right, $x_2$ upwards",
             ha="center",
         )
         figure.colorbar(image, cax=figure.add_axes((0.93, 0.3, 0.013, 0.4)), extend="both", label="$u$")
+        return figure
+
+
+def fig9(history: pd.DataFrame) -> Figure:
+    """Figure 9: denoising loss along training, a panel a prior: on training data, and on validation data at each resolution.
+
+    Median over seeds, in a band from the least to the greatest.
+
+    Args:
+        history: rows of the histories of all arms and seeds, with HISTORY_COLUMNS and validation_N for some resolutions N.
+    """
+    arms = list(history.groupby("arm", sort=False))
+    resolutions = sorted(int(name.removeprefix("validation_")) for name in history if name.startswith("validation_"))
+    columns = min(3, len(arms))
+    height = math.ceil(len(arms) / columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 1.9 * height + 0.5), layout="constrained")
+        grid = figure.subplots(height, columns, squeeze=False)
+        for axes, (_, rows) in zip(grid.flat, arms, strict=False):
+            _curve(axes, rows, "loss", "0.5", "--", "training data")
+            for resolution in resolutions:
+                _curve(
+                    axes, rows, f"validation_{resolution}", _color(resolution), "-", f"validation data, {resolution}"
+                )
+            axes.set(yscale="log", title=rows.prior.iloc[0])
+        for axes in grid[:, 0]:
+            axes.set_ylabel(LOSS_LABEL)
+        for i in range(columns):
+            last = max(row for row in range(height) if row * columns + i < len(arms))
+            grid[last, i].set_xlabel("epoch")
+        for axes in list(grid.flat)[len(arms) :]:
+            axes.axis("off")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         return figure
 
 
@@ -273,7 +312,7 @@ def _draw_scores(error: Axes, loss: Axes, scores: pd.DataFrame) -> None:
     loss.set(
         yscale="log",
         xlabel="epoch",
-        ylabel=r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)",
+        ylabel=LOSS_LABEL,
         title="denoising loss at resolution",
     )
     loss.legend(ncols=2)

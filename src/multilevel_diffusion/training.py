@@ -12,9 +12,11 @@ A run leaves a checkpoint as it goes and, killed and started again, ends with th
 
 from __future__ import annotations
 
+import itertools
+import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +27,79 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import TrainingSettings, UserError
 from .denoise import Denoiser
-from .grids import Grid, squared_norm
+from .grids import Grid, restrict, squared_norm
+from .storage import generator as random_stream
 from .storage import read_tensors, write_tensors
 
-__all__ = ["Trainer", "denoising_loss"]
+__all__ = ["Batches", "Dataset", "Trainer", "Validation", "denoising_loss"]
+
+Batches = Callable[[Grid, torch.Generator], Iterator[Tensor]]
+"""(grid, generator) to the batches of fields u_0 of one epoch."""
 
 
-def denoising_loss(denoiser: Denoiser, u_0: Tensor, grid: Grid, generator: torch.Generator) -> Tensor:
-    """½‖η − E[η | u_t]‖²_{L²} averaged over a batch of fields u_0 (batch, N, N), with fresh t ~ U(0, 1) and η ~ N(0,Q)."""
-    t = torch.rand(len(u_0), generator=generator, device=u_0.device)
-    eta = denoiser.prior.sample(len(u_0), grid, generator)
-    u_t = denoiser.sde.perturb(u_0, t, eta)
-    return 0.5 * squared_norm(eta - denoiser.noise(u_t, t, grid)).mean()
+def denoising_loss(denoiser: Denoiser, u_0: Tensor, t: Tensor, eta: Tensor, grid: Grid) -> Tensor:
+    """½‖η − E[η | u_t]‖²_{L²}, shape (batch,), for fields u_0 and noises η (batch, N, N) and times t (batch,)."""
+    return 0.5 * squared_norm(eta - denoiser.noise(denoiser.sde.perturb(u_0, t, eta), t, grid))
+
+
+class Dataset:
+    """Fields to be trained on, restricted to whichever grid.
+
+    Args:
+        fields: shape (n, N, N) on `grid`.
+    """
+
+    def __init__(self, fields: Tensor, grid: Grid) -> None:
+        self.grid, self._on = grid, {grid: fields}
+
+    def on(self, grid: Grid) -> Tensor:
+        """The fields on a grid, shape (n, M, M)."""
+        if grid not in self._on:
+            self._on[grid] = restrict(self._on[self.grid], self.grid, grid)
+        return self._on[grid]
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in a pass through the data, the last of which may be smaller."""
+        return math.ceil(len(self._on[self.grid]) / batch_size)
+
+    def batches(self, grid: Grid, generator: torch.Generator, *, batch_size: int, steps: int) -> Iterator[Tensor]:
+        """`steps` batches from shuffled passes, each field once a pass."""
+        fields = self.on(grid)
+
+        def passes() -> Iterator[Tensor]:
+            while True:
+                yield from torch.randperm(len(fields), generator=generator, device=generator.device).split(batch_size)
+
+        return (fields[indices] for indices in itertools.islice(passes(), steps))
+
+
+class Validation:
+    """The denoising loss on fields that are not trained on, with fixed times and noises, so that epochs compare.
+
+    Args:
+        data: the fields.
+        grids: those on which the loss is measured.
+        draws: times and noises a field, the times one in each of as many equal parts of [0, 1].
+        denoiser: gives the prior from which the noises are drawn.
+    """
+
+    def __init__(self, data: Dataset, grids: list[Grid], draws: int, denoiser: Denoiser, device: torch.device) -> None:
+        self._batches: dict[Grid, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        for grid in grids:
+            stream = random_stream(0, "validation", grid.resolution, device=device)
+            self._batches[grid] = []
+            for j in range(draws):
+                u_0 = data.on(grid)
+                t = (j + torch.rand(len(u_0), generator=stream, device=device)) / draws
+                self._batches[grid].append((u_0, t, denoiser.prior.sample(len(u_0), grid, stream)))
+
+    @torch.no_grad()
+    def losses(self, denoiser: Denoiser) -> dict[int, float]:
+        """Resolution to the mean loss."""
+        return {
+            grid.resolution: torch.cat([denoising_loss(denoiser, *batch, grid) for batch in batches]).mean().item()
+            for grid, batches in self._batches.items()
+        }
 
 
 class Trainer:
@@ -45,7 +108,7 @@ class Trainer:
     Args:
         network: what is trained.
         denoiser: makes E_θ[η | u_t] of it.
-        draw: (n, grid, generator) to n fields u_0 of the data.
+        batches: of an epoch, settings.steps_per_epoch of them.
         grid: resolution to grid.
         loss_scale: N_native².
         generator: the stream of data, times and noise.
@@ -53,6 +116,7 @@ class Trainer:
         identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch, source.
         write_model: (path, network) to a model file.
         checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
+        validate: network to the loss at some resolutions, N_ref among them; the epoch of its least value there is kept.
 
     Raises:
         UserError: if the checkpoint is damaged.
@@ -64,7 +128,8 @@ class Trainer:
         denoiser: Denoiser,
         settings: TrainingSettings,
         *,
-        draw: Callable[[int, Grid, torch.Generator], Tensor],
+        batches: Batches,
+        steps_per_epoch: int,
         grid: Callable[[int], Grid],
         loss_scale: float,
         generator: torch.Generator,
@@ -72,9 +137,11 @@ class Trainer:
         identity: dict[str, Any],
         write_model: Callable[[Path, nn.Module], None],
         checkpoint_seconds: float,
+        validate: Callable[[nn.Module], dict[int, float]] | None = None,
     ) -> None:
         self.network, self.denoiser, self.settings = network, denoiser, settings
-        self.draw, self.grid, self.loss_scale, self.generator = draw, grid, loss_scale, generator
+        self.batches, self.steps_per_epoch, self.validate = batches, steps_per_epoch, validate
+        self.grid, self.loss_scale, self.generator = grid, loss_scale, generator
         self.folder, self.identity, self.write_model = folder, identity, write_model
         self.checkpoint_seconds = checkpoint_seconds
 
@@ -87,7 +154,7 @@ class Trainer:
             self.schedule = torch.optim.lr_scheduler.OneCycleLR(
                 self.optimizer,
                 settings.learning_rate,
-                total_steps=self.epochs * settings.steps_per_epoch + 1,
+                total_steps=self.epochs * steps_per_epoch + 1,
                 cycle_momentum=False,
             )
         else:
@@ -95,11 +162,12 @@ class Trainer:
         averaging = get_ema_multi_avg_fn(settings.averaging)
         self.average = AveragedModel(network, multi_avg_fn=averaging) if settings.averaging else None
         self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
         self._resume()
 
     @property
     def result(self) -> nn.Module:
-        """The network a user gets: averaged, or as trained."""
+        """The network as it is, or its average: at the end of a run that was validated, that of the best epoch."""
         return self.average.module if self.average else self.network
 
     @property
@@ -115,7 +183,7 @@ class Trainer:
 
         Returns:
             The history: epoch, resolution, step, loss (mean over the epoch's steps, in squared L² units), learning_rate,
-            seconds (of optimisation since the start).
+            seconds (of optimisation since the start), and validation_N for the loss at each resolution N of the validation.
 
         Raises:
             UserError: if the loss stops being finite or the disk is full.
@@ -124,22 +192,33 @@ class Trainer:
         levels = [level for level in self.settings.ladder for _ in range(level.epochs)]
         for epoch in range(len(self.history) + 1, self.epochs + 1):
             row = self._epoch(epoch, levels[epoch - 1].resolution)
-            if epoch % self.settings.snapshot_every == 0 or epoch == self.epochs:
+            if self.validate:
+                self._keep_the_best(row)
+            every = self.settings.snapshot_every
+            if every and (epoch % every == 0 or epoch == self.epochs):
                 self.write_model(self.snapshots / f"epoch_{epoch:04d}.safetensors", self.result)
             if time.monotonic() - saved >= self.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
             progress(row)
+        if self.best:
+            self.result.load_state_dict(self.best)
         return pd.DataFrame(self.history)
+
+    def _keep_the_best(self, row: dict[str, float]) -> None:
+        row |= {f"validation_{resolution}": loss for resolution, loss in self.validate(self.result).items()}
+        key = f"validation_{self.settings.ladder[-1].resolution}"
+        if row[key] <= min(earlier[key] for earlier in self.history):
+            self.best = {name: value.clone() for name, value in self.result.state_dict().items()}
 
     def _epoch(self, epoch: int, resolution: int) -> dict[str, float]:
         settings, grid = self.settings, self.grid(resolution)
         start = time.perf_counter()
         total = torch.zeros((), device=self.generator.device)
-        for _ in range(settings.steps_per_epoch):
-            loss = denoising_loss(
-                self.denoiser, self.draw(settings.batch_size, grid, self.generator), grid, self.generator
-            )
+        for u_0 in self.batches(grid, self.generator):
+            t = torch.rand(len(u_0), generator=self.generator, device=u_0.device)
+            eta = self.denoiser.prior.sample(len(u_0), grid, self.generator)
+            loss = denoising_loss(self.denoiser, u_0, t, eta, grid).mean()
             self.optimizer.zero_grad()
             (self.loss_scale * loss).backward()
             self.optimizer.step()
@@ -147,7 +226,7 @@ class Trainer:
             if self.average:
                 self.average.update_parameters(self.network)
             total += loss.detach()
-        mean = total.item() / settings.steps_per_epoch
+        mean = total.item() / self.steps_per_epoch
         if not torch.isfinite(total):
             raise UserError(
                 f"the loss is {mean} in epoch {epoch} at resolution {resolution}: lower training.learning_rate "
@@ -156,7 +235,7 @@ class Trainer:
         row = {
             "epoch": epoch,
             "resolution": resolution,
-            "step": epoch * settings.steps_per_epoch,
+            "step": epoch * self.steps_per_epoch,
             "loss": mean,
             "learning_rate": self.schedule.get_last_lr()[0],
             "seconds": time.perf_counter() - start + (self.history[-1]["seconds"] if self.history else 0.0),
@@ -176,6 +255,7 @@ class Trainer:
         tensors = {"generator": self.generator.get_state()}
         for name, module in self._modules().items():
             tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
+        tensors |= {f"best/{key}": value for key, value in self.best.items()}
         optimizer = self.optimizer.state_dict()
         for index, state in optimizer["state"].items():
             tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
@@ -195,7 +275,7 @@ class Trainer:
         if header.get("identity") != self.identity:
             shutil.rmtree(self.folder)
             return
-        states: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+        states: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
         for key, value in tensors.items():
             owner, _, name = key.partition("/")
             states.get(owner, {})[name] = value
@@ -208,4 +288,4 @@ class Trainer:
         self.optimizer.load_state_dict({"state": moments, "param_groups": header["optimizer"]})
         self.schedule.load_state_dict(header["schedule"])
         self.generator.set_state(tensors["generator"])
-        self.history = header["history"]
+        self.history, self.best = header["history"], states["best"]

@@ -61,36 +61,52 @@ def overrides():
     return " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in OVERRIDES.items())
 
 
-def settings_of(experiment):
-    """Input of a params: the settings of an arm, so that only a change of these resolves it anew."""
-    return lambda wildcards: arm_spec(CONFIG, experiment, wildcards.arm).model_dump_json()
-
-
-def target_of(experiment):
-    """Input of a params: what true data and the exact field depend on; how a network is trained is not part of it."""
-    return lambda wildcards: arm_spec(CONFIG, experiment, wildcards.arm).target.model_dump_json()
+def runs_of(experiment):
+    """(arm, seed) of everything an experiment trains."""
+    settings = CONFIG.experiments[experiment]
+    return [(arm, seed) for arm in settings.arms for seed in settings.seeds]
 
 
 def samples_of(experiment, arm, seed):
-    """All samples of a trained network: under one gain only at N_ref, where all agree, and those of the exact field."""
-    settings = getattr(CONFIG, experiment)
+    """All samples of a trained network: under one gain only at N_ref, where all agree; the mixture has an exact field beside it."""
+    settings = CONFIG.experiments[experiment]
     reference = settings.training.ladder[-1].resolution
+    exact = ["exact"] if experiment == "mixture" else []
     return [
         f"{RESULTS}/{experiment}/{arm}/seed{seed}/samples/{field}-{resolution}.safetensors"
         for resolution in settings.sampling.resolutions
-        for field in ("exact", *(settings.gains[:1] if resolution == reference else settings.gains))
+        for field in (*exact, *(settings.gains[:1] if resolution == reference else settings.gains))
     ]
 
 
 def data_of(experiment, arm):
-    """True data of an arm, a file a sampling resolution."""
-    resolutions = getattr(CONFIG, experiment).sampling.resolutions
-    return [f"{RESULTS}/{experiment}/{arm}/data/{resolution}.safetensors" for resolution in resolutions]
+    """True data, a file a sampling resolution; those of the mixture belong to an arm, because its law depends on the prior."""
+    folder = f"{experiment}/{arm}" if experiment == "mixture" else experiment
+    resolutions = CONFIG.experiments[experiment].sampling.resolutions
+    return [f"{RESULTS}/{folder}/data/{resolution}.safetensors" for resolution in resolutions]
+
+
+def training_data_of(experiment):
+    """The file that an experiment trains on; the mixture is drawn as training goes."""
+    return [] if experiment == "mixture" else f"{RESULTS}/{experiment}/data.safetensors"
 
 
 def sampler_option(sampler):
     """A sampler's settings for a command line; JSON is YAML."""
     return f"--sampler {shlex.quote(sampler.model_dump_json(exclude_defaults=True))}"
+
+
+def sampling_options(experiment):
+    """The options of `mld sample` that are settings."""
+    settings = CONFIG.experiments[experiment].sampling
+    return f"{sampler_option(settings.sampler)} --steps {settings.steps} --samples {settings.samples}"
+
+
+def reaction_diffusion_options():
+    """The options of `mld data reaction-diffusion`."""
+    settings = CONFIG.reaction_diffusion
+    options = {"resolution": settings.native_resolution} | settings.data.model_dump(exclude_none=True)
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
 
 
 def convergence_options():
@@ -114,13 +130,14 @@ def log_density_options():
     )
 
 
-def share_of_cores(jobs):
-    """Threads for each of `jobs` long jobs that may run side by side."""
-    return max(1, (workflow.cores or 1) // jobs)
+def share_of_cores(experiment):
+    """Threads for each of the long jobs of an experiment, which may run side by side."""
+    return max(1, (workflow.cores or 1) // len(runs_of(experiment)))
 
 
 wildcard_constraints:
-    arm="|".join(CONFIG.mixture.arms),
+    experiment="|".join(CONFIG.experiments),
+    arm="|".join({arm for settings in CONFIG.experiments.values() for arm in settings.arms}),
     seed=r"\d+",
     resolution=r"\d+",
     gain="values|coefficients",

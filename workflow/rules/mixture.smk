@@ -1,7 +1,7 @@
 # Experiment 5.1: the Gaussian mixture, figures 1 and 10.
 MIXTURE = f"{RESULTS}/mixture"
 SETTINGS = CONFIG.mixture
-RUNS = [(arm, seed) for arm in SETTINGS.arms for seed in SETTINGS.seeds]
+RUNS = runs_of("mixture")
 CONVERGENCE = [
     f"{MIXTURE}/{RUNS[0][0]}/seed{seed}/convergence/{field}-{resolution}.csv"
     for field in ("exact", "values")
@@ -15,24 +15,6 @@ LOG_DENSITY = [
 ]
 
 
-rule mixture_resolve:
-    output:
-        spec=f"{MIXTURE}/{{arm}}/spec.json",
-    log:
-        f"{RESULTS}/logs/mixture/{{arm}}/resolve.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        settings=settings_of("mixture"),
-        code=code("resolve"),
-        # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
-        overrides=lambda wildcards, output: overrides(),
-    message:
-        "Freeze the settings of mixture/{wildcards.arm}"
-    shell:
-        "mld resolve config.yaml {params.overrides} --arm mixture/{wildcards.arm} --output {output.spec} > {log} 2>&1"
-
-
 rule mixture_resolve_target:
     output:
         target=f"{MIXTURE}/{{arm}}/target.json",
@@ -41,7 +23,7 @@ rule mixture_resolve_target:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
-        settings=target_of("mixture"),
+        settings=lambda wildcards: arm_spec(CONFIG, "mixture", wildcards.arm).target.model_dump_json(),
         code=code("resolve"),
         # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
         overrides=lambda wildcards, output: overrides(),
@@ -62,37 +44,12 @@ rule mixture_data:
         "../../envs/multilevel-diffusion.yaml"
     params:
         samples=SETTINGS.sampling.samples,
-        code=code("data"),
+        code=code("data_mixture"),
     message:
         "Draw true samples of mixture/{wildcards.arm} at {wildcards.resolution}"
     shell:
         "mld data mixture {input.target} --resolution {wildcards.resolution} --samples {params.samples}"
         " --output {output.data} > {log} 2>&1"
-
-
-rule mixture_train:
-    input:
-        spec=f"{MIXTURE}/{{arm}}/spec.json",
-    output:
-        model=f"{MIXTURE}/{{arm}}/seed{{seed}}/model.safetensors",
-        history=f"{MIXTURE}/{{arm}}/seed{{seed}}/history.csv",
-        snapshots=directory(f"{MIXTURE}/{{arm}}/seed{{seed}}/snapshots"),
-    log:
-        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/train.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/train.tsv"
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores(len(RUNS))
-    resources:
-        gpu=GPU,
-    params:
-        code=code("train"),
-        folder=subpath(output.model, parent=True),
-    message:
-        "Train mixture/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld train {input.spec} --seed {wildcards.seed} --output {params.folder} > {log} 2>&1"
 
 
 rule mixture_score_error:
@@ -106,7 +63,7 @@ rule mixture_score_error:
         f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/score_error.tsv"
     conda:
         "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores(len(RUNS))
+    threads: share_of_cores("mixture")
     resources:
         gpu=GPU,
     params:
@@ -122,32 +79,6 @@ rule mixture_score_error:
         " --batch-size {params.batch_size} --output {output.scores} > {log} 2>&1"
 
 
-rule mixture_sample:
-    input:
-        model=f"{MIXTURE}/{{arm}}/seed{{seed}}/model.safetensors",
-    output:
-        samples=f"{MIXTURE}/{{arm}}/seed{{seed}}/samples/{{gain}}-{{resolution}}.safetensors",
-    log:
-        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.tsv"
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores(len(RUNS))
-    resources:
-        gpu=GPU,
-    params:
-        samples=SETTINGS.sampling.samples,
-        sampler=sampler_option(SETTINGS.sampling.sampler),
-        steps=SETTINGS.sampling.steps,
-        code=code("sample"),
-    message:
-        "Sample mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, gain {wildcards.gain}"
-    shell:
-        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} {params.sampler} --steps {params.steps}"
-        " --samples {params.samples} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
-
-
 rule mixture_sample_exact:
     input:
         target=f"{MIXTURE}/{{arm}}/target.json",
@@ -158,14 +89,12 @@ rule mixture_sample_exact:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
-        samples=SETTINGS.sampling.samples,
-        sampler=sampler_option(SETTINGS.sampling.sampler),
-        steps=SETTINGS.sampling.steps,
+        options=sampling_options("mixture"),
         code=code("sample"),
     message:
         "Sample the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
     shell:
-        "mld sample {input.target} --resolution {wildcards.resolution} {params.sampler} --steps {params.steps} --samples {params.samples}"
+        "mld sample {input.target} --resolution {wildcards.resolution} {params.options}"
         " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
@@ -180,7 +109,7 @@ rule mixture_convergence:
         f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/convergence-values-{{resolution}}.tsv"
     conda:
         "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores(len(RUNS))
+    threads: share_of_cores("mixture")
     resources:
         gpu=GPU,
     params:
@@ -223,7 +152,7 @@ rule mixture_log_density:
         f"{RESULTS}/benchmarks/mixture/{{arm}}/seed{{seed}}/log-density-values.tsv"
     conda:
         "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores(len(RUNS))
+    threads: share_of_cores("mixture")
     resources:
         gpu=GPU,
     params:
@@ -251,27 +180,6 @@ rule mixture_log_density_exact:
         "Log density relative to the prior by the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}"
     shell:
         "mld log-density {input.target} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
-
-
-rule mixture_evaluate:
-    input:
-        samples=lambda wildcards: samples_of("mixture", wildcards.arm, wildcards.seed),
-        data=lambda wildcards: data_of("mixture", wildcards.arm),
-    output:
-        metrics=f"{MIXTURE}/{{arm}}/seed{{seed}}/metrics.csv",
-    log:
-        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/evaluate.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        data=lambda wildcards, input: [f"--data {path}" for path in input.data],
-        projections=SETTINGS.metrics.projections,
-        code=code("evaluate"),
-    message:
-        "Evaluate the samples of mixture/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld evaluate {input.samples} {params.data} --projections {params.projections}"
-        " --output {output.metrics} > {log} 2>&1"
 
 
 rule fig1:
@@ -357,22 +265,3 @@ rule log_density:
         "Figure log_density: densities relative to the prior, first arm"
     shell:
         "mld figure log-density {input.tables} --output {output.svg} > {log} 2>&1"
-
-
-rule metrics:
-    input:
-        tables=[f"{MIXTURE}/{arm}/seed{seed}/metrics.csv" for arm, seed in RUNS],
-        scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
-    output:
-        multiext(f"{RESULTS}/tables/metrics", csv=".csv", md=".md"),
-    log:
-        f"{RESULTS}/logs/tables/metrics.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        scores=lambda wildcards, input: [f"--scores {path}" for path in input.scores],
-        code=code("table"),
-    message:
-        "Table of all metrics, with floors and spread over seeds"
-    shell:
-        "mld table metrics {input.tables} {params.scores} --output {output.csv} > {log} 2>&1"

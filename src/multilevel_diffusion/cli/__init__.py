@@ -12,6 +12,7 @@ import sys
 import typer
 
 from ..config import UserError
+from .bench import bench
 from .convergence import convergence
 from .data import data
 from .evaluate import evaluate
@@ -45,6 +46,7 @@ app.command()(convergence)
 app.command()(log_density)
 app.add_typer(figure, name="figure")
 app.add_typer(table, name="table")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

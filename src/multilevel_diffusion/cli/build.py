@@ -16,7 +16,7 @@ from ..sde import ForwardSDE
 from ..storage import generator, read_tensors, write_tensors
 from .prior import build_prior, read_target
 
-__all__ = ["build_denoiser", "build_network", "device", "read_field", "read_model", "write_model"]
+__all__ = ["build_denoiser", "build_network", "device", "read_field", "read_model", "require_mixture", "write_model"]
 
 
 def device() -> torch.device:
@@ -73,9 +73,20 @@ def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, 
     """
     if source.suffix == ".json":
         target = read_target(source)
+        require_mixture(target, source)
         return target, MixtureDenoiser(GaussianMixture(build_prior(target)), ForwardSDE()), "exact"
     spec, _, network, prior = read_model(source, on)
     return spec, build_denoiser(spec, network, prior, gain), "learned"
+
+
+def require_mixture(settings: TargetSpec, source: Path) -> None:
+    """Refuse an arm whose true law is not known.
+
+    Raises:
+        UserError
+    """
+    if settings.experiment != "mixture":
+        raise UserError(f"{source}: of {settings.experiment}; only the mixture has an exact field and a known density")
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -42,12 +42,13 @@ def convergence(
     from ..sample import BLOCK, time_grid
     from ..storage import generator, provenance, write_csv
     from ..tables import CONVERGENCE_COLUMNS
-    from .build import device, read_field
+    from .build import device, read_field, require_mixture
     from .progress import progress
     from .sampler import build_sampler, steps_within
 
     start, on = time.perf_counter(), device()
     settings, denoiser, field = read_field(source, gain, on)
+    require_mixture(settings, source)
     grid, key = Torus(resolution), (settings.experiment, settings.arm, resolution)
     mixture = GaussianMixture(denoiser.prior)
     truths = [

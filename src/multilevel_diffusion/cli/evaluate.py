@@ -30,21 +30,24 @@ def evaluate(
     def measure(fields, reference, directions, mixture):
         """All metrics of a set of fields (n, N, N) against the reference set."""
         x, y = fields.numpy(), reference.numpy()
-        odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
-        return {
+        measured = {
             "sliced_wasserstein": metrics.sliced_wasserstein(x, y, directions),
             "moment_sliced_wasserstein": metrics.moment_sliced_wasserstein(x, y),
             "spectrum_distance": metrics.spectrum_distance(x, y),
             "histogram_distance": metrics.histogram_distance(x, y),
             "vendi_score": metrics.vendi_score(x),
-            "component_share": metrics.share((odds > 0).numpy()),
         }
+        if mixture:
+            odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
+            measured["component_share"] = metrics.share((odds > 0).numpy())
+        return measured
 
     start, rows, truth = time.perf_counter(), [], {}
     for path in data:
         tensors, header = read_tensors(path, need=("reference", "floor"))
-        resolution, target = header["resolution"], parse(TargetSpec, header["target"], source=str(path))
-        mixture = GaussianMixture(build_prior(target))
+        resolution, target, mixture = header["resolution"], header["target"], None
+        if target["experiment"] == "mixture":
+            mixture = GaussianMixture(build_prior(parse(TargetSpec, target, source=str(path))))
         directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
         floors = measure(tensors["floor"], tensors["reference"], directions, mixture)
         truth[resolution] = target, (tensors["reference"], directions, mixture), floors
@@ -55,20 +58,21 @@ def evaluate(
         if resolution not in truth:
             raise UserError(f"{path}: samples at resolution {resolution}, but --data has only {sorted(truth)}")
         target, comparison, floors = truth[resolution]
-        if parse(TargetSpec, header["target"], source=str(path)) != target:
+        if header["target"] != target:
             raise UserError(
                 f"{path}: samples of another arm or prior than the --data at {resolution}; give its own data"
             )
-        spec = parse(ArmSpec, header["spec"], source=str(path)) if header["field"] == "learned" else None
+        learned = header["field"] == "learned"
+        spec = parse(ArmSpec, header["spec"], str(path)) if learned else parse(TargetSpec, target, str(path))
         for name, estimate in measure(tensors["samples"], *comparison).items():
             rows.append(
                 {
-                    "experiment": target.experiment,
-                    "arm": target.arm,
-                    "network": spec.network.kind if spec else "exact",
-                    "prior": target.prior.kind,
+                    "experiment": spec.experiment,
+                    "arm": spec.arm,
+                    "network": spec.network.kind if learned else "exact",
+                    "prior": spec.prior.kind,
                     "gain": header["gain"],
-                    "ladder": spec.ladder_name if spec else None,
+                    "ladder": spec.ladder_name if learned else None,
                     "seed": header["seed"],
                     "sampler": header["sampler"],
                     "steps": header["steps"],

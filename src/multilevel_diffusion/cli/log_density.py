@@ -37,13 +37,14 @@ def log_density(
     from ..sample import time_grid
     from ..storage import generator, provenance, write_csv
     from ..tables import DENSITY_COLUMNS
-    from .build import device, read_field
+    from .build import device, read_field, require_mixture
     from .progress import progress
 
     if max(resolution) > drawn_on:
         raise UserError(f"--resolution: {max(resolution)} is finer than --drawn-on {drawn_on}")
     start, on = time.perf_counter(), device()
     settings, denoiser, field = read_field(source, gain, on)
+    require_mixture(settings, source)
     prior, sde, key = denoiser.prior, denoiser.sde, (settings.experiment, settings.arm)
     mixture, finest = GaussianMixture(prior), Torus(drawn_on)
     fields = mixture.sample(samples, finest, generator(seed, "log density", *key, device=on), torch.float64)

@@ -1,4 +1,4 @@
-"""The prior of an arm from its settings: all that data and the exact field need."""
+"""The prior and the grids of an arm from its settings: all that data and the exact field need."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import torch
 from torch import Tensor
 
 from .. import priors
-from ..config import ArmSpec, TargetSpec, parse
+from ..config import ArmSpec, Geometry, TargetSpec, parse
+from ..grids import CellCentred, Grid, Torus
 from ..storage import generator, read_json
 
-__all__ = ["build_prior", "read_target"]
+__all__ = ["build_grid", "build_prior", "read_target"]
+
+
+def build_grid(spec: TargetSpec, resolution: int) -> Grid:
+    """The grid of an arm at a resolution; the exact field lives on the torus."""
+    cell_centred = isinstance(spec, ArmSpec) and spec.grid is Geometry.CELL_CENTRED
+    return CellCentred(resolution) if cell_centred else Torus(resolution)
 
 
 def read_target(path: Path) -> TargetSpec:

@@ -29,10 +29,10 @@ def sample(
     import time
 
     from ..config import ArmSpec, UserError, parse_sampler
-    from ..grids import Torus
     from ..sample import BLOCK, time_grid
     from ..storage import generator, provenance, write_tensors
     from .build import device, read_field
+    from .prior import build_grid
     from .progress import progress
     from .sampler import build_sampler
 
@@ -45,7 +45,7 @@ def sample(
         try:
             drawn = solver.sample(
                 samples,
-                Torus(resolution),
+                build_grid(settings, resolution),
                 time_grid(chosen.times, steps, denoiser.sde),
                 lambda block: generator(seed, stage, target.experiment, target.arm, resolution, block, device=on),
                 advance,
@@ -53,7 +53,9 @@ def sample(
         except FloatingPointError as error:
             raise UserError(f"{source}: {error}; train again with a lower learning rate or take more steps") from None
     header = {
-        "target": target.model_dump(mode="json"),
+        "target": target.model_dump(mode="json")
+        if target.experiment == "mixture"
+        else {"experiment": target.experiment},
         "spec": spec.model_dump(mode="json") if spec else None,
         "field": field,
         "gain": gain if field == "learned" else None,

@@ -31,7 +31,7 @@ def score_error(
     from ..score import score_error as measure
     from ..sde import ForwardSDE
     from ..storage import generator, provenance, write_csv
-    from .build import build_denoiser, device, read_model
+    from .build import build_denoiser, device, read_model, require_mixture
     from .progress import progress
 
     files = sorted(snapshots.glob("epoch_*.safetensors"))
@@ -41,6 +41,7 @@ def score_error(
     with progress(len(files), f"score error of {snapshots}") as advance:
         for file in files:
             spec, seed, network, prior = read_model(file, on)
+            require_mixture(spec, file)
             exact = MixtureDenoiser(GaussianMixture(prior), ForwardSDE())
             reference, native = spec.reference_resolution, spec.native_resolution
             direct = [(n, n, name) for n in resolution for name in gain if n != reference or name == gain[0]]

@@ -43,3 +43,15 @@ def samplers(
     write_csv(output.with_suffix(".csv"), rows, provenance())
     with write_atomically(output.with_suffix(".md")) as partial:
         partial.write_text(sampler_summary(rows).to_markdown(index=False) + "\n")
+
+
+@table.command()
+def table1(metrics: Annotated[Path, typer.Argument(help="The table of all metrics.")], output: Output) -> None:
+    """Sliced Wasserstein distances per prior and resolution."""
+    from ..storage import provenance, read_csv, write_atomically, write_csv
+    from ..tables import COLUMNS, distances_by_prior
+
+    rows = distances_by_prior(read_csv(metrics, COLUMNS))
+    write_csv(output.with_suffix(".csv"), rows, provenance())
+    with write_atomically(output.with_suffix(".md")) as partial:
+        partial.write_text(rows.to_markdown(index=False) + "\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ def train(
     spec: Spec,
     seed: Seed,
     output: Output,
+    data: Annotated[
+        Path | None, typer.Option(help="File of `mld data`; the mixture needs none, being drawn as training goes.")
+    ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
 ) -> None:
     """Train one arm up its ladder: OUTPUT/model.safetensors, history.csv and snapshots/.
@@ -19,46 +23,77 @@ def train(
     """
     import shutil
     import time
+    from functools import partial
 
     import torch
 
-    from ..config import ArmSpec, Gain, parse
-    from ..grids import Torus
+    from ..config import ArmSpec, Gain, UserError, parse
     from ..mixture import GaussianMixture
-    from ..storage import generator, provenance, read_json, source_digest, write_csv
-    from ..training import Trainer
+    from ..storage import generator, provenance, read_json, read_tensors, source_digest, write_csv
+    from ..training import Dataset, Trainer, Validation
     from .build import build_denoiser, build_network, device, write_model
-    from .prior import build_prior
+    from .prior import build_grid, build_prior
     from .progress import progress
 
     arm = parse(ArmSpec, read_json(spec), source=str(spec))
-    on, prior, network = device(), build_prior(arm), build_network(arm, seed)
+    on, prior, network = device(), build_prior(arm), build_network(arm, seed).to(device())
+    grid, settings, denoiser = partial(build_grid, arm), arm.training, build_denoiser(arm, network, prior, Gain.VALUES)
     identity = {"spec": arm.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
     identity["source"] = source_digest()
-    start = time.perf_counter()
+    start, validate = time.perf_counter(), None
+
+    if arm.experiment == "mixture":
+        if data:
+            raise UserError("--data: the mixture is drawn as training goes; leave the option out")
+        mixture, steps = GaussianMixture(prior), settings.steps_per_epoch
+
+        def batches(grid, stream):
+            return (mixture.sample(settings.batch_size, grid, stream) for _ in range(steps))
+
+    else:
+        if not data:
+            raise UserError(f"--data: training of {arm.experiment} needs the file of `mld data {arm.experiment}`")
+        tensors, header = read_tensors(data, need=("train", "validation"))
+        if (header["target"], header["resolution"]) != ({"experiment": arm.experiment}, arm.native_resolution):
+            raise UserError(f"{data}: not data of {arm.experiment} at {arm.native_resolution}, as {spec} asks for")
+        identity["data"] = header["settings"] | {"trained": len(tensors["train"])}
+        trained, held_out = (
+            Dataset(tensors[name].to(on), grid(arm.native_resolution)) for name in ("train", "validation")
+        )
+        steps = settings.steps_per_epoch or trained.steps(settings.batch_size)
+        batches = partial(trained.batches, batch_size=settings.batch_size, steps=steps)
+        grids = [grid(resolution) for resolution in arm.validation.resolutions]
+        validation = Validation(held_out, grids, arm.validation.draws, denoiser, on)
+
+        def validate(network):
+            return validation.losses(build_denoiser(arm, network, prior, Gain.VALUES))
 
     def facts() -> dict[str, object]:
         return provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
 
     trainer = Trainer(
-        network.to(on),
-        build_denoiser(arm, network, prior, Gain.VALUES),
-        arm.training,
-        draw=GaussianMixture(prior).sample,
-        grid=Torus,
+        network,
+        denoiser,
+        settings,
+        batches=batches,
+        steps_per_epoch=steps,
+        grid=grid,
         loss_scale=arm.native_resolution**2,
         generator=generator(seed, "train", arm.experiment, arm.arm, device=on),
         folder=output / "checkpoint",
         identity=identity,
         write_model=lambda path, network: write_model(path, network, prior, arm, seed, facts()),
         checkpoint_seconds=checkpoint_seconds,
+        validate=validate,
     )
     with progress(trainer.epochs, f"train {arm.experiment}/{arm.arm}, seed {seed}", len(trainer.history)) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
 
     write_model(output / "model.safetensors", trainer.result, prior, arm, seed, facts())
-    write_csv(output / "history.csv", history, facts())
+    names = {"experiment": arm.experiment, "arm": arm.arm, "prior": arm.prior.kind, "seed": seed}
+    write_csv(output / "history.csv", history.assign(**names), facts())
     trainer.checkpoint.unlink(missing_ok=True)
     shutil.rmtree(output / "snapshots", ignore_errors=True)
+    trainer.snapshots.mkdir(parents=True, exist_ok=True)
     trainer.snapshots.rename(output / "snapshots")
     trainer.folder.rmdir()

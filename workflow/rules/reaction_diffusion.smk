@@ -1,0 +1,98 @@
+# Experiment 5.4: reaction–diffusion, figures 7 to 9.
+PDE = f"{RESULTS}/reaction-diffusion"
+PDE_SETTINGS = CONFIG.reaction_diffusion
+PDE_RUNS = runs_of("reaction-diffusion")
+
+
+rule reaction_diffusion_data:
+    output:
+        data=f"{PDE}/data.safetensors",
+    log:
+        f"{RESULTS}/logs/reaction-diffusion/data.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/reaction-diffusion/data.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=GPU,
+    params:
+        options=reaction_diffusion_options(),
+        code=code("data_reaction_diffusion"),
+    message:
+        "Solve the reaction-diffusion system"
+    shell:
+        "mld data reaction-diffusion {params.options} --output {output.data} > {log} 2>&1"
+
+
+rule reaction_diffusion_truth:
+    input:
+        data=f"{PDE}/data.safetensors",
+    output:
+        data=f"{PDE}/data/{{resolution}}.safetensors",
+    log:
+        f"{RESULTS}/logs/reaction-diffusion/data-{{resolution}}.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("data_restrict"),
+    message:
+        "The reaction-diffusion test sets at {wildcards.resolution}"
+    shell:
+        "mld data restrict {input.data} --resolution {wildcards.resolution} --output {output.data} > {log} 2>&1"
+
+
+rule fig7:
+    input:
+        files=data_of("reaction-diffusion", None),
+    output:
+        multiext(f"{RESULTS}/figures/fig7", svg=".svg", png=".png"),
+    log:
+        f"{RESULTS}/logs/figures/fig7.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure 7: true snapshots of the reaction-diffusion system"
+    shell:
+        "mld figure fig7 {input.files} --output {output.svg} > {log} 2>&1"
+
+
+rule fig8:
+    input:
+        files=data_of("reaction-diffusion", None),
+        samples=[
+            f"{PDE}/{arm}/seed{PDE_SETTINGS.seeds[0]}/samples/{PDE_SETTINGS.gains[0]}-{resolution}.safetensors"
+            for arm in PDE_SETTINGS.arms
+            for resolution in PDE_SETTINGS.sampling.resolutions
+        ],
+    output:
+        multiext(f"{RESULTS}/figures/fig8", svg=".svg", png=".png"),
+    log:
+        f"{RESULTS}/logs/figures/fig8.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure 8: samples of every prior on every grid, first seed and gain"
+    shell:
+        "mld figure fig8 {input.files} {input.samples} --output {output.svg} > {log} 2>&1"
+
+
+rule fig9:
+    input:
+        histories=[f"{PDE}/{arm}/seed{seed}/history.csv" for arm, seed in PDE_RUNS],
+    output:
+        multiext(f"{RESULTS}/figures/fig9", svg=".svg", png=".png", csv=".csv"),
+    log:
+        f"{RESULTS}/logs/figures/fig9.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("figure"),
+    message:
+        "Figure 9: loss along training, a panel a prior"
+    shell:
+        "mld figure fig9 {input.histories} --output {output.svg} > {log} 2>&1"

@@ -1,0 +1,89 @@
+# The stages that every experiment goes through: settings, training, samples, metrics.
+rule resolve:
+    output:
+        spec=f"{RESULTS}/{{experiment}}/{{arm}}/spec.json",
+    log:
+        f"{RESULTS}/logs/{{experiment}}/{{arm}}/resolve.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        settings=lambda wildcards: arm_spec(CONFIG, wildcards.experiment, wildcards.arm).model_dump_json(),
+        code=code("resolve"),
+        # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
+        overrides=lambda wildcards, output: overrides(),
+    message:
+        "Freeze the settings of {wildcards.experiment}/{wildcards.arm}"
+    shell:
+        "mld resolve config.yaml {params.overrides} --arm {wildcards.experiment}/{wildcards.arm} --output {output.spec} > {log} 2>&1"
+
+
+rule train:
+    input:
+        spec=f"{RESULTS}/{{experiment}}/{{arm}}/spec.json",
+        data=lambda wildcards: training_data_of(wildcards.experiment),
+    output:
+        model=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/model.safetensors",
+        history=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/history.csv",
+        snapshots=directory(f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/snapshots"),
+    log:
+        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/train.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/train.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: lambda wildcards: share_of_cores(wildcards.experiment)
+    resources:
+        gpu=GPU,
+    params:
+        code=code("train"),
+        data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
+        folder=subpath(output.model, parent=True),
+    message:
+        "Train {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld train {input.spec} {params.data} --seed {wildcards.seed} --output {params.folder} > {log} 2>&1"
+
+
+rule sample:
+    input:
+        model=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/model.safetensors",
+    output:
+        samples=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/samples/{{gain}}-{{resolution}}.safetensors",
+    log:
+        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.tsv"
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    threads: lambda wildcards: share_of_cores(wildcards.experiment)
+    resources:
+        gpu=GPU,
+    params:
+        options=lambda wildcards: sampling_options(wildcards.experiment),
+        code=code("sample"),
+    message:
+        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, gain {wildcards.gain}"
+    shell:
+        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} {params.options}"
+        " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        samples=lambda wildcards: samples_of(wildcards.experiment, wildcards.arm, wildcards.seed),
+        data=lambda wildcards: data_of(wildcards.experiment, wildcards.arm),
+    output:
+        metrics=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/metrics.csv",
+    log:
+        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/evaluate.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        data=lambda wildcards, input: [f"--data {path}" for path in input.data],
+        projections=lambda wildcards: CONFIG.experiments[wildcards.experiment].metrics.projections,
+        code=code("evaluate"),
+    message:
+        "Evaluate the samples of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld evaluate {input.samples} {params.data} --projections {params.projections}"
+        " --output {output.metrics} > {log} 2>&1"
