@@ -157,6 +157,8 @@ rule mixture_sample_exact:
         f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-exact-{{resolution}}.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
     params:
         samples=SETTINGS.sampling.samples,
         sampler=sampler_option(SETTINGS.sampling.sampler),
@@ -202,6 +204,8 @@ rule mixture_convergence_exact:
         f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/convergence-exact-{{resolution}}.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=convergence_options(),
         code=code("convergence"),
@@ -244,6 +248,8 @@ rule mixture_log_density_exact:
         f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/log-density-exact.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=log_density_options(),
         code=code("log_density"),
