@@ -3,13 +3,20 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from multilevel_diffusion import training
+from multilevel_diffusion import metrics, training
 from multilevel_diffusion.cli import build
-from multilevel_diffusion.storage import read_csv, read_tensors, write_csv, write_tensors
+from multilevel_diffusion.cli.prior import build_prior, read_target
+from multilevel_diffusion.config import TimeGrid
+from multilevel_diffusion.grids import Torus, restrict
+from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
+from multilevel_diffusion.sample import Ancestral, DPMSolver, Heun, PredictorCorrector, time_grid
+from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_csv, write_tensors
 
 
 @pytest.fixture
@@ -82,8 +89,8 @@ RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fn
         (CONVERGE, "--sampler"),
         ([*CONVERGE, "--sampler", "leapfrog"], "leapfrog"),
         ([*CONVERGE, "--sampler", "heun", "--evaluations", "0"], "--evaluations"),
-        ([*DENSITY, "--resolution", "9", "--drawn-on", "8"], "--drawn-on"),
-        ([*DENSITY, "--resolution", "8", "--drawn-on", "8", "--probes", "0"], "--probes"),
+        ([*DENSITY, "--resolution", "8", "--drawn-on", "8"], "--drawn-on"),
+        ([*DENSITY, "--resolution", "8", "--drawn-on", "9", "--probes", "0"], "--probes"),
         (SCORE, "--gain"),
         ([*SCORE, "--gain", "nonsense"], "--gain"),
         ([*RESOLVE, "--set", "preset"], "--set"),
@@ -355,6 +362,51 @@ def test_samples_carry_their_sampler_by_name_and_its_evaluations(mld, files, tmp
     assert (header["sampler"], header["steps"], header["evaluations"]) == (name, 3, evaluations)
 
 
+@pytest.mark.parametrize("times", TimeGrid)
+@pytest.mark.parametrize(
+    ("options", "make"),
+    [
+        ("kind: ancestral, stochasticity: 0.3", lambda d: Ancestral(d, 0.3)),
+        ("kind: dpm-solver++, stochasticity: 0.6", lambda d: DPMSolver(d, 0.6)),
+        ("kind: predictor-corrector, corrections: 2, snr: 0.3", lambda d: PredictorCorrector(d, 2, 0.3)),
+    ],
+)
+def test_the_command_runs_the_sampler_and_times_that_its_options_say(mld, files, tmp_path, options, make, times):
+    out = tmp_path / "x.safetensors"
+    words = [arg.format(out=out) for arg in SAMPLE]
+    done = mld("sample", files.spec, *words, "--samples", 70, "--sampler", f"{{{options}, times: {times}}}")
+    assert done.code == 0, done.err
+    denoiser = MixtureDenoiser(GaussianMixture(build_prior(read_target(files.spec))), ForwardSDE())
+    expected = make(denoiser).sample(
+        70,
+        Torus(8),
+        time_grid(times, 2, denoiser.sde),
+        lambda block: generator(1, "sample exact", "mixture", "tiny", 8, block),
+    )
+    torch.testing.assert_close(read_tensors(out)[0]["samples"], expected.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_convergence_measures_what_it_says(mld, files, tmp_path):
+    """Distance of samples of two blocks, drawn by the library, to eleven sets of truth, beside the floor of twelve."""
+    out, n, grid, key = tmp_path / "x.csv", 70, Torus(8), ("mixture", "tiny", 8)
+    words = [arg.format(spec=files.spec, out=out) for arg in CONVERGE]
+    done = mld(*words, "--samples", n, "--projections", 20, "--sampler", "{kind: heun, times: karras}")
+    assert done.code == 0, done.err
+    table = read_csv(out).set_index(["sampler", "metric"])
+    mixture = GaussianMixture(build_prior(read_target(files.spec)))
+    truths = [
+        mixture.sample(n, grid, generator(1, "convergence truth", *key, i), torch.float64).numpy() for i in range(12)
+    ]
+    directions = metrics.projections(8, 20, generator(0, "projections", 8))
+    drawn = Heun(MixtureDenoiser(mixture, ForwardSDE())).sample(
+        n, grid, time_grid(TimeGrid.KARRAS, 1, ForwardSDE()), lambda block: generator(1, "convergence", *key, block)
+    )
+    expected = metrics.sliced_wasserstein(drawn.numpy(), np.concatenate(truths[1:]), directions).value
+    row = table.loc["heun(times=karras)", "sliced_wasserstein"]
+    among = metrics.floor(lambda x, y: metrics.sliced_wasserstein(x, y, directions), truths)
+    assert (row.value, row.floor, row.stderr) == pytest.approx((expected, among.value, among.stderr), rel=1e-6)
+
+
 def test_convergence_measures_each_sampler_within_its_evaluations_against_the_truth(mld, files, tmp_path):
     for source, network in ((files.spec, "exact"), (files.model, "fno")):
         out = tmp_path / f"{network}.csv"
@@ -376,14 +428,33 @@ def test_log_densities_are_written_a_row_a_field_grid_and_trace(mld, files, tmp_
     for source, traces in ((files.spec, {"exact", "hutchinson"}), (files.model, {"hutchinson"})):
         out = tmp_path / f"{len(traces)}.csv"
         words = [arg.format(spec=source, out=out) for arg in DENSITY]
-        done = mld(*words, "--resolution", 8, "--resolution", 9, "--drawn-on", 12)
+        done = mld(*words, "--resolution", 8, "--resolution", 9, "--drawn-on", 12, "--steps", 80)
         assert done.code == 0, done.err
         table = read_csv(out)
         assert set(table.trace) == traces
         assert len(table) == 2 * 2 * len(traces)
         assert table[["estimate", "start", "closed_form", "plain", "finest"]].notna().all(axis=None)
+        if source == files.spec:
+            check_densities(table[table.trace == "exact"], files.spec)
         assert (table.groupby("field").finest.nunique() == 1).all()
     assert mld("figure", "log-density", tmp_path / "2.csv", tmp_path / "1.csv", "-o", tmp_path / "f.svg").code == 0
+    assert "exact field" in mld("figure", "log-density", tmp_path / "1.csv", "-o", tmp_path / "g.svg").refusal
+    assert not (tmp_path / "g.svg").exists()
+
+
+def check_densities(table, spec):
+    """The columns of the exact field are what the library says of the same draws."""
+    prior = build_prior(read_target(spec))
+    mixture, finest = GaussianMixture(prior), Torus(12)
+    fields = mixture.sample(2, finest, generator(1, "log density", "mixture", "tiny"), torch.float64)
+    for n, rows in table.groupby("resolution"):
+        u = restrict(fields, finest, Torus(n))
+        closed = mixture.log_density(u, torch.ones(2), Torus(n))
+        assert rows.closed_form.tolist() == pytest.approx(closed.tolist())
+        assert rows.plain.tolist() == pytest.approx((closed + prior.log_density(u, Torus(n))).tolist())
+        assert rows.finest.tolist() == pytest.approx(mixture.log_density(fields, torch.ones(2), finest).tolist())
+        assert (rows.estimate + rows.start).tolist() == pytest.approx(closed.tolist(), abs=0.05)
+        assert rows.start.abs().max() < 1
 
 
 @pytest.mark.parametrize("command", [CONVERGE, DENSITY], ids=["convergence", "log-density"])
@@ -392,7 +463,7 @@ def test_a_network_that_returns_nan_is_one_line_that_names_it(mld, files, tmp_pa
     model, out = tmp_path / "model.safetensors", tmp_path / "out" / "x.csv"
     write_tensors(model, {key: value * torch.nan for key, value in tensors.items() if "network" in key}, header)
     words = [arg.format(spec=model, out=out) for arg in command]
-    extra = ["--sampler", "heun"] if command is CONVERGE else ["--resolution", 8, "--drawn-on", 8]
+    extra = ["--sampler", "heun"] if command is CONVERGE else ["--resolution", 8, "--drawn-on", 9]
     line = mld(*words, *extra).refusal
     assert str(model) in line
     assert "not finite at t = " in line

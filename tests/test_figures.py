@@ -61,6 +61,7 @@ def convergence(networks=("exact", "fno"), resolutions=(32, 64)):
     return pd.DataFrame(
         [
             {"network": network, "resolution": n, "metric": metric, "sampler": sampler, "evaluations": evaluations}
+            | {"arm": "a", "gain": None if network == "exact" else "values"}
             | {"seed": seed, "value": seed / evaluations, "stderr": 0.01, "floor": 0.02}
             for network in networks
             for n in resolutions
@@ -80,20 +81,34 @@ def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolu
     curves = {line.get_label(): line for line in figure.axes[0].lines}
     np.testing.assert_allclose(curves["heun(times=karras)"].get_ydata(), [0.4, 0.2])
     assert curves["heun(times=karras)"].get_linestyle() == "-."
-    reference = next(line for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1)
-    assert reference.get_ydata()[0] == pytest.approx(0.2)
+    assert curves["euler-maruyama, 10 evaluations"].get_ydata()[0] == pytest.approx(0.2)
+    (band,) = (patch for patch in figure.axes[0].patches if "floor" in patch.get_label())
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.01, 0.03))
+    looks = {(line.get_color(), line.get_marker()) for label, line in curves.items() if "evaluations" not in label}
+    assert len(looks) == 2
+
+
+def test_the_samplers_figure_keeps_gains_apart_and_refuses_several_arms():
+    rows = pd.concat([convergence(), convergence(("fno",)).assign(gain="coefficients", value=1.0)])
+    titles = [axes.get_title() for axes in figures.samplers(rows).axes[:6]]
+    assert titles[2:] == [f"network, {gain}, {n}" for gain in ("values", "coefficients") for n in (32, 64)]
+    with pytest.raises(ValueError, match="one arm"):
+        figures.samplers(pd.concat([convergence(), convergence().assign(arm="b")]))
 
 
 def test_the_log_density_figure_draws_root_mean_squares():
     rows = pd.DataFrame(
         [
-            {"network": network, "trace": trace, "resolution": n, "drawn_on": 64, "finest": 10.0, "closed_form": 12.0}
+            {"arm": "a", "gain": None if network == "exact" else "values"}
+            | {"network": network, "trace": trace, "resolution": n, "drawn_on": 64, "finest": 10.0, "closed_form": 12.0}
             | {"plain": 10.0 + sign * n, "estimate": 12.0 + 3 * sign, "start": -2.5 * sign}
             for network, trace in (("exact", "exact"), ("exact", "hutchinson"), ("fno", "hutchinson"))
             for n in (16, 32)
             for sign in (-1, 1)
         ]
     )
+    with pytest.raises(ValueError, match="needs the table of the exact field"):
+        figures.log_density(rows[rows.network != "exact"])
     limit, error = figures.log_density(rows).axes
     curves = {line.get_label(): line.get_ydata() for axes in (limit, error) for line in axes.lines}
     np.testing.assert_allclose(curves["plain: density of the grid values"], [16, 32])

@@ -116,7 +116,10 @@ def exact_variance(sampler, end, rho):
     return (at[1] + regression**2 * (1 - at[0])).item()
 
 
-THEORY = {"ddim": 1, "heun": 2, "dpm-solver++": 2, "euler-maruyama": 1, "ddpm": 1, "sde-dpm-solver++": 2}
+THEORY = {
+    **{"ddim": 1, "heun": 2, "dpm-solver++": 2},
+    **{"euler-maruyama": 1, "ddpm": 1, "half-way ancestral": 1, "sde-dpm-solver++": 2},
+}
 
 
 @pytest.mark.parametrize("rho", [0.3, 1.0, 3.0])
@@ -288,6 +291,74 @@ def test_one_euler_maruyama_step_is_the_formula():
     torch.testing.assert_close(stepped, u + h * (0.5 * u - u) + math.sqrt(h) * eta)
 
 
+class Recorded:
+    """Noise for one step: what is drawn, how often."""
+
+    def __init__(self, draw):
+        self.draw, self.count = draw, 0
+
+    def __call__(self):
+        self.count += 1
+        return self.draw
+
+
+def stepped(solver, t, s, draw, before=None):
+    """One step from a fixed field, and how many draws it took."""
+    u, grid, noise = torch.ones(2, 8, 8, dtype=torch.float64), Torus(8), Recorded(draw)
+    now = solver.state(u, scalar(t), grid)
+    earlier = solver.state(0.5 * u, scalar(before), grid) if before else None
+    return solver.step(now, scalar(s), earlier, grid, noise), noise.count, now
+
+
+@pytest.mark.parametrize(
+    "sampler", [name for name in SAMPLERS if name not in ("euler-maruyama", "predictor-corrector")]
+)
+def test_the_last_step_is_the_data_prediction_and_draws_no_noise(sampler):
+    solver = SAMPLERS[sampler](Gaussian(0.7))
+    end, draws, now = stepped(solver, 0.1, 0.0, None, before=0.2)
+    assert draws == 0
+    torch.testing.assert_close(end, solver.data(now), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("stochasticity", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize("solver", [Ancestral, DPMSolver])
+def test_a_stochastic_step_is_exact_where_the_data_are_known(solver, stochasticity):
+    """For X_0 = x the step from a_t x + b_t ε has mean a_s x + c ε and noise of weight w, c² + w² = b_s², w by its formula."""
+
+    class Known:
+        sde, prior = SDE, None
+
+        def noise(self, u_t, t, grid):
+            return (u_t - SDE.mean_scale(t)[:, None, None] * 3.0) / SDE.noise_scale(t)[:, None, None]
+
+    t, s = scalar(0.6), scalar(0.4)
+    a_t, b_t, a_s, b_s = SDE.mean_scale(t), SDE.noise_scale(t), SDE.mean_scale(s), SDE.noise_scale(s)
+    zero, one = torch.zeros(2, 8, 8, dtype=torch.float64), torch.ones(2, 8, 8, dtype=torch.float64)
+    chosen = solver(Known(), stochasticity)
+    mean = stepped(chosen, 0.6, 0.4, zero)[0]
+    weight = stepped(chosen, 0.6, 0.4, one)[0] - mean
+    epsilon = (1 - a_t * 3) / b_t
+    if solver is Ancestral:
+        expected = stochasticity * b_s / b_t * (1 - (a_t / a_s) ** 2).sqrt()
+    else:
+        h = SDE.half_log_snr(s) - SDE.half_log_snr(t)
+        expected = b_s * (1 - torch.exp(-2 * stochasticity**2 * h)).sqrt()
+    torch.testing.assert_close(weight, expected * one, rtol=1e-10, atol=0)
+    torch.testing.assert_close(mean, (a_s * 3 + (b_s**2 - expected**2).sqrt() * epsilon) * one, rtol=1e-10, atol=1e-12)
+
+
+def test_each_correction_contracts_towards_the_marginal():
+    """On a Gaussian with ρ = 1, u ← (1 − δ) u + (δ (2 − δ))^½ η with δ = 2 (snr b_s)², so many times."""
+    b_s = SDE.noise_scale(scalar(0.4))
+    delta = 2 * (0.3 * b_s) ** 2
+    zero = torch.zeros(2, 8, 8, dtype=torch.float64)
+    predicted = stepped(EulerMaruyama(Gaussian(1.0)), 0.6, 0.4, zero)[0]
+    for corrections in (1, 2, 3):
+        corrected, draws, _ = stepped(PredictorCorrector(Gaussian(1.0), corrections, 0.3), 0.6, 0.4, zero)
+        torch.testing.assert_close(corrected, (1 - delta) ** corrections * predicted)
+        assert draws == 1 + corrections
+
+
 def test_a_sample_depends_on_its_index_alone():
     def drawn(n, seed=0):
         return sampled("euler-maruyama", n, 16, 5, seed)
@@ -304,10 +375,21 @@ def test_a_sample_depends_on_its_index_alone():
 def test_a_denoiser_that_leaves_finite_numbers_midway_is_refused_with_the_time(sampler):
     class Broken(Gaussian):
         def noise(self, u_t, t, grid):
-            return super().noise(u_t, t, grid) * torch.where(t[0] > 0.5, 1, torch.nan)
+            noise = super().noise(u_t, t, grid)
+            noise[-1, 3, 5] *= torch.where(t[0] > 0.5, 1, torch.nan)  # a single number
+            return noise
 
     with pytest.raises(FloatingPointError, match=r"not finite at t = 0\.5, resolution 16"):
         sampled(sampler, 2, 16, 4, denoiser=Broken(1.0, Laplacian(16, 1.0)))
+
+
+def test_samples_that_overflow_in_the_last_step_are_refused():
+    class Steep(Gaussian):
+        def noise(self, u_t, t, grid):
+            return torch.full_like(u_t, -1e308) if t[0] < 0.3 else super().noise(u_t, t, grid)
+
+    with pytest.raises(FloatingPointError, match="resolution 16"):
+        sampled("euler-maruyama", 2, 16, 4, denoiser=Steep(1.0, Laplacian(16, 1.0)))
 
 
 @pytest.mark.parametrize("times", TimeGrid)

@@ -51,12 +51,17 @@ def test_counts_are_whole_numbers_and_what_does_not_apply_is_empty():
 
 
 def test_the_fewest_evaluations_are_those_that_come_near_euler_maruyama():
-    """Two seeds whose means are: Euler–Maruyama 1.0 at 100, error 0.1, so the bounds are 1.2 and 1.5."""
-    curves = {"euler-maruyama": {10: 3.0, 100: 1.0}, "heun": {9: 1.4, 19: 1.2}, "ancestral": {10: 9.0, 20: 1.6}}
+    """Two seeds whose means are: Euler–Maruyama 1.0 at 100, standard error 0.2/√2, so the bounds are 1.283 and 1.5."""
+    curves = {
+        "euler-maruyama": {10: 3.0, 100: 1.0, 50: 1.25},
+        "heun": {9: 1.45, 19: 1.28},
+        "lucky": {5: 1.0, 10: 1.4, 20: 1.29, 50: 1.0},
+        "ancestral": {10: 9.0, 20: 1.51},
+    }
     rows = pd.DataFrame(
         [
             {"network": "exact", "metric": "m", "resolution": 32, "sampler": sampler, "evaluations": evaluations}
-            | {"seed": seed, "value": value + change, "stderr": 0.1, "floor": 0.5}
+            | {"arm": "a", "gain": None, "seed": seed, "value": value + change, "stderr": 0.2, "floor": 0.5}
             for sampler, curve in curves.items()
             for evaluations, value in curve.items()
             for seed, change in ((1, -0.5), (2, 0.5))
@@ -64,6 +69,26 @@ def test_the_fewest_evaluations_are_those_that_come_near_euler_maruyama():
     )
     table = sampler_summary(rows).set_index("sampler")["m, 32"]
     assert table["heun"] == "19 / 9"
-    assert table["euler-maruyama"] == "100 / 100"
+    assert table["euler-maruyama"] == "50 / 50"
+    assert table["lucky"] == "50 / 5"
     assert table["ancestral"] == "– / –"
-    assert table["distance of euler-maruyama at 100 ± error (floor)"] == "1.0000 ± 0.1000 (0.5000)"
+    assert table["distance of euler-maruyama at 100 ± error (floor)"] == "1.0000 ± 0.1414 (0.5000)"
+
+
+def test_gains_and_arms_have_rows_of_their_own():
+    rows = pd.DataFrame(
+        [
+            {
+                "network": "fno",
+                "metric": "m",
+                "resolution": 32,
+                "sampler": "euler-maruyama",
+                "evaluations": 5,
+                "seed": 1,
+            }
+            | {"arm": arm, "gain": gain, "value": 1.0, "stderr": 0.1, "floor": 0.5}
+            for arm in ("a", "b")
+            for gain in ("values", "coefficients")
+        ]
+    )
+    assert len(sampler_summary(rows)) == 2 * 4

@@ -229,14 +229,14 @@ class AncestralSettings(SamplerBase):
     """stochasticity: 0 is DDIM, 1 is DDPM."""
 
     kind: Literal["ancestral"]
-    stochasticity: Annotated[float, Field(ge=0, le=1)] = 1.0
+    stochasticity: Annotated[float, Field(ge=0, le=1, strict=True)] = 1.0
 
 
 class DPMSolverSettings(SamplerBase):
     """stochasticity: 0 solves the ODE, 1 the SDE."""
 
     kind: Literal["dpm-solver++"]
-    stochasticity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    stochasticity: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
 
 
 class PredictorCorrectorSettings(SamplerBase):
@@ -244,7 +244,7 @@ class PredictorCorrectorSettings(SamplerBase):
 
     kind: Literal["predictor-corrector"]
     corrections: Count = 1
-    snr: Annotated[float, Field(gt=0, le=1)] = 0.16
+    snr: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.16
 
 
 SamplerSettings = Annotated[
@@ -292,8 +292,8 @@ class LogDensitySettings(Settings):
 
     @model_validator(mode="after")
     def _drawn_on_the_finest(self) -> LogDensitySettings:
-        if max(self.resolutions) > self.drawn_on:
-            raise ValueError(f"resolution {max(self.resolutions)} is finer than drawn_on {self.drawn_on}")
+        if max(self.resolutions) >= self.drawn_on:
+            raise ValueError(f"drawn_on {self.drawn_on} must be finer than resolution {max(self.resolutions)}")
         return self
 
 
@@ -329,6 +329,13 @@ class ExperimentSettings(Settings):
         finest = self.training.ladder[-1].resolution
         if finest > self.native_resolution:
             raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_are_trained(self) -> MixtureSettings:
+        for name in ("convergence", "log_density"):
+            if (networks := getattr(self, name).networks) > len(self.seeds):
+                raise ValueError(f"{name}.networks: {networks} asked for, but there are {len(self.seeds)} seeds")
         return self
 
 
@@ -429,13 +436,12 @@ class ArmSpec(TargetSpec):
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the leaves of `overlay` on top; lists, and mappings of another `kind`, are replaced whole."""
+    """`base` with the leaves of `overlay` on top; lists are replaced whole, and mappings by one that names its `kind`."""
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
         both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        same_kind = both and value.get("kind", old.get("kind")) == old.get("kind")
-        merged[key] = merge(old, value) if same_kind else value
+        merged[key] = merge(old, value) if both and "kind" not in value else value
     return merged
 
 
@@ -470,7 +476,7 @@ def parse(model: type[T], data: Any, source: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        message = " ".join(first["msg"].removeprefix("Value error, ").split())
         given = first["input"]
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -56,7 +56,7 @@ METRIC_LABELS = {
 }
 TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
 TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
-MARKERS = "osv^Dx*Ph+"
+MARKERS = "osv^Dx*Ph+d"
 
 SCORE_COLUMNS = (
     "arm",
@@ -173,39 +173,40 @@ def samplers(rows: pd.DataFrame) -> Figure:
     dotted: Euler–Maruyama with the most evaluations.
 
     Args:
-        rows: tables.CONVERGENCE_COLUMNS, as `mld convergence` writes them.
+        rows: tables.CONVERGENCE_COLUMNS of one arm, as `mld convergence` writes them.
+
+    Raises:
+        ValueError: if the rows are of several arms.
     """
+    if rows.arm.nunique() > 1:
+        raise ValueError(f"the figure is of one arm, not of {', '.join(rows.arm.unique())}")
+    rows = rows.assign(field=_fields_of(rows))
     names = list(dict.fromkeys(rows.sampler))
-    styles = {
-        name: ("C" + str(i % 10), TIME_STYLES[_times(name)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)
-    }
-    columns = list(dict.fromkeys(zip(rows.network, rows.resolution, strict=True)))
+    looks = [(f"C{i % 10}", TIME_STYLES[_times(name)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)]
+    columns = list(dict.fromkeys(zip(rows.field, rows.resolution, strict=True)))
     metrics = [metric for metric in METRIC_LABELS if metric in set(rows.metric)]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAPER_WIDTH, 2.0 * len(metrics) + 0.7), layout="constrained")
+        figure = Figure(figsize=(PAPER_WIDTH, 2.0 * len(metrics) + 0.9), layout="constrained")
         grid = figure.subplots(len(metrics), len(columns), sharex=True, sharey="row", squeeze=False)
         for panels, metric in zip(grid, metrics, strict=True):
             panels[0].set_ylabel(METRIC_LABELS[metric])
-            for axes, (network, resolution) in zip(panels, columns, strict=True):
-                here = rows[(rows.metric == metric) & (rows.network == network) & (rows.resolution == resolution)]
+            for axes, (field, resolution) in zip(panels, columns, strict=True):
+                here = rows[(rows.metric == metric) & (rows.field == field) & (rows.resolution == resolution)]
                 floor, error = here.floor.mean(), here.stderr.mean()
-                axes.axhspan(max(floor - error, 0.05 * floor), floor + error, color="0.85", linewidth=0)
+                band = max(floor - error, 0.05 * floor), floor + error
+                axes.axhspan(*band, color="0.85", linewidth=0, label="floor ± Monte Carlo error")
                 paper = here[here.sampler == "euler-maruyama"]
-                axes.axhline(
-                    paper[paper.evaluations == paper.evaluations.max()].value.mean(),
-                    color="0.3",
-                    linestyle=":",
-                    linewidth=0.8,
-                )
-                for name in names:
-                    color, style, marker = styles[name]
+                most = paper[paper.evaluations == paper.evaluations.max()].value.mean()
+                label = f"euler-maruyama, {paper.evaluations.max():g} evaluations"
+                axes.axhline(most, color="0.3", linestyle=":", linewidth=0.8, label=label)
+                for name, (color, style, marker) in zip(names, looks, strict=True):
                     seeds = here[here.sampler == name].groupby("evaluations").value
                     mean = seeds.mean()
                     axes.plot(mean.index, mean, color=color, linestyle=style, marker=marker, markersize=2.5, label=name)
                     axes.fill_between(mean.index, seeds.min(), seeds.max(), color=color, alpha=0.12, linewidth=0)
                 axes.set(xscale="log", yscale="log")
                 if metric == metrics[0]:
-                    axes.set_title(f"{'exact field' if network == 'exact' else 'network'}, {resolution}")
+                    axes.set_title(f"{field}, {resolution}")
         for axes in grid[-1]:
             axes.set_xlabel("evaluations")
             axes.xaxis.set_major_formatter("{x:g}")
@@ -218,12 +219,20 @@ def samplers(rows: pd.DataFrame) -> Figure:
 def log_density(rows: pd.DataFrame) -> Figure:
     """Log densities of true fields: how they approach their limit (left), and how far estimates are from the closed form (right).
 
-    Root mean square over the fields, in nats.
+    Root mean square over the fields and seeds, in nats. The law of a network need not have a density relative to N(0,Q); then its
+    error grows with the grid.
 
     Args:
-        rows: tables.DENSITY_COLUMNS, as `mld log-density` writes them.
+        rows: tables.DENSITY_COLUMNS of one arm, as `mld log-density` writes them, those of the exact field among them.
+
+    Raises:
+        ValueError: if the rows are of several arms, or none is of the exact field with its exact trace.
     """
-    rows = rows.assign(network=rows.network.where(rows.network == "exact", "network"))
+    if rows.arm.nunique() > 1:
+        raise ValueError(f"the figure is of one arm, not of {', '.join(rows.arm.unique())}")
+    if not ((rows.network == "exact") & (rows.trace == "exact")).any():
+        raise ValueError("the figure needs the table of the exact field beside those of networks")
+    rows = rows.assign(kind=_fields_of(rows))
 
     def rms(group: pd.DataFrame, values: pd.Series) -> pd.Series:
         return np.sqrt((values**2).groupby(group.resolution).mean())
@@ -241,9 +250,9 @@ def log_density(rows: pd.DataFrame) -> Figure:
             curve = rms(exact, exact[column] - exact.finest)
             limit.plot(curve.index, curve, color=color, marker=marker, markersize=4, label=label)
         limit.set(ylabel=f"distance to the closed form at {finest} (nats)", title="refining the grid")
-        for (network, trace), group in rows.groupby(["network", "trace"]):
-            name = f"{'exact field' if network == 'exact' else 'network'}, {TRACES[trace]} trace"
-            color = {"exact": "#1f4e9e", "network": "#b58900"}[network]
+        for (kind, trace), group in rows.groupby(["kind", "trace"], sort=False):
+            name = f"{kind}, {TRACES[trace]} trace"
+            color = "#1f4e9e" if kind == "exact field" else "#b58900"
             curve = rms(group, group.estimate - group.closed_form)
             error.plot(
                 curve.index,
@@ -328,6 +337,13 @@ def _curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, 
     median = seeds.median()
     axes.plot(median.index, median, style, color=color, label=label)
     axes.fill_between(median.index, seeds.min(), seeds.max(), color=color, alpha=0.15, linewidth=0)
+
+
+def _fields_of(rows: pd.DataFrame) -> pd.Series:
+    """What each row's denoiser is: the exact field, or a network, by its gain if there are several."""
+    several = rows.gain.nunique() > 1
+    named = "network, " + rows.gain.astype(str) if several else "network"
+    return pd.Series(np.where(rows.network == "exact", "exact field", named), index=rows.index)
 
 
 def _times(sampler: str) -> str:

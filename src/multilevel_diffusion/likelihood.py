@@ -11,6 +11,10 @@ and as N(0,Q) is what the forward process leaves unchanged, the continuity equat
 
 (Song et al. 2021, arXiv 2011.13456, appendix D.2, in the geometry of Q). b I − D η̂ = b Q D²log ρ has a trace in the limit, its
 two terms have not, and likewise ⟨u, b u − η̂⟩_Q. Samples start from N(0,Q), so the model's law has log ρ_1 = 0.
+
+All this asks that p_0 has a density relative to N(0,Q). The Gaussian mixture has one. A network that is near in L² need not
+have one: on modes it does not treat, D η̂_θ misses b by a fixed amount, the trace grows with the number of modes, and so does
+its log density. Then the limit does not exist, and what is computed on a grid belongs to that grid.
 """
 
 from __future__ import annotations
@@ -75,6 +79,7 @@ def log_density(
 
     def rate(u: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         noise, trace = noise_and_trace(u, t.expand(len(u)), grid)
+        noise = prior.project(noise, grid)
         a_t, excess = sde.mean_scale(t), sde.noise_scale(t) * u - noise
         inner = (prior.whiten(u, grid) * prior.whiten(excess, grid)).mean(dim=(-2, -1))
         return -excess / a_t, (trace - inner) / a_t

@@ -11,7 +11,8 @@ equal marginal laws, has half the second term and no noise. With σ_t = b_t / a_
     d(u_t / a_t) / dσ_t = η̂_t,        u_s = (b_s / b_t) u_t + b_s ∫_{λ_t}^{λ_s} e^λ D dλ.
 
 A `Sampler` writes only its step from t to an earlier s; the state is float64 whatever the precision of the network. Every
-sampler ends at t = 0 itself. Where a formula has no value there (λ = ∞), its docstring says what the last step is.
+sampler ends at t = 0 itself. Where a formula has no value there (λ = ∞), its docstring says what the last step is. Orders are
+those of the steps before the last one, which adds an error O(b_t²) of its own, of first order if the steps in t are equal.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ class PredictorCorrector(Sampler):
 
         u ← u + δ Q∇log p_s(u) + (δ (2 − δ))^½ η,        δ = 2 (snr × b_s)²
 
-    δ is Song et al.'s, with ‖z‖/‖∇log p‖ replaced by its typical value b_s, and so the same on every grid. The noise has
+    δ is Song et al.'s, without their factor 1 − β_i ≈ 1 and with ‖z‖/‖∇log p‖ replaced by its typical value b_s. The noise has
     δ (2 − δ) instead of 2 δ, which keeps N(0,Q) exactly for every δ (preconditioned Crank–Nicolson; Cotter et al. 2013,
     arXiv 1202.0709). The predictor has weak order 1; the corrector
     contracts its error, down to a bias of its own at this snr, which is 0 where p_s is a shifted N(0,Q). No correction at s = 0,

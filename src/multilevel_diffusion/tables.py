@@ -11,6 +11,7 @@ __all__ = [
     "CONVERGENCE_COLUMNS",
     "DENSITY_COLUMNS",
     "SCORE_COLUMNS",
+    "sampler_summary",
     "score_error_metrics",
     "summary",
     "tidy",
@@ -108,29 +109,38 @@ def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """The fewest evaluations with which a sampler is as near the truth as Euler–Maruyama with the most of them: a / b in a cell.
+    """From how many evaluations on a sampler stays as near the truth as Euler–Maruyama with the most of them: a / b in a cell.
 
-    a: within twice the Monte Carlo error (standard error) of its distance; b: within 1.5 times its distance; – is never. A row
-    a field and sampler, a column a metric and resolution; distances are means over seeds.
+    a: within two standard errors of its distance, the Monte Carlo error of one set of samples over the root of the number of
+    seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and resolution; distances
+    are means over seeds. The samplers share their initial noise, so that the error of a difference is less than that.
 
     Args:
         rows: CONVERGENCE_COLUMNS, as `mld convergence` writes them.
     """
-    means = rows.groupby(["network", "metric", "resolution", "sampler", "evaluations"], as_index=False)[
-        ["value", "stderr", "floor"]
-    ].mean()
+    rows = rows.assign(field=rows.network.where(rows.gain.isna(), rows.network + ", " + rows.gain.astype(str)))
+    keys = ["arm", "field", "metric", "resolution"]
+    means = rows.groupby([*keys, "sampler", "evaluations"], as_index=False).agg(
+        value=("value", "mean"), stderr=("stderr", "mean"), floor=("floor", "mean"), seeds=("seed", "nunique")
+    )
     cells = []
-    for (network, metric, resolution), group in means.groupby(["network", "metric", "resolution"]):
+    for (arm, field, metric, resolution), group in means.groupby(keys):
         paper = group[group.sampler == "euler-maruyama"]
         reference = paper.loc[paper.evaluations.idxmax()]
-        column = f"{metric}, {resolution}"
-        near = {"a": reference.value + 2 * reference.stderr, "b": 1.5 * reference.value}
+        error = reference.stderr / reference.seeds**0.5
+        row = {"arm": arm, "field": field, "column": f"{metric}, {resolution}"}
         for sampler, curve in group.groupby("sampler"):
-            fewest = (curve[curve.value <= bound].evaluations.min() for bound in near.values())
-            text = " / ".join("–" if pd.isna(count) else str(int(count)) for count in fewest)
-            cells.append({"field": network, "sampler": sampler, "column": column, "cell": text})
-        text = f"{reference.value:.4f} ± {reference.stderr:.4f} ({reference.floor:.4f})"
+            reached = [_from_then_on(curve, bound) for bound in (reference.value + 2 * error, 1.5 * reference.value)]
+            cells.append(row | {"sampler": sampler, "cell": " / ".join(reached)})
         name = f"distance of euler-maruyama at {int(reference.evaluations)} ± error (floor)"
-        cells.append({"field": network, "sampler": name, "column": column, "cell": text})
-    table = pd.DataFrame(cells).pivot(index=["field", "sampler"], columns="column", values="cell")
+        text = f"{reference.value:.4f} ± {error:.4f} ({reference.floor:.4f})"
+        cells.append(row | {"sampler": name, "cell": text})
+    table = pd.DataFrame(cells).pivot(index=["arm", "field", "sampler"], columns="column", values="cell")
     return table.fillna("–").reset_index()
+
+
+def _from_then_on(curve: pd.DataFrame, bound: float) -> str:
+    """The fewest evaluations from which on the value stays within the bound."""
+    falling = curve.sort_values("evaluations", ascending=False)
+    within = falling[(falling.value <= bound).cummin()]
+    return "–" if within.empty else str(int(within.evaluations.min()))

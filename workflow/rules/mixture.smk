@@ -88,6 +88,8 @@ rule mixture_sample_exact:
         f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-exact-{{resolution}}.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=sampling_options("mixture"),
         code=code("sample"),
@@ -131,6 +133,8 @@ rule mixture_convergence_exact:
         f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/convergence-exact-{{resolution}}.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=convergence_options(),
         code=code("convergence"),
@@ -173,6 +177,8 @@ rule mixture_log_density_exact:
         f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/log-density-exact.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
     params:
         options=log_density_options(),
         code=code("log_density"),

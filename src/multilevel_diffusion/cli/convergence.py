@@ -25,7 +25,7 @@ def convergence(
     """Distance of samples of the mixture to the truth against the number of evaluations, a row a sampler, number and metric.
 
     The reference is 11 sets of true data of as many fields, pooled; the floor is what a set of true data has as distance to it,
-    and the standard error its spread over 12 such sets.
+    and the standard error its spread over 12 such sets. All samplers start from the same noise.
     """
     import math
     import time
@@ -63,11 +63,11 @@ def convergence(
     floors = {name: metrics.floor(distance, truths) for name, distance in distances.items()}
     reference = np.concatenate(truths[1:])
 
-    plan = [(parse_sampler("euler-maruyama", "--sampler"), reference_evaluations)]
-    plan += [(parse_sampler(name, "--sampler"), count) for name in sampler for count in evaluations]
-    plan = list(dict.fromkeys(plan))
-    built = [(chosen, build_sampler(chosen, denoiser), count) for chosen, count in plan]
-    jobs = [(chosen, solver, steps_within(count, solver)) for chosen, solver, count in built]
+    curves = [(parse_sampler("euler-maruyama", "--sampler"), [reference_evaluations])]
+    curves += [(parse_sampler(name, "--sampler"), evaluations) for name in sampler]
+    solvers = {chosen: build_sampler(chosen, denoiser) for chosen, _ in curves}
+    plan = [(chosen, steps_within(count, solvers[chosen])) for chosen, counts in curves for count in counts]
+    jobs = [(chosen, solvers[chosen], steps) for chosen, steps in dict.fromkeys(plan)]
     rows, blocks = [], math.ceil(samples / BLOCK)
     with progress(blocks * sum(steps for _, _, steps in jobs), f"convergence at {resolution}") as advance:
         for chosen, solver, steps in jobs:

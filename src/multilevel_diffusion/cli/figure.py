@@ -74,11 +74,16 @@ def samplers(
     import pandas as pd
 
     from .. import figures
+    from ..config import UserError
     from ..storage import provenance, read_csv, write_csv
     from ..tables import CONVERGENCE_COLUMNS
 
     rows = pd.concat([read_csv(path, CONVERGENCE_COLUMNS) for path in tables], ignore_index=True)
-    figures.save(figures.samplers(rows), output)
+    try:
+        drawn = figures.samplers(rows)
+    except ValueError as error:
+        raise UserError(f"TABLES: {error}") from None
+    figures.save(drawn, output)
     write_csv(output.with_suffix(".csv"), rows, provenance())
 
 
@@ -90,11 +95,16 @@ def log_density(
     import pandas as pd
 
     from .. import figures
+    from ..config import UserError
     from ..storage import provenance, read_csv, write_csv
     from ..tables import DENSITY_COLUMNS
 
     rows = pd.concat([read_csv(path, DENSITY_COLUMNS) for path in tables], ignore_index=True)
-    figures.save(figures.log_density(rows), output)
+    try:
+        drawn = figures.log_density(rows)
+    except ValueError as error:
+        raise UserError(f"TABLES: {error}") from None
+    figures.save(drawn, output)
     write_csv(output.with_suffix(".csv"), rows, provenance())
 
 

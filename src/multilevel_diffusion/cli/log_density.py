@@ -40,8 +40,8 @@ def log_density(
     from .build import device, read_field, require_mixture
     from .progress import progress
 
-    if max(resolution) > drawn_on:
-        raise UserError(f"--resolution: {max(resolution)} is finer than --drawn-on {drawn_on}")
+    if max(resolution) >= drawn_on:
+        raise UserError(f"--drawn-on: {drawn_on} must be finer than --resolution {max(resolution)}")
     start, on = time.perf_counter(), device()
     settings, denoiser, field = read_field(source, gain, on)
     require_mixture(settings, source)

@@ -40,9 +40,10 @@ def samplers(
     from ..tables import CONVERGENCE_COLUMNS, sampler_summary
 
     rows = pd.concat([read_csv(path, CONVERGENCE_COLUMNS) for path in tables], ignore_index=True)
+    text = sampler_summary(rows).to_markdown(index=False)
     write_csv(output.with_suffix(".csv"), rows, provenance())
     with write_atomically(output.with_suffix(".md")) as partial:
-        partial.write_text(sampler_summary(rows).to_markdown(index=False) + "\n")
+        partial.write_text(text + "\n")
 
 
 @table.command()
