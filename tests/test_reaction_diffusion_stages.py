@@ -125,7 +125,7 @@ def test_figures_and_table_are_drawn_from_the_stages(mld, stages, tmp_path):
         (["train", "{spec}", "--data", "{samples}", "--seed", 1], "samples"),
         (["evaluate", "{samples}", "--data", "{data}", "--projections", 4], "samples"),
         (["sample", "{spec}", *sampling()], "spec"),
-        (["log-density", MODEL, "--resolution", 8, "--drawn-on", 8, *sampling()[2:], "--probes", 1], "mixture"),
+        (["log-density", MODEL, "--resolution", 8, "--drawn-on", 9, *sampling()[2:], "--probes", 1], "mixture"),
         (["figure", "fig9", "{metrics}"], "metrics"),
     ],
 )

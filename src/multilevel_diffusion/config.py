@@ -331,13 +331,6 @@ class ExperimentSettings(Settings):
             raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
         return self
 
-    @model_validator(mode="after")
-    def _networks_are_trained(self) -> MixtureSettings:
-        for name in ("convergence", "log_density"):
-            if (networks := getattr(self, name).networks) > len(self.seeds):
-                raise ValueError(f"{name}.networks: {networks} asked for, but there are {len(self.seeds)} seeds")
-        return self
-
 
 class MixtureSettings(ExperimentSettings):
     """Experiment 5.1."""
@@ -345,6 +338,13 @@ class MixtureSettings(ExperimentSettings):
     score_error: ScoreErrorSettings
     convergence: ConvergenceSettings
     log_density: LogDensitySettings
+
+    @model_validator(mode="after")
+    def _networks_are_trained(self) -> MixtureSettings:
+        for name in ("convergence", "log_density"):
+            if (networks := getattr(self, name).networks) > len(self.seeds):
+                raise ValueError(f"{name}.networks: {networks} asked for, but there are {len(self.seeds)} seeds")
+        return self
 
     @model_validator(mode="after")
     def _epochs_have_steps(self) -> MixtureSettings:
