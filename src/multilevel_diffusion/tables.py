@@ -101,7 +101,7 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """From how many evaluations on a sampler stays as near the truth as Euler–Maruyama with the most of them: a / b in a cell.
 
     a: within two standard errors of the difference, that is √2 times the Monte Carlo error of a set of samples over the root of
-    the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and resolution;
+    the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
     distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together.
 
     Args:
