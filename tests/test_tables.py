@@ -51,11 +51,11 @@ def test_counts_are_whole_numbers_and_what_does_not_apply_is_empty():
 
 
 def test_the_fewest_evaluations_are_those_that_come_near_euler_maruyama():
-    """Two seeds whose means are: Euler–Maruyama 1.0 at 100, standard error 0.2/√2, so the bounds are 1.283 and 1.5."""
+    """Two seeds whose means are: Euler–Maruyama 1.0 at 100, standard error of a difference 0.2, so the bounds are 1.4 and 1.5."""
     curves = {
         "euler-maruyama": {10: 3.0, 100: 1.0, 50: 1.25},
-        "heun": {9: 1.45, 19: 1.28},
-        "lucky": {5: 1.0, 10: 1.4, 20: 1.29, 50: 1.0},
+        "heun": {9: 1.45, 19: 1.39},
+        "lucky": {5: 1.0, 10: 1.45, 20: 1.41, 50: 1.0},
         "ancestral": {10: 9.0, 20: 1.51},
     }
     rows = pd.DataFrame(

@@ -111,9 +111,9 @@ def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """From how many evaluations on a sampler stays as near the truth as Euler–Maruyama with the most of them: a / b in a cell.
 
-    a: within two standard errors of its distance, the Monte Carlo error of one set of samples over the root of the number of
-    seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and resolution; distances
-    are means over seeds. The samplers share their initial noise, so that the error of a difference is less than that.
+    a: within two standard errors of the difference, that is √2 times the Monte Carlo error of a set of samples over the root of
+    the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
+    distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together.
 
     Args:
         rows: CONVERGENCE_COLUMNS, as `mld convergence` writes them.
@@ -130,7 +130,9 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
         error = reference.stderr / reference.seeds**0.5
         row = {"arm": arm, "field": field, "column": f"{metric}, {resolution}"}
         for sampler, curve in group.groupby("sampler"):
-            reached = [_from_then_on(curve, bound) for bound in (reference.value + 2 * error, 1.5 * reference.value)]
+            reached = [
+                _from_then_on(curve, bound) for bound in (reference.value + 2 * 2**0.5 * error, 1.5 * reference.value)
+            ]
             cells.append(row | {"sampler": sampler, "cell": " / ".join(reached)})
         name = f"distance of euler-maruyama at {int(reference.evaluations)} ± error (floor)"
         text = f"{reference.value:.4f} ± {error:.4f} ({reference.floor:.4f})"
