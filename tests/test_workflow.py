@@ -49,7 +49,8 @@ ALL = {
     "metrics": 1,
     "table1": 1,
 }
-FIGURES = ("fig1", "fig10", "samplers", "log_density")
+FIELDS = ("fig7", "fig8", "fig10")
+FIGURES = (*FIELDS, "fig1", "fig9", "samplers", "log_density")
 EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact")
 PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
 
@@ -58,16 +59,13 @@ def only(*rules):
     return {rule: ALL[rule] for rule in rules}
 
 
-def without(*rules):
-    return only(*(ALL.keys() - rules))
-
-
 @dataclass
 class Workflow:
     folder: Path
 
-    def command(self, *options, **mixture):
-        config = ["preset=smoke", *([f"mixture={json.dumps(mixture)}"] if mixture else [])]
+    def command(self, *options, reaction_diffusion=None, **mixture):
+        changed = {"mixture": mixture, "reaction_diffusion": reaction_diffusion}
+        config = ["preset=smoke", *(f"{name}={json.dumps(value)}" for name, value in changed.items() if value)]
         snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1"]
         return {
             "args": [*snakemake, *map(str, options), "--config", *config],
@@ -129,8 +127,8 @@ def copied(workflow, tmp_path):
 @pytest.mark.parametrize(
     "output",
     [f"figures/{figure}.{suffix}" for figure in FIGURES for suffix in ("svg", "png")]
-    + [f"figures/{figure}.csv" for figure in FIGURES if figure != "fig10"]
-    + [f"tables/{table}.{suffix}" for table in ("metrics", "samplers") for suffix in ("csv", "md")],
+    + [f"figures/{figure}.csv" for figure in FIGURES if figure not in FIELDS]
+    + [f"tables/{table}.{suffix}" for table in ("metrics", "samplers", "table1") for suffix in ("csv", "md")],
 )
 def test_every_figure_and_table_is_made(workflow, output):
     assert (workflow.folder / "results" / "smoke" / output).stat().st_size > 500
@@ -151,11 +149,13 @@ def metrics(workflow):
 def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
     assert list(metrics.columns) == COLUMNS
     assert metrics[["value", "stderr", "floor", "n_samples", "seed", "resolution"]].notna().all(axis=None)
-    keys = ["network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
+    keys = ["experiment", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
     assert not metrics.duplicated(keys).any()
 
 
 def test_every_metric_is_there_for_every_field_and_resolution(metrics):
+    assert set(metrics.experiment) == {"mixture", "reaction-diffusion"}
+    metrics = metrics[metrics.experiment == "mixture"]
     fields = metrics[metrics.metric == "sliced_wasserstein"].fillna({"gain": "-"})
     assert Counter(zip(fields.network, fields.gain, fields.resolution, strict=True)) == Counter(
         [("exact", "-", n) for n in (32, 50, 64)]
@@ -173,6 +173,12 @@ def test_the_table_to_read_has_every_metric(workflow, metrics):
     text = (workflow.folder / "results/smoke/tables/metrics.md").read_text()
     for metric in metrics.metric.unique():
         assert f"| {metric} " in text
+
+
+def test_table_1_has_every_prior_of_the_reaction_diffusion_system(workflow):
+    table = read_csv(workflow.folder / "results/smoke/tables/table1.csv")
+    assert set(table.prior) == {"standard", "fno", "laplacian", "bessel", "combined"}
+    assert table[["32", "64"]].notna().all(axis=None)
 
 
 def test_the_data_of_figure_1_are_the_score_errors(workflow):
@@ -195,36 +201,44 @@ def test_a_second_run_does_nothing(workflow):
     assert "Nothing to be done" in again.stdout
 
 
+TABLES = only("metrics", "table1")
+CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table")
+MIXTURE_TRAINED = {"train": 1, "sample": 5, "evaluate": 1} | TABLES
+MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
+MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
+PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") | TABLES
+
+
 @pytest.mark.parametrize(
     ("changed", "rerun"),
     [
         (
             {"sampling": {"steps": 5}},
-            only("mixture_sample", "mixture_sample_exact", "mixture_evaluate", "fig10", "metrics"),
+            {"sample": 5, "evaluate": 1} | only("mixture_sample_exact", "fig10") | TABLES,
         ),
-        (
-            {"convergence": {"evaluations": [3]}},
-            only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table"),
-        ),
+        ({"convergence": {"evaluations": [3]}}, CONVERGENCE),
         ({"log_density": {"steps": 3}}, only("mixture_log_density", "mixture_log_density_exact", "log_density")),
-        ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1", "metrics")),
+        ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1") | TABLES),
+        ({"metrics": {"projections": 21}}, {"evaluate": 1} | TABLES | CONVERGENCE),
+        ({"training": {"learning_rate": 0.001}}, {"resolve": 1} | MIXTURE_TRAINED),
         (
-            {"metrics": {"projections": 21}},
-            only(
-                *("mixture_evaluate", "metrics"),
-                *("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table"),
-            ),
+            {"prior_seed": 2},
+            {"resolve": 1} | only("mixture_resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
         ),
-        (
-            {"training": {"learning_rate": 0.001}},
-            without("mixture_resolve_target", "mixture_data", *EXACT),
-        ),
-        ({"prior_seed": 2}, ALL),
         ({"training": {"learning_rate": 0.0006}}, {}),
+        (
+            {"reaction_diffusion": {"data": {"steps": 9}}},
+            only("reaction_diffusion_data", "reaction_diffusion_truth", "fig7") | PDE_TRAINED,
+        ),
+        ({"reaction_diffusion": {"validation": {"draws": 2}}}, {"resolve": 5} | PDE_TRAINED),
+        (
+            {"reaction_diffusion": {"sampling": {"steps": 3}}},
+            {"sample": 10, "evaluate": 5} | only("fig8") | TABLES,
+        ),
     ],
     ids=[
         *("sampling-steps", "evaluations", "flow-steps", "score-error-batches", "projections"),
-        *("learning-rate", "prior", "same-learning-rate"),
+        *("learning-rate", "prior", "same-learning-rate", "pde-steps", "pde-validation", "pde-sampling"),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
@@ -234,27 +248,25 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
 @pytest.mark.parametrize(
     ("module", "old", "new", "rerun"),
     [
-        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only("fig1", "fig10", "samplers", "log_density")),
+        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only("samplers", "log_density", *FIELDS, "fig1", "fig9")),
         ("likelihood.py", "velocity", "speed", only("mixture_log_density", "mixture_log_density_exact", "log_density")),
-        (
-            "metrics.py",
-            "CHUNK = 100",
-            "CHUNK = 50",
-            only(
-                *("mixture_evaluate", "metrics"),
-                *("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table"),
-            ),
-        ),
+        ("metrics.py", "CHUNK = 100", "CHUNK = 50", only("evaluate") | TABLES | CONVERGENCE),
         (
             "training.py",
             "state.safetensors",
             "other.safetensors",
-            without("mixture_resolve", "mixture_resolve_target", "mixture_data", *EXACT),
+            MIXTURE_TRAINED | PDE_TRAINED | only("train", "sample", "evaluate"),
+        ),
+        (
+            "data/reaction_diffusion.py",
+            "LOADED = 256",
+            "LOADED = 128",
+            only("reaction_diffusion_data", "reaction_diffusion_truth", "fig7") | PDE_TRAINED,
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
         ("training.py", "Denoising score matching up", "Score matching up", {}),
     ],
-    ids=["figures", "likelihood", "metrics", "training", "comment", "docstring"],
+    ids=["figures", "likelihood", "metrics", "training", "solver", "comment", "docstring"],
 )
 def test_changed_code_reruns_the_commands_that_reach_it(workflow, module, old, new, rerun):
     with workflow.edited(module, old, new):
@@ -266,18 +278,22 @@ def test_a_deleted_file_is_made_again_with_what_it_goes_into(workflow, tmp_path)
     kept = samples.rename(tmp_path / samples.name)
     plan = workflow.plan()
     kept.rename(samples)
-    assert plan == {"mixture_sample": 1} | only("mixture_evaluate", "fig10", "metrics")
+    assert plan == {"sample": 1, "evaluate": 1} | only("fig10") | TABLES
 
 
 def test_figures_and_tables_are_targets_by_name(workflow):
     listed = workflow.run("--list-target-rules").stdout.split()
-    assert {"all", "fig1", "fig10", "samplers", "samplers_table", "log_density", "metrics"} <= set(listed)
+    assert {"all", *FIGURES, "samplers_table", "metrics", "table1"} <= set(listed)
 
 
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
         ({"trainig": {}}, "config: mixture: unknown key 'trainig'; did you mean 'training'?"),
+        (
+            {"reaction_diffusion": {"data": {"end_time": -1}}},
+            "config: reaction_diffusion.data.end_time: Input should be greater than 0, got",
+        ),
         (
             {"sampling": {"steps": 0}},
             "config: mixture.sampling.steps: Input should be greater than or equal to 1, got",

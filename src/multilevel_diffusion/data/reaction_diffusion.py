@@ -42,8 +42,8 @@ __all__ = [
 LAPLACIANS = ("finite-volume", "spectral")
 SIDE = 2.0
 DIFFUSION_U, DIFFUSION_V, SOURCE = 1e-3, 5e-3, 5e-3
-CHUNK = {"cpu": 8, "cuda": 256}
-"""Trajectories solved together: on a CPU as many as its cache holds."""
+CPU_CHUNK, CHUNK = 8, 256
+"""Trajectories solved together, on a CPU as many as its cache holds."""
 LOADED = 256
 """Trajectories in memory at a time."""
 PUBLISHED_SPACING = 0.05
@@ -117,7 +117,7 @@ class ReactionDiffusion:
             raise ValueError(f"times must be finite and increase, got {times.tolist()}")
         steps = [_coefficients(self, h, u.dtype, u.device) for h in times.diff().tolist()]
         cosines = _cosines(n, u.dtype, u.device)
-        size = CHUNK[u.device.type]
+        size = CPU_CHUNK if u.device.type == "cpu" else CHUNK
         ends = []
         for start in range(0, len(u), size):
             ends.append(_run(u[start : start + size], v[start : start + size], steps, cosines))
