@@ -127,6 +127,7 @@ def test_figures_and_table_are_drawn_from_the_stages(mld, stages, tmp_path):
         (["sample", "{spec}", *sampling()], "spec"),
         (["log-density", MODEL, "--resolution", 8, "--drawn-on", 9, *sampling()[2:], "--probes", 1], "mixture"),
         (["figure", "fig9", "{metrics}"], "metrics"),
+        (["figure", "fig7", "{samples}"], "not true data"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp_path, args, word):
@@ -134,6 +135,12 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp
     line = mld(*[str(arg).format_map(vars(stages)) for arg in args], "-o", out / "x").refusal
     assert word in line
     assert not out.exists()
+
+
+def test_figure_8_has_no_row_for_an_exact_field(mld, files, stages, tmp_path):
+    line = mld("figure", "fig8", stages.truth, files.samples_12, "-o", tmp_path / "fig8.svg").refusal
+    assert "exact field" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_mixture_takes_no_data_file(mld, files, stages, tmp_path):

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import Output
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 Fields = Annotated[list[Path], typer.Argument(help="True data and samples, a file a resolution each.")]
 
@@ -20,39 +24,29 @@ def fig1(
     scores: Annotated[list[Path], typer.Argument(help="Tables of `mld score-error`, one a seed.")], output: Output
 ) -> None:
     """Score error and loss along training on the mixture."""
-    import pandas as pd
+    from ..figures import SCORE_COLUMNS, fig1
 
-    from .. import figures
-    from ..storage import provenance, read_csv, write_csv
-
-    table = pd.concat([read_csv(path, figures.SCORE_COLUMNS) for path in scores], ignore_index=True)
-    figures.save(figures.fig1(table), output)
-    write_csv(output.with_suffix(".csv"), table, provenance())
+    _draw_numbers(scores, SCORE_COLUMNS, fig1, output)
 
 
 @figure.command()
 def fig7(files: Fields, output: Output) -> None:
     """True snapshots of the reaction-diffusion system on several grids."""
-    _draw(files, output, lambda header: "truth", count=2)
+    _draw(files, output, None, count=2)
 
 
 @figure.command()
 def fig8(files: Fields, output: Output) -> None:
     """Truth and samples of the reaction-diffusion system on several grids, a row a prior."""
-    _draw(files, output, lambda header: header["spec"]["prior"]["kind"], count=2)
+    _draw(files, output, _prior_of, count=2)
 
 
 @figure.command()
 def fig9(histories: Annotated[list[Path], typer.Argument(help="history.csv of trainings.")], output: Output) -> None:
     """Loss along training, a panel a prior."""
-    import pandas as pd
+    from ..figures import HISTORY_COLUMNS, fig9
 
-    from .. import figures
-    from ..storage import provenance, read_csv, write_csv
-
-    table = pd.concat([read_csv(path, figures.HISTORY_COLUMNS) for path in histories], ignore_index=True)
-    figures.save(figures.fig9(table), output)
-    write_csv(output.with_suffix(".csv"), table, provenance())
+    _draw_numbers(histories, HISTORY_COLUMNS, fig9, output)
 
 
 @figure.command()
@@ -71,20 +65,10 @@ def samplers(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld convergence`.")], output: Output
 ) -> None:
     """Distance to the truth against the number of evaluations of the denoiser, a curve a sampler."""
-    import pandas as pd
-
-    from .. import figures
-    from ..config import UserError
-    from ..storage import provenance, read_csv, write_csv
+    from ..figures import samplers
     from ..tables import CONVERGENCE_COLUMNS
 
-    rows = pd.concat([read_csv(path, CONVERGENCE_COLUMNS) for path in tables], ignore_index=True)
-    try:
-        drawn = figures.samplers(rows)
-    except ValueError as error:
-        raise UserError(f"TABLES: {error}") from None
-    figures.save(drawn, output)
-    write_csv(output.with_suffix(".csv"), rows, provenance())
+    _draw_numbers(tables, CONVERGENCE_COLUMNS, samplers, output)
 
 
 @figure.command()
@@ -92,24 +76,42 @@ def log_density(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld log-density`.")], output: Output
 ) -> None:
     """Log density relative to N(0,Q): its limit as the grid is refined, and its errors."""
-    import pandas as pd
-
-    from .. import figures
-    from ..config import UserError
-    from ..storage import provenance, read_csv, write_csv
+    from ..figures import log_density
     from ..tables import DENSITY_COLUMNS
 
-    rows = pd.concat([read_csv(path, DENSITY_COLUMNS) for path in tables], ignore_index=True)
+    _draw_numbers(tables, DENSITY_COLUMNS, log_density, output)
+
+
+def _draw_numbers(
+    tables: list[Path], columns: Sequence[str], draw: Callable[[pandas.DataFrame], Figure], output: Path
+) -> None:
+    """Draw the rows of all tables, and write them beside the picture."""
+    import pandas as pd
+
+    from ..config import UserError
+    from ..figures import save
+    from ..storage import provenance, read_csv, write_csv
+
+    rows = pd.concat([read_csv(path, columns) for path in tables], ignore_index=True)
     try:
-        drawn = figures.log_density(rows)
+        drawn = draw(rows)
     except ValueError as error:
         raise UserError(f"TABLES: {error}") from None
-    figures.save(drawn, output)
+    save(drawn, output)
     write_csv(output.with_suffix(".csv"), rows, provenance())
 
 
-def _draw(files: list[Path], output: Path, name: Callable[[dict[str, Any]], str], count: int) -> None:
-    """Draw fields in rows by the name that each file's header gives, the truth first and the others as they come."""
+def _prior_of(header: dict[str, Any]) -> str:
+    """The name of the row of samples of a network."""
+    from ..config import UserError
+
+    if not header["spec"]:
+        raise UserError("FILES: samples of an exact field have no row in this figure; give those of networks")
+    return header["spec"]["prior"]["kind"]
+
+
+def _draw(files: list[Path], output: Path, name: Callable[[dict[str, Any]], str] | None, count: int) -> None:
+    """Draw fields in rows by the name that each file's header gives, the truth first; without names, the truth alone."""
     from .. import figures
     from ..config import UserError
     from ..storage import read_tensors
@@ -119,6 +121,8 @@ def _draw(files: list[Path], output: Path, name: Callable[[dict[str, Any]], str]
         tensors, header = read_tensors(path)
         if tensors.keys().isdisjoint({"reference", "samples"}):
             raise UserError(f"{path}: neither true data nor samples")
+        if name is None and "reference" not in tensors:
+            raise UserError(f"{path}: not true data, which alone this figure shows")
         source, fields = ("truth", "reference") if "reference" in tensors else (name(header), "samples")
         rows.setdefault(source, {})[header["resolution"]] = tensors[fields].numpy()
     drawn = {resolution for row in rows.values() for resolution in row}
