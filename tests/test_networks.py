@@ -1,9 +1,12 @@
+import copy
+import math
+
 import pytest
 import torch
 from neuralop.layers.spectral_convolution import SpectralConv
 
 from multilevel_diffusion.grids import Torus, prolong, squared_norm
-from multilevel_diffusion.networks import FNO, SpectralConvolution
+from multilevel_diffusion.networks import FNO, SpectralConvolution, UNet
 from multilevel_diffusion.storage import generator
 
 
@@ -157,3 +160,73 @@ def test_cpu_and_gpu_agree(n):
         on_cpu = network(u, t, Torus(n))
         on_gpu = network.cuda()(u.cuda(), t.cuda(), Torus(n)).cpu()
     assert (on_cpu - on_gpu).norm() / on_cpu.norm() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return UNet((32, 64), 2, generator(1, "unet"))
+
+
+def test_the_u_net_has_the_parameters_of_the_paper(unet):
+    assert sum(parameter.numel() for parameter in unet.parameters()) == 901_121
+
+
+def test_the_u_net_starts_near_zero_and_depends_on_values_and_time_once_it_is_trained(unet):
+    values, t = torch.randn(3, 16, 16, generator=generator(1, "values")), torch.tensor([0.1, 0.5, 0.9])
+    assert unet(values, t, Torus(16)).abs().max() < 1e-3
+    trained = copy.deepcopy(unet)
+    with torch.no_grad():
+        for module in trained.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.reset_parameters()
+    out = trained(values, t, Torus(16))
+    assert out.shape == values.shape
+    assert (trained(values, t / 2, Torus(16)) - out).abs().amax((1, 2)).min() > 1e-4
+    assert (trained(2 * values, t, Torus(16)) - out).abs().amax((1, 2)).min() > 1e-2
+    torch.testing.assert_close(trained(values[1:], t[1:], Torus(16)), out[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_the_u_net_sees_the_raw_time_as_ddpm_does(unet):
+    """sin(ω_i t), then cos(ω_i t), with ω_i = 10000^(−i/(h−1)), i = 0 … h − 1."""
+    t, half = torch.tensor([0.0, 0.3, 1.0]), 16
+    angle = t[:, None] * 10_000 ** (-torch.arange(half) / (half - 1))
+    torch.testing.assert_close(unet.unet.time_proj(t), torch.cat([angle.sin(), angle.cos()], dim=1))
+
+
+def test_the_u_net_takes_the_weights_of_its_generator_and_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    first, again, other = (UNet((8, 16), 1, generator(seed, "unet")) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = [next(network.parameters()) for network in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_grid_that_the_levels_of_the_u_net_do_not_halve_is_refused(unet):
+    values = torch.zeros(1, 33, 33)
+    with pytest.raises(ValueError, match="needs a resolution that 2 divides, not 33"):
+        unet(values, torch.zeros(1), Torus(33))
+
+
+@pytest.mark.parametrize("n", [8, 9, 15])
+def test_modes_a_grid_does_not_resolve_are_left_out(n):
+    """A network with more modes than the grid computes what it computes with the others at zero."""
+    layer = SpectralConvolution(3, 6)
+    with torch.no_grad():
+        weight = layer.weight.to_tensor()
+        weight.copy_(torch.randn(weight.shape, dtype=weight.dtype, generator=generator(1, "weights")))
+        fields = torch.randn(n, n, 2, 3, generator=generator(1, "fields"))
+        out = layer(fields)
+        k1, k2 = torch.arange(-6, 6)[:, None], torch.arange(6)
+        weight[..., (2 * k1.abs() >= n) | (2 * k2 >= n)] = 0
+        torch.testing.assert_close(layer(fields), out, rtol=0, atol=0)
+        spectrum = torch.fft.fft2(fields.permute(2, 3, 1, 0), norm="forward")  # (batch, channel, k₁, k₂)
+        expected = torch.zeros(n, n, 2, 3)
+        x = torch.arange(n) / n
+        for a in range(-6, 6):
+            for b in range(6):
+                if 2 * abs(a) < n and 2 * b < n:
+                    y = spectrum[:, :, a, b] @ weight[:, :, a + 6, b]
+                    wave = torch.exp(2j * math.pi * (a * x[None, :] + b * x[:, None]))
+                    expected += (2 if b else 1) * (wave[:, :, None, None] * y).real
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Neural operators N_θ(values, t): functions to functions, on whichever grid the values come.
+"""Networks N_θ(values, t, grid): a neural operator, functions to functions on whichever grid the values come; a U-Net as control.
 
 The Fourier neural operator (Li et al. 2021, arXiv 2010.08895) is built from neuraloperator's layers. Its spectral
 convolution multiplies the modes k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices; here the truncated transforms are matrix
@@ -8,11 +8,15 @@ products, so that any grid, odd or even, CPU or GPU, computes the same real func
 
 Tensors inside are laid out (x₂, x₁, batch, channel): then transforms, mode mixing and pointwise layers are all plain
 matrix products and nothing is ever transposed. Modes a grid does not resolve (2|k_i| ≥ N) are left out.
+
+The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutions reach as many of them on every grid.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -23,7 +27,7 @@ from torch.nn.functional import gelu
 
 from .grids import Grid
 
-__all__ = ["FNO", "SpectralConvolution"]
+__all__ = ["FNO", "SpectralConvolution", "UNet"]
 
 
 class SpectralConvolution(SpectralConv):
@@ -40,24 +44,27 @@ class SpectralConvolution(SpectralConv):
 
     def forward(self, fields: Tensor) -> Tensor:
         n, _, batch, channels = fields.shape
-        m = self.modes
-        analysis_2, analysis_1, synthesis_1, synthesis_2 = _truncated_fourier(n, m, fields.dtype, fields.device)
+        k1, k2 = _resolved_modes(n, self.modes)
+        analysis_2, analysis_1, synthesis_1, synthesis_2 = _truncated_fourier(
+            n, self.modes, fields.dtype, fields.device
+        )
 
-        spectrum = (analysis_2 @ fields.reshape(n, -1)).view(m, 2 * n, -1)
-        spectrum = torch.matmul(analysis_1, spectrum).view(m, 2, 2 * m, batch, channels)
+        spectrum = (analysis_2 @ fields.reshape(n, -1)).view(len(k2), 2 * n, -1)
+        spectrum = torch.matmul(analysis_1, spectrum).view(len(k2), 2, len(k1), batch, channels)
         real, imag = (part.reshape(-1, batch, channels) for part in spectrum.unbind(1))
 
         weight = torch.view_as_real(self.weight.to_tensor()).to(fields.dtype)
+        weight = weight[:, :, k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
         weight = weight.permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
         mixed = torch.stack(
             [
-                torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1).view(m, -1),
-                torch.baddbmm(real @ weight[1], imag, weight[0]).view(m, -1),
+                torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1).view(len(k2), -1),
+                torch.baddbmm(real @ weight[1], imag, weight[0]).view(len(k2), -1),
             ],
             dim=1,
         )
-        mixed = torch.matmul(synthesis_1, mixed.view(m, 4 * m, -1))
-        return (synthesis_2 @ mixed.view(2 * m, -1)).view(n, n, batch, channels)
+        mixed = torch.matmul(synthesis_1, mixed.view(len(k2), 2 * len(k1), -1))
+        return (synthesis_2 @ mixed.view(2 * len(k2), -1)).view(n, n, batch, channels)
 
 
 class FNO(nn.Module):
@@ -75,8 +82,7 @@ class FNO(nn.Module):
 
     def __init__(self, width: int, layers: int, modes: int, head: int, generator: torch.Generator) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
+        with _initial_weights_from(generator):
             self.lift = LinearChannelMLP([4, width])
             self.spectral = nn.ModuleList(SpectralConvolution(width, modes) for _ in range(layers))
             self.pointwise = nn.ModuleList(LinearChannelMLP([width, width]) for _ in range(layers))
@@ -97,17 +103,78 @@ class FNO(nn.Module):
         return self.head(hidden)[..., 0].permute(2, 1, 0)
 
 
+class UNet(nn.Module):
+    """DDPM's U-Net without attention, from diffusers: GroupNorm of at most 32 groups, SiLU, the raw t ∈ [0, 1] as its time.
+
+    The second convolution of each residual block and the last one start near zero, as in DDPM (weights × 10⁻⁵, no bias).
+
+    Args:
+        channels: of each level; a level halves the grid.
+        blocks: residual blocks a level on the way down, one more on the way up.
+        generator: source of the initial weights; the global CPU generator is left as it was.
+    """
+
+    def __init__(self, channels: Sequence[int], blocks: int, generator: torch.Generator) -> None:
+        super().__init__()
+        from diffusers import UNet2DModel  # takes seconds to import
+
+        levels = len(channels)
+        self.divisor = 2 ** (levels - 1)
+        with _initial_weights_from(generator), torch.no_grad():
+            self.unet = UNet2DModel(
+                in_channels=1,
+                out_channels=1,
+                block_out_channels=tuple(channels),
+                down_block_types=("DownBlock2D",) * levels,
+                up_block_types=("UpBlock2D",) * levels,
+                layers_per_block=blocks,
+                add_attention=False,
+                norm_num_groups=math.gcd(32, *channels),
+                norm_eps=1e-6,
+                freq_shift=1,
+                flip_sin_to_cos=False,
+            )
+            last = [module.conv2 for module in self.unet.modules() if hasattr(module, "conv2")]
+            for convolution in (*last, self.unet.conv_out):
+                convolution.weight *= 1e-5
+                convolution.bias.zero_()
+
+    def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
+        """N_θ(values, t), shape (batch, N, N), for values of that shape and t of shape (batch,).
+
+        Raises:
+            ValueError: if the levels do not halve the grid evenly.
+        """
+        if grid.resolution % self.divisor:
+            raise ValueError(f"the U-Net needs a resolution that {self.divisor} divides, not {grid.resolution}")
+        return self.unet(values[:, None], t, return_dict=False)[0][:, 0]
+
+
+@contextmanager
+def _initial_weights_from(generator: torch.Generator) -> Iterator[None]:
+    """PyTorch's initialisers draw from `generator`; the global CPU generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
+        yield
+
+
+def _resolved_modes(n: int, m: int) -> tuple[range, range]:
+    """The k₁ ∈ [−m, m) and k₂ ∈ [0, m) with 2|k_i| < n."""
+    top = (n - 1) // 2
+    return range(max(-m, -top), min(m, top + 1)), range(min(m, top + 1))
+
+
 @lru_cache(maxsize=32)
 def _truncated_fourier(n: int, m: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real matrices of the truncated transforms, rows and columns (k₂, re/im), (re/im, k₁), (re/im, x₁) as they are used."""
     x = torch.arange(n, dtype=torch.float64) / n
-    k1, k2 = torch.arange(-m, m, dtype=torch.float64), torch.arange(m, dtype=torch.float64)
+    k1, k2 = (torch.tensor(modes, dtype=torch.float64) for modes in _resolved_modes(n, m))
     angle_1, angle_2 = (2 * math.pi * k[:, None] * x for k in (k1, k2))
-    cos_1, sin_1 = (f(angle_1) * (2 * k1.abs() < n)[:, None] for f in (torch.cos, torch.sin))
-    wave_2 = torch.stack([angle_2.cos(), -angle_2.sin()], dim=1) * (2 * k2 < n)[:, None, None]
+    cos_1, sin_1 = angle_1.cos(), angle_1.sin()
+    wave_2 = torch.stack([angle_2.cos(), -angle_2.sin()], dim=1)
 
-    analysis_2 = wave_2.reshape(2 * m, n) / n
+    analysis_2 = wave_2.reshape(-1, n) / n
     analysis_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)]) / n
     synthesis_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)]).T
-    synthesis_2 = (wave_2 * torch.where(k2 > 0, 2, 1)[:, None, None]).reshape(2 * m, n).T
+    synthesis_2 = (wave_2 * torch.where(k2 > 0, 2, 1)[:, None, None]).reshape(-1, n).T
     return tuple(a.to(device, dtype).contiguous() for a in (analysis_2, analysis_1, synthesis_1, synthesis_2))
