@@ -77,6 +77,28 @@ def test_config_yaml_holds_the_papers_numbers(load):
     assert mixture.sampling.resolutions == (32, 50, 64)
 
 
+def test_the_paper_preset_has_the_settings_of_section_5_2(load):
+    mnist = load({"preset": "paper"}).mnist
+    training, priors = mnist.training, {name: arm.prior.model_dump() for name, arm in mnist.arms.items()}
+    assert [(level.resolution, level.epochs) for level in training.ladder] == [(32, 200)]
+    assert (training.batch_size, training.learning_rate, training.weight_decay) == (128, 6e-4, 1e-4)
+    assert (training.schedule, training.averaging, training.steps_per_epoch) == ("constant", 0, None)
+    assert (mnist.data.train, mnist.data.validation, mnist.data.test) == (55_000, 5_000, 10_000)
+    assert priors == {
+        "unet-standard": {"kind": "standard"},
+        "fno-standard": {"kind": "standard"},
+        "fno-fno": {"kind": "fno", "modes": (32, 16)},
+        "fno-laplacian": {"kind": "laplacian", "scale": 20},
+        "fno-bessel": {"kind": "bessel", "shift": 8, "power": 0.55},
+        "fno-combined": {"kind": "combined", "scale": 10, "fno_scale": 0.5, "modes": (32, 16)},
+    }
+    assert mnist.sampling.resolutions == (32, 50, 64)
+    assert (mnist.sampling.samples, mnist.sampling.steps) == (10_000, 200)
+    assert (training.snapshot_every, mnist.along_training.resolution) == (10, 64)
+    assert (mnist.along_training.samples, mnist.along_training.steps) == (2_000, 200)
+    assert len(mnist.seeds) == 3
+
+
 @pytest.mark.parametrize(
     ("path", "known"),
     [
@@ -152,6 +174,31 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         (f"{ARM}.prior.kind", "fractal", [f"{ARM}.prior", "fractal", "combined"]),
         (f"{ARM}.prior.modes", [14], [f"{ARM}.prior", "modes"]),
         ("mixture.training", 3, ["mixture.training", "got 3"]),
+        ("mixture.grid", "cell-centred", ["mixture.grid", "torus"]),
+        ("reaction_diffusion.grid", "torus", ["reaction_diffusion.grid", "cell-centred"]),
+        ("reaction_diffusion.data.train", 99_991, ["train + validation", "test trajectories"]),
+        (
+            "reaction_diffusion.data",
+            {"file": "published.h5", "laplacian": "spectral"},
+            ["laplacian", "published file is of the finite-volume one"],
+        ),
+        ("reaction_diffusion.sampling.samples", 991, ["sampling.samples: 991", "data.test has only"]),
+        ("mnist.data.test", 2, ["sampling.samples", "data.test has only 2"]),
+        ("mnist.along_training.samples", 10_001, ["along_training.samples: more than"]),
+        ("mnist.training.snapshot_every", None, ["training.snapshot_every", "figure 4"]),
+        ("mnist.validation.resolutions", [64], ["validation.resolutions: 32, where the ladder of unet-standard ends"]),
+        ("mnist.validation.resolutions", [32, 128], ["validation.resolutions: above native_resolution 64"]),
+        ("mnist.sampling.resolutions", [32, 51], ["the network of unet-standard needs multiples of 2"]),
+        ("mnist.arms.unet-standard.ladder", [{"resolution": 31, "epochs": 1}], ["unet-standard", "31"]),
+        ("mnist.arms.unet-standard.network.channels", [32, 12], ["channels.1", "multiple of 8"]),
+        (
+            "mnist.arms.fno-fno.ladder",
+            [{"resolution": 65, "epochs": 1}],
+            ["fno-fno ends at 65", "native_resolution 64"],
+        ),
+        ("mnist.data.sources", [], ["mnist.data.sources"]),
+        ("mnist.data.sources", ["a b"], ["mnist.data.sources.0"]),
+        ("mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("results", "", ["results"]),
     ],
 )

