@@ -120,15 +120,58 @@ def test_the_log_density_figure_draws_root_mean_squares():
 def test_figure_9_has_a_panel_a_prior_with_the_loss_on_every_grid():
     rows = pd.DataFrame(
         [
-            {"arm": f"fno-{prior}", "prior": prior, "seed": seed, "epoch": epoch, "loss": seed / epoch}
+            {"arm": f"fno-{prior}", "network": "fno", "seed": seed, "epoch": epoch, "loss": seed / epoch}
             | {"validation_32": 2 * seed / epoch, "validation_128": 3 * seed / epoch}
             for prior in ("standard", "fno", "bessel", "combined")
             for seed in (1, 2, 4)
             for epoch in (1, 2)
         ]
     )
+    assert len(figures.fig3({"truth": {8: np.zeros((1, 8, 8))}}, rows).axes) == 1 + 4 + 1  # the field, losses, colours
     panels = figures.fig9(rows).axes
     assert [axes.get_title() for axes in panels[:4]] == ["standard", "fno", "bessel", "combined"]
     curves = {line.get_label(): line.get_ydata() for line in panels[2].lines}
     np.testing.assert_allclose(curves["training data"], [2, 1])
     np.testing.assert_allclose(curves["validation data, 128"], [6, 3])
+
+
+def along_training(**changed):
+    return pd.DataFrame(
+        [
+            {"arm": arm, "network": network, "prior": "standard", "gain": gain, "seed": seed, "epoch": epoch}
+            | {"resolution": 64, "value": seed / epoch * (1 if gain == "values" else 2), "floor": 0.1}
+            | changed
+            for arm, network in (("fno-standard", "fno"), ("unet-standard", "unet"))
+            for gain in ("values", "coefficients")
+            for seed in (1, 2, 4)
+            for epoch in (1, 2)
+        ]
+    )
+
+
+def test_figure_4_has_a_curve_an_arm_and_a_panel_a_gain():
+    panels = figures.fig4(along_training()).axes
+    assert [axes.get_title() for axes in panels] == ["gain values", "gain coefficients"]
+    for axes, factor in zip(panels, (1, 2), strict=True):
+        curves = {line.get_label(): line for line in axes.lines}
+        assert list(curves) == ["floor: true digits", "FNO, standard", "U-Net, standard"]
+        np.testing.assert_allclose(curves["U-Net, standard"].get_ydata(), [2 * factor, factor])
+        assert curves["FNO, standard"].get_linestyle() != curves["U-Net, standard"].get_linestyle()
+
+
+@pytest.mark.parametrize("rows_down", [False, True])
+def test_colours_span_the_truth_and_images_keep_their_rows(rows_down):
+    field = np.linspace(-1, 1, 4 * 16).reshape(1, 8, 8)
+    rows = {"truth": {8: field, 16: np.full((1, 16, 16), 3.0)}, "samples": {8: field, 16: np.full((1, 16, 16), 9.0)}}
+    figure = figures.fields(rows, rows_down=rows_down)
+    images = [image for axes in figure.axes for image in axes.get_images()]
+    assert len(images) == 4
+    for image in images:
+        assert image.get_clim() == pytest.approx((np.quantile(field, 0.001), 3.0))
+    np.testing.assert_array_equal(images[0].get_array(), field[0] if rows_down else field[0].T)
+    assert images[0].origin == ("upper" if rows_down else "lower")
+
+
+def test_a_short_name_leaves_out_the_network():
+    assert figures.short_name("fno-laplacian", "fno") == "laplacian"
+    assert figures.short_name("mine", "fno") == "mine"

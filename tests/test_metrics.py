@@ -131,3 +131,20 @@ def test_the_floor_is_the_distance_of_each_set_to_the_others():
     distances = [3.0, 1.5, 4.5]
     assert estimate.value == pytest.approx(np.mean(distances))
     assert estimate.stderr == pytest.approx(np.std(distances, ddof=1))
+
+
+def test_the_vendi_score_is_that_of_the_similarities_for_few_fields_and_for_many():
+    rng = np.random.default_rng(0)
+    for n in (5, 40):  # fewer and more than the 16 pixels
+        x = rng.normal(size=(n, 4, 4))
+        rows = x.reshape(n, -1) / np.linalg.norm(x.reshape(n, -1), axis=1, keepdims=True)
+        eigenvalues = np.linalg.eigvalsh(rows @ rows.T / n)
+        entropy = -sum(value * np.log(value) for value in eigenvalues if value > 1e-12)
+        assert metrics.vendi_score(x).value == pytest.approx(np.exp(entropy))
+
+
+def test_rescaling_takes_offset_and_amplitude_away():
+    x = np.random.default_rng(0).uniform(size=(3, 4, 4))
+    low, high = x.min(axis=(1, 2), keepdims=True), x.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(metrics.rescaled(7 - 0.01 + 5 * x), (x - low) / (high - low))
+    assert metrics.rescaled(np.full((1, 4, 4), 3.0)).tolist() == np.zeros((1, 4, 4)).tolist()

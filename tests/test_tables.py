@@ -1,7 +1,15 @@
 import pandas as pd
 import pytest
 
-from multilevel_diffusion.tables import COLUMNS, sampler_summary, score_error_metrics, summary, tidy
+from multilevel_diffusion.tables import (
+    COLUMNS,
+    distances_by_prior,
+    sampler_summary,
+    score_error_metrics,
+    summary,
+    tidy,
+    transfer,
+)
 
 
 def scores(seed, errors):
@@ -92,3 +100,33 @@ def test_gains_and_arms_have_rows_of_their_own():
         ]
     )
     assert len(sampler_summary(rows)) == 2 * 4
+
+
+def distances(values, stderr=0.1):
+    """Rows of metrics.csv from (arm, seed, gain, resolution) to a sliced Wasserstein distance."""
+    return pd.DataFrame(
+        [
+            {"experiment": "mnist", "arm": arm, "network": "fno", "prior": "bessel", "gain": gain, "ladder": "16-32"}
+            | {"seed": seed, "resolution": n, "metric": "sliced_wasserstein", "value": value, "stderr": stderr}
+            | {"floor": 0.5}
+            for (arm, seed, gain, n), value in values.items()
+        ]
+    )
+
+
+def test_table_1_is_of_sliced_wasserstein_outside_the_mixture_and_keeps_arms_apart():
+    rows = distances({("a", 1, "values", 32): 1.0, ("a", 2, "values", 32): 3.0, ("b", 1, "values", 32): 7.0})
+    others = [rows.assign(metric="moment_sliced_wasserstein"), rows.assign(experiment="mixture")]
+    table = distances_by_prior(pd.concat([rows, *others]))
+    assert table.arm.tolist() == ["a", "b"]
+    assert table[32].tolist() == ["2 ± 1.4 (0.5)", "7 ± 0.1 (0.5)"]
+
+
+def test_transfer_is_the_ratio_to_the_training_grid_of_the_same_network():
+    values = {("a", 1, "values", 32): 2.0, ("a", 1, "values", 64): 3.0, ("a", 1, "coefficients", 64): 8.0}
+    values |= {("a", 2, "values", 32): 1.0, ("a", 2, "values", 64): 3.5}
+    exact = distances({("a", 1, None, 64): 5.0}).assign(ladder=None, network="exact")
+    table = transfer(pd.concat([distances(values), exact])).set_index("gain")
+    assert table.loc["values", 64] == "2.5 ± 1.4"
+    assert table.loc["coefficients", 64] == f"4 ± {4 * ((0.1 / 8) ** 2 + (0.1 / 2) ** 2) ** 0.5:.2g}"
+    assert list(table.columns) == ["experiment", "arm", "network", "prior", 64]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -14,11 +15,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .storage import write_atomically
 
-__all__ = ["HISTORY_COLUMNS", "SCORE_COLUMNS", "fields", "fig1", "fig9", "log_density", "samplers", "save"]
+__all__ = [
+    "HISTORY_COLUMNS",
+    "SCORE_COLUMNS",
+    "fields",
+    "fig1",
+    "fig3",
+    "fig4",
+    "fig9",
+    "log_density",
+    "samplers",
+    "save",
+    "short_name",
+]
 
 PAPER_WIDTH = 6.75
 """Inches: two columns."""
@@ -47,13 +61,19 @@ STYLE = {
 
 
 LOSS_LABEL = r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)"
-HISTORY_COLUMNS = ("arm", "prior", "seed", "epoch", "loss")
+HISTORY_COLUMNS = ("arm", "network", "seed", "epoch", "loss")
 """What figure 9 reads of the histories of training."""
 
 METRIC_LABELS = {
     "sliced_wasserstein": "sliced Wasserstein\n(units of $u$)",
     "spectrum_distance": "log-spectrum distance\n(decades)",
 }
+Rows = dict[str, dict[int, NDArray[np.floating]]]
+"""Source, then resolution, to fields."""
+LEFT, RIGHT = 0.07, 0.915
+TOP, BOTTOM = 0.3, 0.25
+"""Margins of pictures of fields: parts of the width, and inches."""
+NETWORKS = {"fno": "FNO", "unet": "U-Net"}
 TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
 TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
 MARKERS = "osv^Dx*Ph+d"
@@ -89,47 +109,71 @@ def fig1(scores: pd.DataFrame) -> Figure:
         return figure
 
 
-def fields(rows: dict[str, dict[int, NDArray[np.floating]]], count: int = 3) -> Figure:
-    """Figures 7, 8 and 10: fields on the grids they were drawn on, a row a source and the first `count` fields a resolution.
+def fields(rows: Rows, count: int = 3, *, rows_down: bool = False) -> Figure:
+    """Figures 2, 7, 8 and 10: fields on the grids they were drawn on, a row a source and the first `count` fields a resolution.
 
     Args:
         rows: source, then resolution, to fields of shape (n, N, N). The first source is the truth and has all
             resolutions; one that another source lacks is where it agrees with the source above.
+        rows_down: x₁ downwards, as the rows of images; otherwise x₁ is to the right and x₂ upwards.
     """
-    resolutions = list(next(iter(rows.values())))
-    truth = next(iter(rows.values()))
-    low = min(float(np.quantile(fields, 0.001)) for fields in truth.values())
-    high = max(float(np.quantile(fields, 0.999)) for fields in truth.values())
-    count = min(count, *(len(fields) for row in rows.values() for fields in row.values()))
-    blocks, left, right, top, bottom = len(resolutions), 0.07, 0.915, 0.3, 0.25
-    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
-        height = PAPER_WIDTH * (right - left) / (blocks * (count + 0.2)) * len(rows) * 1.06 + top + bottom
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, _height_of(rows, count)))
+        _draw_fields(figure, rows, count, rows_down)
+        return figure
+
+
+def fig3(rows: Rows, history: pd.DataFrame, count: int = 3) -> Figure:
+    """Figure 3: digits as in `fields`, above the denoising losses along training, a panel a prior.
+
+    Args:
+        history: as for `fig9`.
+    """
+    arms, resolutions = _arms_and_resolutions(history)
+    below = 1.75
+    with matplotlib.rc_context(STYLE):
+        height = _height_of(rows, count) + below
         figure = Figure(figsize=(PAPER_WIDTH, height))
-        outer = figure.add_gridspec(
-            1, blocks, wspace=0.07, left=left, right=right, bottom=bottom / height, top=1 - top / height
-        )
-        for spec, resolution in zip(outer, resolutions, strict=True):
-            axes = spec.subgridspec(len(rows), count, wspace=0.06, hspace=0.06).subplots(squeeze=False)
-            place = spec.get_position(figure)
-            figure.text(0.5 * (place.x0 + place.x1), place.y1 + 0.05 / height, f"resolution {resolution}", ha="center")
-            for panels, (source, fields) in zip(axes, rows.items(), strict=True):
-                if resolution == resolutions[0]:
-                    panels[0].set_ylabel(source)
-                for i, axis in enumerate(panels):
-                    axis.set(xticks=[], yticks=[])
-                    axis.spines[:].set_visible(False)
-                    axis.patch.set_visible(False)
-                    if resolution in fields:
-                        image = axis.imshow(fields[resolution][i].T, origin="lower", vmin=low, vmax=high)
-                if resolution not in fields:
-                    panels[count // 2].text(0.5, 0.5, "as the row above", ha="center", va="center", color="0.4")
-        figure.text(
-            0.5 * (left + right),
-            0.25 * bottom / height,
-            "$x_1$ to the right, $x_2$ upwards",
-            ha="center",
-        )
-        figure.colorbar(image, cax=figure.add_axes((0.93, 0.3, 0.013, 0.4)), extend="both", label="$u$")
+        _draw_fields(figure, rows, count, rows_down=True, below=below)
+        panels = figure.subplots(
+            1,
+            len(arms),
+            sharey=True,
+            squeeze=False,
+            gridspec_kw={"left": 0.1, "right": 0.99, "bottom": 0.6 / height, "top": 1.55 / height, "wspace": 0.12},
+        )[0]
+        _draw_losses(panels, arms, resolutions)
+        panels[0].set_ylabel("denoising loss\n(units of $u^2$)")
+        for axes in panels:
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(resolutions) + 1)
+        return figure
+
+
+def fig4(rows: pd.DataFrame) -> Figure:
+    """Figure 4: sliced Wasserstein distance to the test set along training, a curve an arm, a panel a gain.
+
+    Median over seeds, in a band from the least to the greatest; grey: the floor.
+
+    Args:
+        rows: tables.ALONG_TRAINING_COLUMNS, as `mld along-training` writes them.
+    """
+    gains = list(dict.fromkeys(rows.gain))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 2.9), layout="constrained")
+        panels = figure.subplots(1, len(gains), sharey=True, squeeze=False)[0]
+        for axes, gain in zip(panels, gains, strict=True):
+            here = rows[rows.gain == gain]
+            axes.axhline(here.floor.mean(), color="0.6", linewidth=2.5, label="floor: true digits")
+            for i, (arm, curve) in enumerate(here.groupby("arm", sort=False)):
+                network = curve.network.iloc[0]
+                label = f"{NETWORKS[network]}, {short_name(arm, network)}"
+                _curve(axes, curve, "value", f"C{i % 10}", "-" if network == "fno" else "--", label)
+            axes.set(yscale="log", xlabel="epoch", title=f"gain {gain}")
+        panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         return figure
 
 
@@ -141,20 +185,13 @@ def fig9(history: pd.DataFrame) -> Figure:
     Args:
         history: rows of the histories of all arms and seeds, with HISTORY_COLUMNS and validation_N for some resolutions N.
     """
-    arms = list(history.groupby("arm", sort=False))
-    resolutions = sorted(int(name.removeprefix("validation_")) for name in history if name.startswith("validation_"))
+    arms, resolutions = _arms_and_resolutions(history)
     columns = min(3, len(arms))
     height = math.ceil(len(arms) / columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PAPER_WIDTH, 1.9 * height + 0.5), layout="constrained")
         grid = figure.subplots(height, columns, squeeze=False)
-        for axes, (_, rows) in zip(grid.flat, arms, strict=False):
-            _curve(axes, rows, "loss", "0.5", "--", "training data")
-            for resolution in resolutions:
-                _curve(
-                    axes, rows, f"validation_{resolution}", _color(resolution), "-", f"validation data, {resolution}"
-                )
-            axes.set(yscale="log", title=rows.prior.iloc[0])
+        _draw_losses(grid.flat, arms, resolutions)
         for axes in grid[:, 0]:
             axes.set_ylabel(LOSS_LABEL)
         for i in range(columns):
@@ -293,6 +330,75 @@ def save(figure: Figure, stem: Path) -> None:
             figure.savefig(buffer, format=suffix[1:], metadata=metadata)
             with write_atomically(stem.with_suffix(suffix)) as partial:
                 partial.write_bytes(buffer.getvalue())
+
+
+def short_name(arm: str, network: str) -> str:
+    """An arm's name without that of its network in front, as "laplacian" for fno-laplacian."""
+    return arm.removeprefix(f"{network}-")
+
+
+def _height_of(rows: Rows, count: int) -> float:
+    """Inches that `_draw_fields` needs."""
+    resolutions, count = len(next(iter(rows.values()))), _shown(rows, count)
+    return PAPER_WIDTH * (RIGHT - LEFT) / (resolutions * (count + 0.2)) * len(rows) * 1.06 + TOP + BOTTOM
+
+
+def _shown(rows: Rows, count: int) -> int:
+    return min(count, *(len(fields) for row in rows.values() for fields in row.values()))
+
+
+def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below: float = 0.0) -> None:
+    """Draw them on the upper part of a figure that has `below` inches left at its bottom."""
+    truth = next(iter(rows.values()))
+    resolutions, count, height = list(truth), _shown(rows, count), figure.get_figheight()
+    low = min(float(np.quantile(fields, 0.001)) for fields in truth.values())
+    high = max(float(np.quantile(fields, 0.999)) for fields in truth.values())
+    look = {"vmin": low, "vmax": high, "origin": "upper" if rows_down else "lower"}
+    outer = figure.add_gridspec(
+        1,
+        len(resolutions),
+        wspace=0.07,
+        left=LEFT,
+        right=RIGHT,
+        bottom=(below + BOTTOM) / height,
+        top=1 - TOP / height,
+    )
+    for spec, resolution in zip(outer, resolutions, strict=True):
+        axes = spec.subgridspec(len(rows), count, wspace=0.06, hspace=0.06).subplots(squeeze=False)
+        place = spec.get_position(figure)
+        figure.text(0.5 * (place.x0 + place.x1), place.y1 + 0.05 / height, f"resolution {resolution}", ha="center")
+        for panels, (source, fields) in zip(axes, rows.items(), strict=True):
+            if resolution == resolutions[0]:
+                panels[0].set_ylabel(source, fontsize=7)
+            for i, axis in enumerate(panels):
+                axis.set(xticks=[], yticks=[])
+                axis.grid(False)
+                axis.spines[:].set_visible(False)
+                axis.patch.set_visible(False)
+                if resolution in fields:
+                    field = fields[resolution][i]
+                    image = axis.imshow(field if rows_down else field.T, **look)
+            if resolution not in fields:
+                panels[count // 2].text(0.5, 0.5, "as the row above", ha="center", va="center", color="0.4")
+    directions = "$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"
+    figure.text(0.5 * (LEFT + RIGHT), (below + 0.25 * BOTTOM) / height, directions, ha="center")
+    middle = 0.5 * (below + BOTTOM + height - TOP) / height
+    bar = figure.add_axes((0.93, middle - 0.5 / height, 0.013, 1.0 / height))
+    figure.colorbar(image, cax=bar, extend="both", label="$u$")
+
+
+def _arms_and_resolutions(history: pd.DataFrame) -> tuple[list[pd.DataFrame], list[int]]:
+    """The rows of each arm, and the resolutions N of the columns validation_N."""
+    arms = [rows for _, rows in history.groupby("arm", sort=False)]
+    return arms, sorted(int(name.removeprefix("validation_")) for name in history if name.startswith("validation_"))
+
+
+def _draw_losses(panels: Iterable[Axes], arms: list[pd.DataFrame], resolutions: list[int]) -> None:
+    for axes, rows in zip(panels, arms, strict=False):
+        _curve(axes, rows, "loss", "0.5", "--", "training data")
+        for resolution in resolutions:
+            _curve(axes, rows, f"validation_{resolution}", _color(resolution), "-", f"validation data, {resolution}")
+        axes.set(yscale="log", title=short_name(rows.arm.iloc[0], rows.network.iloc[0]))
 
 
 def _draw_scores(error: Axes, loss: Axes, scores: pd.DataFrame) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "moment_sliced_wasserstein",
     "projections",
     "radial_spectrum",
+    "rescaled",
     "share",
     "sliced_wasserstein",
     "spectrum_distance",
@@ -87,6 +88,15 @@ def moment_sliced_wasserstein(x: Fields, y: Fields) -> Estimate:
     return Estimate(float(np.sqrt(((m_x - m_y) ** 2).mean() + (s_x - s_y) ** 2)))
 
 
+def rescaled(x: Fields) -> Fields:
+    """Each field moved and scaled to the range [0, 1]: what the authors' release does to generated digits, and to them alone.
+
+    It repairs offset and amplitude of every sample before they are measured; a constant field becomes 0.
+    """
+    low, high = x.min(axis=(1, 2), keepdims=True), x.max(axis=(1, 2), keepdims=True)
+    return (x - low) / np.where(high > low, high - low, 1)
+
+
 def radial_spectrum(x: Fields) -> NDArray[np.float64]:
     """Mean of |û_k|² over the fields and over the shells r − ½ ≤ |k| < r + ½, for r = 0 … ⌈N/2⌉ − 1, with û = FFT(u)/N²."""
     n = x.shape[-1]
@@ -112,8 +122,9 @@ def vendi_score(x: Fields) -> Estimate:
     The effective number of distinct samples, from 1 to n (Friedman and Dieng, arXiv 2210.02410, order q = 1).
     """
     rows = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    eigenvalues = np.linalg.eigvalsh(rows @ rows.T / len(rows))
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) / len(rows) ** 0.5
+    smaller = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows  # their eigenvalues are those of K/n, or 0
+    eigenvalues = np.linalg.eigvalsh(smaller)
     eigenvalues = eigenvalues[eigenvalues > 0]
     return Estimate(float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())))
 

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 __all__ = [
+    "ALONG_TRAINING_COLUMNS",
     "COLUMNS",
     "CONVERGENCE_COLUMNS",
     "DENSITY_COLUMNS",
     "SCORE_COLUMNS",
+    "distances_by_prior",
     "sampler_summary",
     "score_error_metrics",
     "summary",
     "tidy",
+    "transfer",
 ]
 
 COLUMNS = [
@@ -36,6 +39,8 @@ COLUMNS = [
     "n_projections",
 ]
 """One number a row; what does not apply is empty."""
+
+ALONG_TRAINING_COLUMNS = [*COLUMNS, "epoch"]
 
 CONVERGENCE_COLUMNS = [*COLUMNS, "evaluations"]
 
@@ -85,26 +90,48 @@ def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
-    """A row per metric, arm, field and gain, a column per resolution: mean over seeds ± standard deviation (mean floor)."""
+    """A row per metric, arm, field and gain, a column per resolution: mean over seeds ± standard deviation (mean floor).
+
+    With a single seed ± is the standard error of the metric, where it has one.
+    """
     return _by_resolution(metrics, ["metric", "experiment", "arm", "network", "prior", "gain"])
 
 
 def distances_by_prior(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: sliced Wasserstein distances, a row per experiment, network, prior and gain, a column per resolution.
+    """Table 1: sliced Wasserstein distances, a row per experiment, arm, network, prior and gain, a column per resolution.
 
-    Mean over seeds ± standard deviation (mean floor). The mixture, which the paper's table leaves out, is left out.
+    Cells as in `summary`. The mixture, which the paper's table leaves out, is left out.
     """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & (metrics.experiment != "mixture")]
-    return _by_resolution(rows, ["experiment", "network", "prior", "gain"])
+    return _by_resolution(rows, ["experiment", "arm", "network", "prior", "gain"])
+
+
+def transfer(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Sliced Wasserstein distance on each grid over that on the training grid, of the same network.
+
+    A row per experiment, arm, network, prior and gain: mean over seeds ± standard deviation; for a single seed ± the standard
+    error over the directions. 1 is a network that does as well on a grid it has never seen.
+    """
+    rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.ladder.notna()]
+    trained_on = rows.ladder.str.rpartition("-")[2].astype(int)
+    keys = ["experiment", "arm", "seed"]
+    start = rows[rows.resolution == trained_on].set_index(keys)[["value", "stderr"]]
+    rows = rows[rows.resolution != trained_on].join(start, on=keys, rsuffix="_trained", how="inner")
+    relative = ((rows.stderr / rows.value) ** 2 + (rows.stderr_trained / rows.value_trained) ** 2) ** 0.5
+    ratio = rows.value / rows.value_trained
+    rows = rows.assign(value=ratio, stderr=ratio * relative, floor=float("nan"))
+    return _by_resolution(rows, ["experiment", "arm", "network", "prior", "gain"])
 
 
 def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     def cell(rows: pd.DataFrame) -> str:
-        spread = f" ± {rows.value.std():.2g}" if len(rows) > 1 else ""
-        return f"{rows.value.mean():.4g}{spread} ({rows.floor.mean():.3g})"
+        error = rows.value.std() if len(rows) > 1 else rows.stderr.iloc[0]
+        spread = f" ± {error:.2g}" if error else ""
+        floor = f" ({rows.floor.mean():.3g})" if rows.floor.notna().any() else ""
+        return f"{rows.value.mean():.4g}{spread}{floor}"
 
     filled = metrics.fillna({"gain": "–"})
-    cells = filled.groupby([*keys, "resolution"])[["value", "floor"]].apply(cell).rename("cell").reset_index()
+    cells = filled.groupby([*keys, "resolution"])[["value", "stderr", "floor"]].apply(cell).rename("cell").reset_index()
     return cells.pivot(index=keys, columns="resolution", values="cell").fillna("–").reset_index()
 
 
