@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from multilevel_diffusion.cli.build import build_denoiser, read_model
+from multilevel_diffusion.config import Gain
 from multilevel_diffusion.data.reaction_diffusion import ReactionDiffusion, graded_times, snapshots
 from multilevel_diffusion.grids import CellCentred
-from multilevel_diffusion.storage import read_csv, read_tensors
+from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
+from multilevel_diffusion.training import Dataset, Validation
 
 SOLVE = ["data", "reaction-diffusion", "--resolution", 16, "--train", 6, "--validation", 2, "--test", 4, "--steps", 5]
 SOLVE += ["--end-time", 2.5]
@@ -72,13 +75,43 @@ def test_the_sets_are_trajectories_of_disjoint_seeds(stages):
         drawn = snapshots(system, seeds, times, torch.device("cpu"))
         first = {"train": 0, "validation": 6, "reference": 100_000, "floor": 100_004}[name]
         torch.testing.assert_close(tensors[name][[seed - first for seed in seeds]], drawn, rtol=0, atol=1e-5)
-    assert header["settings"]["laplacian"] == "finite-volume"
+    assert header["target"]["laplacian"] == "finite-volume"
 
 
-def test_the_truth_on_a_finer_grid_is_the_same_function(stages):
-    coarse, fine = read_tensors(stages.data)[0]["reference"], read_tensors(stages.truth)[0]["reference"]
+@pytest.mark.parametrize("name", ["reference", "floor"])
+def test_the_truth_on_a_finer_grid_is_the_same_function(stages, name):
+    coarse, fine = read_tensors(stages.data)[0][name], read_tensors(stages.truth)[0][name]
     again = CellCentred(24).resample(fine.double(), CellCentred(16))
     torch.testing.assert_close(again.float(), coarse, rtol=0, atol=1e-5)
+
+
+def test_the_validation_loss_is_that_of_the_validation_set_on_cell_centred_grids(stages):
+    on, held_out = torch.device("cpu"), read_tensors(stages.data)[0]["validation"]
+    last = read_csv(stages.trained / "history.csv").iloc[-1]
+    model = read_model(stages.trained / "model.safetensors", on)
+    denoiser = build_denoiser(model.spec, model.network, model.prior, Gain.VALUES)
+    grids = [CellCentred(8), CellCentred(16)]
+    losses = Validation(Dataset(held_out, CellCentred(16)), grids, 2, denoiser, on).losses(denoiser)
+    assert losses == {n: pytest.approx(last[f"validation_{n}"], rel=1e-5) for n in (8, 16)}
+
+
+def test_a_checkpoint_of_other_data_is_not_taken_up(mld, tiny, stages, tmp_path, monkeypatch):
+    """Cut off before the history is written, started again on other fields under the same settings."""
+    tensors, header = read_tensors(stages.data)
+    other, cut, whole = tmp_path / "other.safetensors", tmp_path / "cut", tmp_path / "whole"
+    write_tensors(other, tensors | {"train": 2 * tensors["train"]}, header)
+    train = ["train", stages.spec, "--seed", 1, "--checkpoint-seconds", 0]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multilevel_diffusion.storage.write_csv", interrupt)
+        assert mld(*train, "--data", stages.data, "-o", cut).code == 130
+    assert (cut / "checkpoint" / "state.safetensors").exists()
+    assert mld(*train, "--data", other, "-o", cut).code == mld(*train, "--data", other, "-o", whole).code == 0
+    first, second = (read_csv(folder / "history.csv").drop(columns="seconds") for folder in (cut, whole))
+    assert first.equals(second)
 
 
 def test_training_validates_on_every_grid_and_leaves_no_checkpoint(stages):
@@ -105,7 +138,7 @@ def test_figures_and_table_are_drawn_from_the_stages(mld, stages, tmp_path):
     ]:
         done = mld(*command)
         assert done.code == 0, done.err
-    assert read_csv(tmp_path / "table1.csv").columns.tolist()[:4] == ["experiment", "network", "prior", "gain"]
+    assert read_csv(tmp_path / "table1.csv").columns.tolist()[:4] == ["experiment", "arm", "network", "prior"]
     assert "| bessel" in (tmp_path / "table1.md").read_text()
 
 
@@ -165,4 +198,4 @@ def test_the_published_file_takes_the_place_of_training_and_validation(mld, tmp_
     assert tensors["train"][:, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert tensors["validation"][:, 0, 0].tolist() == [6, 7]
     assert tensors["reference"].std() > 0
-    assert header["settings"]["file"] == str(file)
+    assert header["target"]["file"] == str(file)

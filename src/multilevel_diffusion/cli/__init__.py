@@ -12,6 +12,7 @@ import sys
 import typer
 
 from ..config import UserError
+from .along_training import along_training
 from .bench import bench
 from .convergence import convergence
 from .data import data
@@ -41,6 +42,7 @@ app.add_typer(data, name="data")
 app.command()(train)
 app.command()(score_error)
 app.command()(sample)
+app.command()(along_training)
 app.command()(evaluate)
 app.command()(convergence)
 app.command()(log_density)

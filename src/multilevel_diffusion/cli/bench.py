@@ -39,10 +39,14 @@ def solver(
         times = graded_times(end_time, steps)
     except ValueError as error:
         raise UserError(f"--end-time: {error}") from None
-    true = solve_ivp(rate, span, start, method="DOP853", rtol=1e-9, atol=1e-9).y[:, -1].reshape(2, resolution, -1)[0]
 
-    def published():
-        return solve_ivp(rate, span, start, method="RK45").y[:, -1].reshape(2, resolution, -1)[0]
+    def method_of_lines_end(**options):
+        solution = solve_ivp(rate, span, start, **options)
+        if not solution.success:
+            raise UserError(f"solve_ivp: {solution.message}")
+        return solution.y[:, -1].reshape(2, resolution, -1)[0]
+
+    true = method_of_lines_end(method="DOP853", rtol=1e-9, atol=1e-9)
 
     def ours(dtype):
         u, v = values.to(on, dtype).unbind(1)
@@ -50,11 +54,14 @@ def solver(
 
     rows = []
     for name, solve, count in (
-        ("solve_ivp, RK45, default tolerances", published, 1),
+        ("solve_ivp, RK45, default tolerances", lambda: method_of_lines_end(method="RK45"), 1),
         (f"ours, float64, {steps} steps", lambda: ours(torch.float64), trajectories),
         (f"ours, float32, {steps} steps", lambda: ours(torch.float32), trajectories),
     ):
-        end, seconds = solve(), []
+        try:
+            end, seconds = solve(), []
+        except FloatingPointError as error:
+            raise UserError(f"{name}: {error}") from None
         for _ in range(repeats):
             before = time.perf_counter()
             solve()

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..config import ArmSpec, Gain, TargetSpec, UserError, parse
+from ..config import ArmSpec, FNOSettings, Gain, TargetSpec, UNetSettings, UserError, parse
 from ..denoise import Denoiser, LearnedDenoiser, gain_factor
 from ..mixture import GaussianMixture, MixtureDenoiser
 from ..priors import Prior
 from ..sde import ForwardSDE
 from ..storage import generator, read_tensors, write_tensors
-from .prior import build_prior, read_target
+from .prior import build_prior, read_target, require_mixture
 
-__all__ = ["build_denoiser", "build_network", "device", "read_field", "read_model", "require_mixture", "write_model"]
+__all__ = [
+    "Model",
+    "build_denoiser",
+    "build_network",
+    "device",
+    "read_field",
+    "read_model",
+    "snapshots_in",
+    "write_model",
+]
 
 
 def device() -> torch.device:
@@ -26,10 +36,14 @@ def device() -> torch.device:
 
 def build_network(spec: ArmSpec, seed: int) -> nn.Module:
     """The untrained network of an arm, its weights drawn from the training seed."""
-    from ..networks import FNO  # neuraloperator takes seconds to import; the exact field does without
+    from ..networks import FNO, UNet  # neuraloperator takes seconds to import; the exact field does without
 
-    n = spec.network
-    return FNO(n.width, n.layers, n.modes, n.head, generator(seed, "network", spec.experiment, spec.arm))
+    stream = generator(seed, "network", spec.experiment, spec.arm)
+    match spec.network:
+        case FNOSettings(width=width, layers=layers, modes=modes, head=head):
+            return FNO(width, layers, modes, head, stream)
+        case UNetSettings(channels=channels, blocks=blocks):
+            return UNet(channels, blocks, stream)
 
 
 def build_denoiser(spec: ArmSpec, network: nn.Module, prior: Prior, gain: Gain) -> LearnedDenoiser:
@@ -43,15 +57,30 @@ def build_denoiser(spec: ArmSpec, network: nn.Module, prior: Prior, gain: Gain) 
     return LearnedDenoiser(network, ForwardSDE(), prior, factor)
 
 
-def write_model(path: Path, network: nn.Module, prior: Prior, spec: ArmSpec, seed: int, facts: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Model:
+    """What a model file holds.
+
+    seed: of its training. target: the true law it was trained on, as the file of its data names it.
+    """
+
+    spec: ArmSpec
+    seed: int
+    target: dict[str, Any]
+    network: nn.Module
+    prior: Prior
+
+
+def write_model(path: Path, model: Model, facts: dict[str, Any]) -> None:
     """Write a model file."""
-    tensors = {f"network/{key}": value for key, value in network.state_dict().items()}
-    tensors |= {f"prior/{key}": value for key, value in prior.state().items()}
-    write_tensors(path, tensors, {"spec": spec.model_dump(mode="json"), "seed": seed, "provenance": facts})
+    tensors = {f"network/{key}": value for key, value in model.network.state_dict().items()}
+    tensors |= {f"prior/{key}": value for key, value in model.prior.state().items()}
+    header = {"spec": model.spec.model_dump(mode="json"), "seed": model.seed, "target": model.target}
+    write_tensors(path, tensors, header | {"provenance": facts})
 
 
-def read_model(path: Path, on: torch.device) -> tuple[ArmSpec, int, nn.Module, Prior]:
-    """The arm, its training seed, its network and the prior it was trained with.
+def read_model(path: Path, on: torch.device) -> Model:
+    """A trained network, ready to be evaluated on a device.
 
     Raises:
         UserError: if the file is missing, damaged or not a model.
@@ -62,11 +91,13 @@ def read_model(path: Path, on: torch.device) -> tuple[ArmSpec, int, nn.Module, P
     spec = parse(ArmSpec, header["spec"], source=str(path))
     network = build_network(spec, seed=0)
     network.load_state_dict(_part(tensors, "network/"))
-    return spec, header["seed"], network.to(on).eval(), build_prior(spec, _part(tensors, "prior/"))
+    prior = build_prior(spec, _part(tensors, "prior/"))
+    return Model(spec, header["seed"], header["target"], network.to(on).eval(), prior)
 
 
-def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, Denoiser, str]:
-    """The denoiser to sample from, and what it is: `learned` from a model file, `exact` from a target or spec.
+def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, Denoiser, dict[str, Any]]:
+    """The settings and the denoiser to sample from, and the true law: of the network in a model file, an ArmSpec; or of the exact
+    field of a target or spec, a TargetSpec.
 
     Raises:
         UserError: if the file is missing, damaged or neither.
@@ -74,19 +105,22 @@ def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, 
     if source.suffix == ".json":
         target = read_target(source)
         require_mixture(target, source)
-        return target, MixtureDenoiser(GaussianMixture(build_prior(target)), ForwardSDE()), "exact"
-    spec, _, network, prior = read_model(source, on)
-    return spec, build_denoiser(spec, network, prior, gain), "learned"
+        exact = MixtureDenoiser(GaussianMixture(build_prior(target)), ForwardSDE())
+        return target, exact, target.model_dump(mode="json")
+    model = read_model(source, on)
+    return model.spec, build_denoiser(model.spec, model.network, model.prior, gain), model.target
 
 
-def require_mixture(settings: TargetSpec, source: Path) -> None:
-    """Refuse an arm whose true law is not known.
+def snapshots_in(folder: Path) -> dict[int, Path]:
+    """Epoch to model file of the snapshots of a training.
 
     Raises:
-        UserError
+        UserError: if there are none.
     """
-    if settings.experiment != "mixture":
-        raise UserError(f"{source}: of {settings.experiment}; only the mixture has an exact field and a known density")
+    files = {int(path.stem.removeprefix("epoch_")): path for path in sorted(folder.glob("epoch_*.safetensors"))}
+    if not files:
+        raise UserError(f"{folder}: no snapshots here; run `mld train`")
+    return files
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -36,18 +36,20 @@ def convergence(
     import torch
 
     from .. import metrics
-    from ..config import ArmSpec, UserError, parse_sampler
+    from ..config import ArmSpec, parse_sampler
     from ..grids import Torus
     from ..mixture import GaussianMixture
     from ..sample import BLOCK, time_grid
     from ..storage import generator, provenance, write_csv
     from ..tables import CONVERGENCE_COLUMNS
-    from .build import device, read_field, require_mixture
+    from .build import device, read_field
+    from .prior import require_mixture
     from .progress import progress
-    from .sampler import build_sampler, steps_within
+    from .sampler import build_sampler, draw, steps_within
 
     start, on = time.perf_counter(), device()
-    settings, denoiser, field = read_field(source, gain, on)
+    settings, denoiser, _ = read_field(source, gain, on)
+    learned = isinstance(settings, ArmSpec)
     require_mixture(settings, source)
     grid, key = Torus(resolution), (settings.experiment, settings.arm, resolution)
     mixture = GaussianMixture(denoiser.prior)
@@ -71,25 +73,20 @@ def convergence(
     rows, blocks = [], math.ceil(samples / BLOCK)
     with progress(blocks * sum(steps for _, _, steps in jobs), f"convergence at {resolution}") as advance:
         for chosen, solver, steps in jobs:
-            try:
-                drawn = solver.sample(
-                    samples,
-                    grid,
-                    time_grid(chosen.times, steps, denoiser.sde),
-                    lambda block: generator(seed, "convergence", *key, block, device=on),
-                    partial(advance, str(chosen)),
-                )
-            except FloatingPointError as error:
-                raise UserError(f"{source}: {chosen} with {steps} steps: {error}") from None
+            drawn = draw(
+                solver,
+                time_grid(chosen.times, steps, denoiser.sde),
+                samples,
+                grid,
+                lambda block: generator(seed, "convergence", *key, block, device=on),
+                partial(advance, str(chosen)),
+                source,
+            )
             for metric, distance in distances.items():
                 rows.append(
-                    {
-                        "experiment": settings.experiment,
-                        "arm": settings.arm,
-                        "network": settings.network.kind if isinstance(settings, ArmSpec) else "exact",
-                        "prior": settings.prior.kind,
-                        "gain": gain if field == "learned" else None,
-                        "ladder": settings.ladder_name if isinstance(settings, ArmSpec) else None,
+                    settings.labels
+                    | {
+                        "gain": gain if learned else None,
                         "seed": seed,
                         "sampler": str(chosen),
                         "steps": steps,

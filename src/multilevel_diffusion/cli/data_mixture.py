@@ -10,10 +10,11 @@ def mixture(target: Target, resolution: Resolution, samples: Samples, output: Ou
     from ..grids import Torus
     from ..mixture import GaussianMixture
     from ..storage import generator, provenance, write_tensors
-    from .prior import build_prior, read_target
+    from .prior import build_prior, read_target, require_mixture
 
     start = time.perf_counter()
     spec = read_target(target)
+    require_mixture(spec, target)
     law, grid = GaussianMixture(build_prior(spec)), Torus(resolution)
     sets = {
         name: law.sample(samples, grid, generator(spec.prior_seed, "data", spec.experiment, spec.arm, name, resolution))

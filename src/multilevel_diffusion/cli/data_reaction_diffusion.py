@@ -24,7 +24,7 @@ def reaction_diffusion(
     """Snapshots u of the reaction-diffusion system: `train`, `validation`, and the test sets `reference` and `floor`."""
     import time
 
-    from ..config import UserError
+    from ..config import FIRST_TEST_SEED, UserError
     from ..data.reaction_diffusion import ReactionDiffusion, graded_times, read_published, snapshots
     from ..storage import provenance, write_tensors
     from .build import device
@@ -34,7 +34,12 @@ def reaction_diffusion(
     try:
         system, times = ReactionDiffusion(resolution, laplacian), graded_times(end_time, steps)
         sets = {"train": range(train), "validation": range(train, train + validation)}
-        sets |= {"reference": range(100_000, 100_000 + test), "floor": range(100_000 + test, 100_000 + 2 * test)}
+        if train + validation > FIRST_TEST_SEED:
+            raise ValueError(
+                f"--train and --validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories"
+            )
+        middle = FIRST_TEST_SEED + test
+        sets |= {"reference": range(FIRST_TEST_SEED, middle), "floor": range(middle, middle + test)}
         fields = {}
         if file:
             published = read_published(file, train + validation, end_time, resolution)
@@ -45,9 +50,16 @@ def reaction_diffusion(
     except (ValueError, FloatingPointError) as error:
         raise UserError(str(error)) from None
     header = {
-        "target": {"experiment": "reaction-diffusion"},
+        "target": {
+            "experiment": "reaction-diffusion",
+            "native_resolution": resolution,
+            "end_time": end_time,
+            "steps": steps,
+            "laplacian": laplacian,
+            "file": str(file) if file else None,
+        },
+        "grid": "cell-centred",
         "resolution": resolution,
-        "settings": {"end_time": end_time, "steps": steps, "laplacian": laplacian, "file": str(file) if file else None},
         "provenance": provenance(device=str(on), seconds=round(time.perf_counter() - start, 3)),
     }
     write_tensors(output, fields, header)

@@ -9,15 +9,21 @@ from .options import Output, Resolution
 
 
 def restrict(
-    data: Annotated[Path, typer.Argument(help="Data on the native grid, cell-centred.")],
+    data: Annotated[Path, typer.Argument(help="Data on the native grid.")],
     resolution: Resolution,
     output: Output,
 ) -> None:
     """The test sets on another grid, restricted or prolonged: the truth that samples at this resolution are compared with."""
-    from ..grids import CellCentred
+    from ..config import Geometry, UserError
     from ..storage import read_tensors, write_tensors
+    from .prior import GRIDS
 
     tensors, header = read_tensors(data, need=("reference", "floor"))
-    source, grid = CellCentred(header["resolution"]), CellCentred(resolution)
+    if "grid" not in header:
+        raise UserError(f"{data}: true data on one grid already; give the file of all data on the native grid")
+    kind = GRIDS[Geometry(header["grid"])]
+    source, grid = kind(header["resolution"]), kind(resolution)
     sets = {name: source.resample(tensors[name].double(), grid).float() for name in ("reference", "floor")}
-    write_tensors(output, sets, header | {"resolution": resolution})
+    write_tensors(
+        output, sets, {"target": header["target"], "resolution": resolution, "provenance": header["provenance"]}
+    )

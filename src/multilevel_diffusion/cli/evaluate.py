@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from .options import Output
+from .options import Output, Projections
 
 
 def evaluate(
     samples: Annotated[list[Path], typer.Argument(help="Files of `mld sample`.")],
     data: Annotated[list[Path], typer.Option(help="True data, a file a resolution; the option is repeated.")],
-    projections: Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")],
+    projections: Projections,
     output: Output,
 ) -> None:
-    """Metrics of samples against true data of their resolution, each beside its floor: one number a row."""
+    """Metrics of samples against true data of their resolution, each beside its floor, of as many true fields: one a row."""
     import time
+    from functools import cache, partial
 
     import pandas as pd
 
@@ -27,7 +28,7 @@ def evaluate(
     from ..tables import COLUMNS
     from .prior import build_prior
 
-    def measure(fields, reference, directions, mixture):
+    def measure(fields, experiment, reference, directions, mixture):
         """All metrics of a set of fields (n, N, N) against the reference set."""
         x, y = fields.numpy(), reference.numpy()
         measured = {
@@ -37,6 +38,8 @@ def evaluate(
             "histogram_distance": metrics.histogram_distance(x, y),
             "vendi_score": metrics.vendi_score(x),
         }
+        if experiment == "mnist":
+            measured["moment_sliced_wasserstein_minmax"] = metrics.moment_sliced_wasserstein(metrics.rescaled(x), y)
         if mixture:
             odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
             measured["component_share"] = metrics.share((odds > 0).numpy())
@@ -49,30 +52,33 @@ def evaluate(
         if target["experiment"] == "mixture":
             mixture = GaussianMixture(build_prior(parse(TargetSpec, target, source=str(path))))
         directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
-        floors = measure(tensors["floor"], tensors["reference"], directions, mixture)
-        truth[resolution] = target, (tensors["reference"], directions, mixture), floors
+        comparison = partial(
+            measure,
+            experiment=target["experiment"],
+            reference=tensors["reference"],
+            directions=directions,
+            mixture=mixture,
+        )
+        floor = cache(lambda n, measure=comparison, fields=tensors["floor"]: measure(fields[:n]))
+        truth[resolution] = target, comparison, floor
 
     for path in samples:
         tensors, header = read_tensors(path, need=("samples",))
         resolution = header["resolution"]
         if resolution not in truth:
             raise UserError(f"{path}: samples at resolution {resolution}, but --data has only {sorted(truth)}")
-        target, comparison, floors = truth[resolution]
+        target, comparison, floor = truth[resolution]
         if header["target"] != target:
             raise UserError(
-                f"{path}: samples of another arm or prior than the --data at {resolution}; give its own data"
+                f"{path}: samples of another arm, prior or data set than the --data at {resolution}; give its own data"
             )
-        learned = header["field"] == "learned"
-        spec = parse(ArmSpec, header["spec"], str(path)) if learned else parse(TargetSpec, target, str(path))
-        for name, estimate in measure(tensors["samples"], *comparison).items():
+        spec = parse(ArmSpec, header["spec"], str(path)) if header["spec"] else parse(TargetSpec, target, str(path))
+        floors = floor(len(tensors["samples"]))
+        for name, estimate in comparison(tensors["samples"]).items():
             rows.append(
-                {
-                    "experiment": spec.experiment,
-                    "arm": spec.arm,
-                    "network": spec.network.kind if learned else "exact",
-                    "prior": spec.prior.kind,
+                spec.labels
+                | {
                     "gain": header["gain"],
-                    "ladder": spec.ladder_name if learned else None,
                     "seed": header["seed"],
                     "sampler": header["sampler"],
                     "steps": header["steps"],

@@ -9,8 +9,10 @@ import typer
 from .options import Output
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 Fields = Annotated[list[Path], typer.Argument(help="True data and samples, a file a resolution each.")]
 
@@ -27,6 +29,36 @@ def fig1(
     from ..figures import SCORE_COLUMNS, fig1
 
     _draw_numbers(scores, SCORE_COLUMNS, fig1, output)
+
+
+@figure.command()
+def fig2(files: Fields, output: Output) -> None:
+    """Test digits and samples of the U-Net on several grids."""
+    _draw(files, output, lambda header: f"U-Net,\n{header['gain']}", count=3)
+
+
+@figure.command()
+def fig3(
+    files: Fields,
+    history: Annotated[list[Path], typer.Option(help="history.csv of a training; the option is repeated.")],
+    output: Output,
+) -> None:
+    """Test digits and samples under each prior on several grids, and the loss along training."""
+    from .. import figures
+    from ..storage import provenance, write_csv
+
+    losses, (rows, _) = _together(history, figures.HISTORY_COLUMNS), _rows(files, _prior_of)
+    figures.save(figures.fig3(rows, losses), output)
+    write_csv(output.with_suffix(".csv"), losses, provenance())
+
+
+@figure.command()
+def fig4(tables: Annotated[list[Path], typer.Argument(help="Tables of `mld along-training`.")], output: Output) -> None:
+    """Distance to the test set along training, a curve an arm."""
+    from ..figures import fig4
+    from ..tables import ALONG_TRAINING_COLUMNS
+
+    _draw_numbers(tables, ALONG_TRAINING_COLUMNS, fig4, output)
 
 
 @figure.command()
@@ -86,13 +118,11 @@ def _draw_numbers(
     tables: list[Path], columns: Sequence[str], draw: Callable[[pandas.DataFrame], Figure], output: Path
 ) -> None:
     """Draw the rows of all tables, and write them beside the picture."""
-    import pandas as pd
-
     from ..config import UserError
     from ..figures import save
-    from ..storage import provenance, read_csv, write_csv
+    from ..storage import provenance, write_csv
 
-    rows = pd.concat([read_csv(path, columns) for path in tables], ignore_index=True)
+    rows = _together(tables, columns)
     try:
         drawn = draw(rows)
     except ValueError as error:
@@ -101,22 +131,41 @@ def _draw_numbers(
     write_csv(output.with_suffix(".csv"), rows, provenance())
 
 
+def _together(tables: list[Path], columns: Sequence[str]) -> pandas.DataFrame:
+    import pandas as pd
+
+    from ..storage import read_csv
+
+    return pd.concat([read_csv(path, columns) for path in tables], ignore_index=True)
+
+
 def _prior_of(header: dict[str, Any]) -> str:
     """The name of the row of samples of a network."""
     from ..config import UserError
+    from ..figures import short_name
 
     if not header["spec"]:
         raise UserError("FILES: samples of an exact field have no row in this figure; give those of networks")
-    return header["spec"]["prior"]["kind"]
+    return f"{short_name(header['spec']['arm'], header['spec']['network']['kind'])},\n{header['gain']}"
 
 
 def _draw(files: list[Path], output: Path, name: Callable[[dict[str, Any]], str] | None, count: int) -> None:
     """Draw fields in rows by the name that each file's header gives, the truth first; without names, the truth alone."""
     from .. import figures
+
+    rows, rows_down = _rows(files, name)
+    figures.save(figures.fields(rows, count, rows_down=rows_down), output)
+
+
+def _rows(
+    files: list[Path], name: Callable[[dict[str, Any]], str] | None
+) -> tuple[dict[str, dict[int, NDArray[np.floating]]], bool]:
+    """Fields by the name of their row and their resolution; and whether they are images, whose first axis goes down."""
     from ..config import UserError
     from ..storage import read_tensors
 
-    rows: dict[str, dict[int, object]] = {"truth": {}}
+    rows: dict[str, dict[int, NDArray[np.floating]]] = {"truth": {}}
+    reference: dict[str, int] = {}
     for path in files:
         tensors, header = read_tensors(path)
         if tensors.keys().isdisjoint({"reference", "samples"}):
@@ -124,8 +173,18 @@ def _draw(files: list[Path], output: Path, name: Callable[[dict[str, Any]], str]
         if name is None and "reference" not in tensors:
             raise UserError(f"{path}: not true data, which alone this figure shows")
         source, fields = ("truth", "reference") if "reference" in tensors else (name(header), "samples")
-        rows.setdefault(source, {})[header["resolution"]] = tensors[fields].numpy()
+        row = rows.setdefault(source, {})
+        if header["resolution"] in row:
+            raise UserError(f"{path}: {' '.join(source.split())} at {header['resolution']} is there already")
+        row[header["resolution"]] = tensors[fields].numpy()
+        if fields == "samples" and header["spec"]:
+            reference[source] = header["spec"]["training"]["ladder"][-1]["resolution"]
     drawn = {resolution for row in rows.values() for resolution in row}
     if missing := sorted(drawn - rows["truth"].keys()):
         raise UserError(f"FILES: no true data at resolution {missing}; add the files of `mld data`")
-    figures.save(figures.fields(rows, count), output)
+    for source, row in rows.items():
+        if missing := sorted(drawn - row.keys() - {reference.get(source)}):
+            raise UserError(
+                f"FILES: no {' '.join(source.split())} at resolution {missing}; add the files of `mld sample`"
+            )
+    return rows, header["target"]["experiment"] == "mnist"

@@ -37,21 +37,23 @@ def log_density(
     from ..sample import time_grid
     from ..storage import generator, provenance, write_csv
     from ..tables import DENSITY_COLUMNS
-    from .build import device, read_field, require_mixture
+    from .build import device, read_field
+    from .prior import require_mixture
     from .progress import progress
 
     if max(resolution) >= drawn_on:
         raise UserError(f"--drawn-on: {drawn_on} must be finer than --resolution {max(resolution)}")
     start, on = time.perf_counter(), device()
-    settings, denoiser, field = read_field(source, gain, on)
+    settings, denoiser, _ = read_field(source, gain, on)
+    learned = isinstance(settings, ArmSpec)
     require_mixture(settings, source)
     prior, sde, key = denoiser.prior, denoiser.sde, (settings.experiment, settings.arm)
     mixture, finest = GaussianMixture(prior), Torus(drawn_on)
     fields = mixture.sample(samples, finest, generator(seed, "log density", *key, device=on), torch.float64)
     unit = fields.new_ones(samples)
-    traces = ("exact", "hutchinson") if field == "exact" else ("hutchinson",)
+    traces = ("hutchinson",) if learned else ("exact", "hutchinson")
     tables, times = [], time_grid(TimeGrid.UNIFORM, steps, sde)
-    with progress(len(resolution) * len(traces), f"log density, {field}") as advance:
+    with progress(len(resolution) * len(traces), f"log density of {source}") as advance:
         for n in resolution:
             grid = Torus(n)
             u_0 = restrict(fields, finest, grid)
@@ -70,11 +72,8 @@ def log_density(
                     "plain": closed_form + prior.log_density(u_0, grid),
                     "finest": mixture.log_density(fields, unit, finest),
                 }
-                facts = {
-                    "experiment": settings.experiment,
-                    "arm": settings.arm,
-                    "network": settings.network.kind if isinstance(settings, ArmSpec) else "exact",
-                    "gain": gain if field == "learned" else None,
+                facts = settings.labels | {
+                    "gain": gain if learned else None,
                     "seed": seed,
                     "resolution": n,
                     "drawn_on": drawn_on,

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Field", "Output", "Resolution", "Samples", "Seed", "Spec", "Target"]
+from ..config import Gain
+
+__all__ = [
+    "Field",
+    "Gains",
+    "Output",
+    "Projections",
+    "Resolution",
+    "SamplerText",
+    "Samples",
+    "Seed",
+    "Snapshots",
+    "Spec",
+    "Steps",
+    "Target",
+]
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
 Target = Annotated[
@@ -23,3 +38,14 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
 Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps of the sampler.")]
+SamplerText = Annotated[
+    str,
+    typer.Option(
+        help="euler-maruyama, ancestral, heun, dpm-solver++ or predictor-corrector; or with its options,"
+        " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
+    ),
+]
+Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
+Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
+Gains = Annotated[list[Gain], typer.Option(help="Several may be given; at N_ref they agree and the first is taken.")]

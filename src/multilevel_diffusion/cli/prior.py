@@ -8,17 +8,28 @@ import torch
 from torch import Tensor
 
 from .. import priors
-from ..config import ArmSpec, Geometry, TargetSpec, parse
+from ..config import ArmSpec, Geometry, TargetSpec, UserError, parse
 from ..grids import CellCentred, Grid, Torus
 from ..storage import generator, read_json
 
-__all__ = ["build_grid", "build_prior", "read_target"]
+__all__ = ["GRIDS", "build_grid", "build_prior", "read_target", "require_mixture"]
+
+GRIDS: dict[Geometry, type[Grid]] = {Geometry.TORUS: Torus, Geometry.CELL_CENTRED: CellCentred}
 
 
 def build_grid(spec: TargetSpec, resolution: int) -> Grid:
-    """The grid of an arm at a resolution; the exact field lives on the torus."""
-    cell_centred = isinstance(spec, ArmSpec) and spec.grid is Geometry.CELL_CENTRED
-    return CellCentred(resolution) if cell_centred else Torus(resolution)
+    """The grid of an arm at a resolution; the exact field lives on the torus.
+
+    Raises:
+        UserError: if the network of the arm does not take the resolution.
+    """
+    if not isinstance(spec, ArmSpec):
+        return Torus(resolution)
+    if resolution % spec.network.divisor:
+        raise UserError(
+            f"resolution {resolution}: the network of {spec.experiment}/{spec.arm} needs multiples of {spec.network.divisor}"
+        )
+    return GRIDS[spec.grid](resolution)
 
 
 def read_target(path: Path) -> TargetSpec:
@@ -52,3 +63,13 @@ def build_prior(spec: TargetSpec, state: dict[str, Tensor] | None = None) -> pri
     if settings.kind == "fno":
         return priors.FNOPrior(native, weights)
     return priors.Combined(native, weights, settings.scale, settings.fno_scale)
+
+
+def require_mixture(settings: TargetSpec, source: Path) -> None:
+    """Refuse an arm whose true law is not known.
+
+    Raises:
+        UserError
+    """
+    if settings.experiment != "mixture":
+        raise UserError(f"{source}: of {settings.experiment}; only the mixture has an exact field and a known density")

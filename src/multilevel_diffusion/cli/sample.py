@@ -5,58 +5,50 @@ from typing import Annotated
 import typer
 
 from ..config import Gain
-from .options import Field, Output, Resolution, Samples, Seed
+from .options import Field, Output, Resolution, SamplerText, Samples, Seed, Steps
 
 
 def sample(
     source: Field,
     resolution: Resolution,
     samples: Samples,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")],
+    steps: Steps,
     seed: Seed,
     output: Output,
     gain: Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")] = Gain.VALUES,
-    sampler: Annotated[
-        str,
-        typer.Option(
-            help="euler-maruyama, ancestral, heun, dpm-solver++ or predictor-corrector; or with its options,"
-            " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
-        ),
-    ] = "euler-maruyama",
+    sampler: SamplerText = "euler-maruyama",
 ) -> None:
     """Draw samples on any grid by running time backwards from N(0,Q)."""
     import math
     import time
 
-    from ..config import ArmSpec, UserError, parse_sampler
+    from ..config import ArmSpec, parse_sampler
     from ..sample import BLOCK, time_grid
     from ..storage import generator, provenance, write_tensors
     from .build import device, read_field
     from .prior import build_grid
     from .progress import progress
-    from .sampler import build_sampler
+    from .sampler import build_sampler, draw
 
     chosen = parse_sampler(sampler, "--sampler")
     start, on = time.perf_counter(), device()
-    settings, denoiser, field = read_field(source, gain, on)
-    spec, target = (settings, settings.target) if isinstance(settings, ArmSpec) else (None, settings)
+    settings, denoiser, target = read_field(source, gain, on)
+    field = "learned" if isinstance(settings, ArmSpec) else "exact"
+    grid = build_grid(settings, resolution)
     stage, solver = f"sample {field}", build_sampler(chosen, denoiser)
     with progress(steps * math.ceil(samples / BLOCK), f"{stage} at {resolution}") as advance:
-        try:
-            drawn = solver.sample(
-                samples,
-                build_grid(settings, resolution),
-                time_grid(chosen.times, steps, denoiser.sde),
-                lambda block: generator(seed, stage, target.experiment, target.arm, resolution, block, device=on),
-                advance,
-            )
-        except FloatingPointError as error:
-            raise UserError(f"{source}: {error}; train again with a lower learning rate or take more steps") from None
+        drawn = draw(
+            solver,
+            time_grid(chosen.times, steps, denoiser.sde),
+            samples,
+            grid,
+            lambda block: generator(seed, stage, settings.experiment, settings.arm, resolution, block, device=on),
+            advance,
+            source,
+        )
     header = {
-        "target": target.model_dump(mode="json")
-        if target.experiment == "mixture"
-        else {"experiment": target.experiment},
-        "spec": spec.model_dump(mode="json") if spec else None,
+        "target": target,
+        "spec": settings.model_dump(mode="json") if field == "learned" else None,
         "field": field,
         "gain": gain if field == "learned" else None,
         "seed": seed,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from .. import sample
-from ..config import SamplerSettings
-from ..denoise import Denoiser
+from collections.abc import Callable
+from pathlib import Path
 
-__all__ = ["build_sampler", "steps_within"]
+import torch
+from torch import Tensor
+
+from .. import sample
+from ..config import SamplerSettings, UserError
+from ..denoise import Denoiser
+from ..grids import Grid
+
+__all__ = ["build_sampler", "draw", "steps_within"]
 
 
 def build_sampler(settings: SamplerSettings, denoiser: Denoiser) -> sample.Sampler:
@@ -22,6 +29,26 @@ def build_sampler(settings: SamplerSettings, denoiser: Denoiser) -> sample.Sampl
             return sample.DPMSolver(denoiser, settings.stochasticity)
         case "predictor-corrector":
             return sample.PredictorCorrector(denoiser, settings.corrections, settings.snr)
+
+
+def draw(
+    solver: sample.Sampler,
+    times: Tensor,
+    samples: int,
+    grid: Grid,
+    stream: Callable[[int], torch.Generator],
+    advance: Callable[[], None],
+    source: Path,
+) -> Tensor:
+    """`Sampler.sample`, of a denoiser read from `source`.
+
+    Raises:
+        UserError: if the fields stop being finite.
+    """
+    try:
+        return solver.sample(samples, grid, times, stream, advance)
+    except FloatingPointError as error:
+        raise UserError(f"{source}: {error}; train again with a lower learning rate or take more steps") from None
 
 
 def steps_within(evaluations: int, sampler: sample.Sampler) -> int:

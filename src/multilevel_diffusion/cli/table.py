@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Output
+
+if TYPE_CHECKING:
+    import pandas
+
+Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
 
 table = typer.Typer(help="Make a table: OUTPUT.csv and OUTPUT.md.", no_args_is_help=True)
 
@@ -17,16 +22,13 @@ def metrics(
     output: Output,
 ) -> None:
     """Every metric of a run, one number a row, and a summary to read."""
-    from ..storage import provenance, read_csv, write_atomically, write_csv
+    from ..storage import read_csv
     from ..tables import COLUMNS, SCORE_COLUMNS, score_error_metrics, summary, tidy
 
     measured = [read_csv(path, COLUMNS) for path in tables]
     measured += [score_error_metrics(read_csv(path, SCORE_COLUMNS)) for path in scores]
     rows = tidy(measured)
-    text = summary(rows).to_markdown(index=False)
-    write_csv(output.with_suffix(".csv"), rows, provenance())
-    with write_atomically(output.with_suffix(".md")) as partial:
-        partial.write_text(text + "\n")
+    _write(rows, summary(rows), output)
 
 
 @table.command()
@@ -36,23 +38,88 @@ def samplers(
     """How few evaluations each sampler needs, with all the distances."""
     import pandas as pd
 
-    from ..storage import provenance, read_csv, write_atomically, write_csv
+    from ..storage import read_csv
     from ..tables import CONVERGENCE_COLUMNS, sampler_summary
 
     rows = pd.concat([read_csv(path, CONVERGENCE_COLUMNS) for path in tables], ignore_index=True)
-    text = sampler_summary(rows).to_markdown(index=False)
-    write_csv(output.with_suffix(".csv"), rows, provenance())
-    with write_atomically(output.with_suffix(".md")) as partial:
-        partial.write_text(text + "\n")
+    _write(rows, sampler_summary(rows), output)
 
 
 @table.command()
-def table1(metrics: Annotated[Path, typer.Argument(help="The table of all metrics.")], output: Output) -> None:
+def table1(metrics: Metrics, output: Output) -> None:
     """Sliced Wasserstein distances per prior and resolution."""
-    from ..storage import provenance, read_csv, write_atomically, write_csv
+    from ..storage import read_csv
     from ..tables import COLUMNS, distances_by_prior
 
     rows = distances_by_prior(read_csv(metrics, COLUMNS))
+    _write(rows, rows, output)
+
+
+@table.command()
+def transfer(metrics: Metrics, output: Output) -> None:
+    """Sliced Wasserstein distances over those on the training grid."""
+    from ..storage import read_csv
+    from ..tables import COLUMNS, transfer
+
+    rows = transfer(read_csv(metrics, COLUMNS))
+    _write(rows, rows, output)
+
+
+@table.command()
+def priors(
+    specs: Annotated[list[Path], typer.Argument(help="spec.json of arms.")],
+    data: Annotated[list[Path], typer.Option(help="True data, a file an experiment and resolution; repeated.")],
+    output: Output,
+) -> None:
+    """How the noise of each prior compares with the data.
+
+    variance_in_kernel, power_in_kernel: the share of E|u - Eu|^2 and of E|u|^2 in modes without noise; signal_to_noise: what is
+    left at t = 1, (a_1^2 E|u|^2 / b_1^2 tr Q)^(1/2), which sampling takes for 0.
+    """
+    import pandas as pd
+    import torch
+
+    from ..config import ArmSpec, UserError, parse
+    from ..grids import squared_norm
+    from ..sde import ForwardSDE
+    from ..storage import read_json, read_tensors
+    from .prior import build_grid, build_prior
+
+    truths = {}
+    for path in data:
+        tensors, header = read_tensors(path, need=("reference",))
+        truths.setdefault(header["target"]["experiment"], {})[header["resolution"]] = tensors["reference"].double()
+    end, rows = ForwardSDE().half_log_snr(torch.ones(1, dtype=torch.float64)).exp().item(), []
+    for path in specs:
+        spec = parse(ArmSpec, read_json(path), source=str(path))
+        if spec.experiment not in truths:
+            raise UserError(f"{path}: there is no --data of {spec.experiment}")
+        prior = build_prior(spec)
+        for resolution, fields in truths[spec.experiment].items():
+            grid = build_grid(spec, resolution)
+
+            def in_kernel(u, prior=prior, grid=grid):
+                return (squared_norm(u - prior.project(u, grid)).sum() / squared_norm(u).sum()).item()
+
+            power = squared_norm(fields).mean().item()
+            rows.append(
+                {name: spec.labels[name] for name in ("experiment", "arm", "network", "prior")}
+                | {
+                    "resolution": resolution,
+                    "pixel_std": prior.pixel_std(grid),
+                    "variance_in_kernel": in_kernel(fields - fields.mean(dim=0)),
+                    "power_in_kernel": in_kernel(fields),
+                    "signal_to_noise": end * (power / prior.trace(grid)) ** 0.5,
+                }
+            )
+    made = pd.DataFrame(rows)
+    _write(made, made, output)
+
+
+def _write(rows: pandas.DataFrame, to_read: pandas.DataFrame, output: Path) -> None:
+    from ..storage import provenance, write_atomically, write_csv
+
+    text = to_read.to_markdown(index=False, floatfmt=".3g")
     write_csv(output.with_suffix(".csv"), rows, provenance())
     with write_atomically(output.with_suffix(".md")) as partial:
-        partial.write_text(rows.to_markdown(index=False) + "\n")
+        partial.write_text(text + "\n")

@@ -21,6 +21,7 @@ def train(
 
     Killed and started again, it goes on from its last checkpoint and ends with the same numbers.
     """
+    import hashlib
     import shutil
     import time
     from functools import partial
@@ -31,7 +32,7 @@ def train(
     from ..mixture import GaussianMixture
     from ..storage import generator, provenance, read_json, read_tensors, source_digest, write_csv
     from ..training import Dataset, Trainer, Validation
-    from .build import build_denoiser, build_network, device, write_model
+    from .build import Model, build_denoiser, build_network, device, write_model
     from .prior import build_grid, build_prior
     from .progress import progress
 
@@ -39,8 +40,8 @@ def train(
     on, prior, network = device(), build_prior(arm), build_network(arm, seed).to(device())
     grid, settings, denoiser = partial(build_grid, arm), arm.training, build_denoiser(arm, network, prior, Gain.VALUES)
     identity = {"spec": arm.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
-    identity["source"] = source_digest()
-    start, validate = time.perf_counter(), None
+    identity |= {"source": source_digest()}
+    start, validate, target = time.perf_counter(), None, arm.target.model_dump(mode="json")
 
     if arm.experiment == "mixture":
         if data:
@@ -54,9 +55,10 @@ def train(
         if not data:
             raise UserError(f"--data: training of {arm.experiment} needs the file of `mld data {arm.experiment}`")
         tensors, header = read_tensors(data, need=("train", "validation"))
-        if (header["target"], header["resolution"]) != ({"experiment": arm.experiment}, arm.native_resolution):
+        target = header["target"]
+        if (target["experiment"], header["resolution"]) != (arm.experiment, arm.native_resolution):
             raise UserError(f"{data}: not data of {arm.experiment} at {arm.native_resolution}, as {spec} asks for")
-        identity["data"] = header["settings"] | {"trained": len(tensors["train"])}
+        identity |= {name: hashlib.sha256(tensors[name].numpy()).hexdigest() for name in ("train", "validation")}
         trained, held_out = (
             Dataset(tensors[name].to(on), grid(arm.native_resolution)) for name in ("train", "validation")
         )
@@ -71,6 +73,9 @@ def train(
     def facts() -> dict[str, object]:
         return provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
 
+    def write(path, network):
+        write_model(path, Model(arm, seed, target, network, prior), facts())
+
     trainer = Trainer(
         network,
         denoiser,
@@ -82,16 +87,15 @@ def train(
         generator=generator(seed, "train", arm.experiment, arm.arm, device=on),
         folder=output / "checkpoint",
         identity=identity,
-        write_model=lambda path, network: write_model(path, network, prior, arm, seed, facts()),
+        write_model=write,
         checkpoint_seconds=checkpoint_seconds,
         validate=validate,
     )
     with progress(trainer.epochs, f"train {arm.experiment}/{arm.arm}, seed {seed}", len(trainer.history)) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
 
-    write_model(output / "model.safetensors", trainer.result, prior, arm, seed, facts())
-    names = {"experiment": arm.experiment, "arm": arm.arm, "prior": arm.prior.kind, "seed": seed}
-    write_csv(output / "history.csv", history.assign(**names), facts())
+    write(output / "model.safetensors", trainer.result)
+    write_csv(output / "history.csv", history.assign(**arm.labels, seed=seed), facts())
     trainer.checkpoint.unlink(missing_ok=True)
     shutil.rmtree(output / "snapshots", ignore_errors=True)
     trainer.snapshots.mkdir(parents=True, exist_ok=True)

