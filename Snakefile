@@ -10,6 +10,7 @@ configfile: "config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 include: "workflow/rules/mixture.smk"
+include: "workflow/rules/mnist.smk"
 include: "workflow/rules/reaction_diffusion.smk"
 include: "workflow/rules/tables.smk"
 
@@ -18,6 +19,9 @@ rule all:
     default_target: True
     input:
         rules.fig1.output,
+        rules.fig2.output,
+        rules.fig3.output,
+        rules.fig4.output,
         rules.fig7.output,
         rules.fig8.output,
         rules.fig9.output,
@@ -27,6 +31,8 @@ rule all:
         rules.metrics.output,
         rules.samplers_table.output,
         rules.table1.output,
+        rules.transfer.output,
+        rules.priors.output,
         # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
         [data_of(name, arm) + samples_of(name, arm, seed) for name in CONFIG.experiments for arm, seed in runs_of(name)],
         rules.metrics.input,

@@ -24,21 +24,26 @@ from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
 ALL = {
-    "resolve": 6,
+    "resolve": 12,
     "mixture_resolve_target": 1,
     "mixture_data": 3,
-    "train": 6,
+    "train": 12,
     "mixture_score_error": 1,
-    "sample": 15,
+    "sample": 33,
     "mixture_sample_exact": 3,
     "mixture_convergence": 2,
     "mixture_convergence_exact": 2,
     "mixture_log_density": 1,
     "mixture_log_density_exact": 1,
-    "evaluate": 6,
+    "evaluate": 12,
+    "mnist_data": 1,
+    "mnist_along_training": 6,
     "reaction_diffusion_data": 1,
-    "reaction_diffusion_truth": 2,
+    "truth": 4,
     "fig1": 1,
+    "fig2": 1,
+    "fig3": 1,
+    "fig4": 1,
     "fig7": 1,
     "fig8": 1,
     "fig9": 1,
@@ -48,11 +53,13 @@ ALL = {
     "log_density": 1,
     "metrics": 1,
     "table1": 1,
+    "transfer": 1,
+    "priors": 1,
 }
-FIELDS = ("fig7", "fig8", "fig10")
-FIGURES = (*FIELDS, "fig1", "fig9", "samplers", "log_density")
+FIELDS = ("fig2", "fig7", "fig8", "fig10")
+FIGURES = (*FIELDS, "fig1", "fig3", "fig4", "fig9", "samplers", "log_density")
 EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact")
-PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
+PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "tests/mnist")
 
 
 def only(*rules):
@@ -63,8 +70,8 @@ def only(*rules):
 class Workflow:
     folder: Path
 
-    def command(self, *options, reaction_diffusion=None, **mixture):
-        changed = {"mixture": mixture, "reaction_diffusion": reaction_diffusion}
+    def command(self, *options, reaction_diffusion=None, mnist=None, **mixture):
+        changed = {"mixture": mixture, "mnist": mnist, "reaction_diffusion": reaction_diffusion}
         config = ["preset=smoke", *(f"{name}={json.dumps(value)}" for name, value in changed.items() if value)]
         snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1"]
         return {
@@ -111,6 +118,7 @@ def workflow(root, tmp_path_factory):
     for name in PLACES_OF_WORK:
         source = root / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
+        (made.folder / name).parent.mkdir(exist_ok=True)
         copy(source, made.folder / name)
     done = made.run()
     assert done.returncode == 0, done.stdout
@@ -128,7 +136,11 @@ def copied(workflow, tmp_path):
     "output",
     [f"figures/{figure}.{suffix}" for figure in FIGURES for suffix in ("svg", "png")]
     + [f"figures/{figure}.csv" for figure in FIGURES if figure not in FIELDS]
-    + [f"tables/{table}.{suffix}" for table in ("metrics", "samplers", "table1") for suffix in ("csv", "md")],
+    + [
+        f"tables/{table}.{suffix}"
+        for table in ("metrics", "samplers", "table1", "transfer", "priors")
+        for suffix in ("csv", "md")
+    ],
 )
 def test_every_figure_and_table_is_made(workflow, output):
     assert (workflow.folder / "results" / "smoke" / output).stat().st_size > 300
@@ -154,7 +166,7 @@ def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
 
 
 def test_every_metric_is_there_for_every_field_and_resolution(metrics):
-    assert set(metrics.experiment) == {"mixture", "reaction-diffusion"}
+    assert set(metrics.experiment) == {"mixture", "mnist", "reaction-diffusion"}
     metrics = metrics[metrics.experiment == "mixture"]
     fields = metrics[metrics.metric == "sliced_wasserstein"].fillna({"gain": "-"})
     assert Counter(zip(fields.network, fields.gain, fields.resolution, strict=True)) == Counter(
@@ -175,10 +187,21 @@ def test_the_table_to_read_has_every_metric(workflow, metrics):
         assert f"| {metric} " in text
 
 
-def test_table_1_has_every_prior_of_the_reaction_diffusion_system(workflow):
+def test_table_1_has_every_arm_of_the_digits_and_of_the_reaction_diffusion_system(workflow):
     table = read_csv(workflow.folder / "results/smoke/tables/table1.csv")
-    assert set(table.prior) == {"standard", "fno", "laplacian", "bessel", "combined"}
-    assert table[["32", "64"]].notna().all(axis=None)
+    priors = {"standard", "fno", "laplacian", "bessel", "combined"}
+    assert set(table.experiment) == {"mnist", "reaction-diffusion"}
+    for _, rows in table[table.network == "fno"].groupby("experiment"):
+        assert set(rows.prior) == priors
+    assert table["32"].str.match(r"\d").sum() == 6 + 5
+
+
+def test_the_table_of_priors_has_every_arm_on_every_grid(workflow):
+    table = read_csv(workflow.folder / "results/smoke/tables/priors.csv")
+    assert Counter(table.experiment) == {"mnist": 12, "reaction-diffusion": 10}
+    in_kernel = table.groupby("prior").power_in_kernel.max()
+    assert in_kernel["laplacian"] > 0.01  # the mean
+    assert in_kernel[["standard", "bessel", "combined"]].max() < 1e-12
 
 
 def test_the_data_of_figure_1_are_the_score_errors(workflow):
@@ -201,11 +224,14 @@ def test_a_second_run_does_nothing(workflow):
     assert "Nothing to be done" in again.stdout
 
 
-TABLES = only("metrics", "table1")
+TABLES = only("metrics", "table1", "transfer")
 CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table")
 MIXTURE_TRAINED = {"train": 1, "sample": 5, "evaluate": 1} | TABLES
 MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
+MNIST_TRAINED = (
+    {"train": 6, "sample": 18, "evaluate": 6} | only("mnist_along_training", "fig2", "fig3", "fig4") | TABLES
+)
 PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") | TABLES
 
 
@@ -228,17 +254,21 @@ PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") |
         ({"training": {"learning_rate": 0.0006}}, {}),
         (
             {"reaction_diffusion": {"data": {"steps": 9}}},
-            only("reaction_diffusion_data", "reaction_diffusion_truth", "fig7") | PDE_TRAINED,
+            {"truth": 2} | only("reaction_diffusion_data", "fig7", "priors") | PDE_TRAINED,
         ),
-        ({"reaction_diffusion": {"validation": {"draws": 2}}}, {"resolve": 5} | PDE_TRAINED),
+        ({"reaction_diffusion": {"validation": {"draws": 2}}}, {"resolve": 5} | only("priors") | PDE_TRAINED),
         (
             {"reaction_diffusion": {"sampling": {"steps": 3}}},
             {"sample": 10, "evaluate": 5} | only("fig8") | TABLES,
         ),
+        ({"mnist": {"data": {"train": 17}}}, {"truth": 2} | only("mnist_data", "priors") | MNIST_TRAINED),
+        ({"mnist": {"along_training": {"steps": 3}}}, only("mnist_along_training", "fig4")),
+        ({"mnist": {"training": {"weight_decay": 0.0}}}, {"resolve": 6} | only("priors") | MNIST_TRAINED),
     ],
     ids=[
         *("sampling-steps", "evaluations", "flow-steps", "score-error-batches", "projections"),
         *("learning-rate", "prior", "same-learning-rate", "pde-steps", "pde-validation", "pde-sampling"),
+        *("mnist-data", "mnist-along-training", "mnist-training"),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
@@ -248,20 +278,25 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
 @pytest.mark.parametrize(
     ("module", "old", "new", "rerun"),
     [
-        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only("samplers", "log_density", *FIELDS, "fig1", "fig9")),
+        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only(*FIGURES)),
         ("likelihood.py", "velocity", "speed", only("mixture_log_density", "mixture_log_density_exact", "log_density")),
-        ("metrics.py", "CHUNK = 100", "CHUNK = 50", only("evaluate") | TABLES | CONVERGENCE),
+        (
+            "metrics.py",
+            "CHUNK = 100",
+            "CHUNK = 50",
+            only("evaluate", "mnist_along_training", "fig4") | TABLES | CONVERGENCE,
+        ),
         (
             "training.py",
             "state.safetensors",
             "other.safetensors",
-            MIXTURE_TRAINED | PDE_TRAINED | only("train", "sample", "evaluate"),
+            MIXTURE_TRAINED | MNIST_TRAINED | PDE_TRAINED | only("train", "sample", "evaluate"),
         ),
         (
             "data/reaction_diffusion.py",
             "LOADED = 256",
             "LOADED = 128",
-            only("reaction_diffusion_data", "reaction_diffusion_truth", "fig7") | PDE_TRAINED,
+            {"truth": 2} | only("reaction_diffusion_data", "fig7", "priors") | PDE_TRAINED,
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
         ("training.py", "Denoising score matching up", "Score matching up", {}),

@@ -30,6 +30,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
+DATA_SETS = [name for name in CONFIG.experiments if name != "mixture"]
 GPU = int(shutil.which("nvidia-smi") is not None)
 IMPORTS = grimp.build_graph("multilevel_diffusion", cache_dir=None)
 
@@ -70,7 +71,7 @@ def runs_of(experiment):
 def samples_of(experiment, arm, seed):
     """All samples of a trained network: under one gain only at N_ref, where all agree; the mixture has an exact field beside it."""
     settings = CONFIG.experiments[experiment]
-    reference = settings.training.ladder[-1].resolution
+    reference = settings.reference_resolution(arm)
     exact = ["exact"] if experiment == "mixture" else []
     return [
         f"{RESULTS}/{experiment}/{arm}/seed{seed}/samples/{field}-{resolution}.safetensors"
@@ -102,11 +103,33 @@ def sampling_options(experiment):
     return f"{sampler_option(settings.sampler)} --steps {settings.steps} --samples {settings.samples}"
 
 
+def mnist_options():
+    """The options of `mld data mnist`."""
+    settings = CONFIG.mnist
+    sizes = settings.data.model_dump(include={"train", "validation", "test"})
+    return " ".join(
+        [f"--source {shlex.quote(source)}" for source in settings.data.sources]
+        + [f"--sha256 {name}={digest}" for name, digest in settings.data.sha256.items()]
+        + [f"--{name} {value}" for name, value in ({"resolution": settings.native_resolution} | sizes).items()]
+    )
+
+
+def along_training_options():
+    """The options of `mld along-training` that are settings."""
+    settings = CONFIG.mnist
+    return " ".join(
+        [f"--gain {gain}" for gain in settings.gains]
+        + [sampler_option(settings.sampling.sampler)]
+        + [f"--steps {settings.along_training.steps} --samples {settings.along_training.samples}"]
+        + [f"--projections {settings.metrics.projections}"]
+    )
+
+
 def reaction_diffusion_options():
     """The options of `mld data reaction-diffusion`."""
     settings = CONFIG.reaction_diffusion
     options = {"resolution": settings.native_resolution} | settings.data.model_dump(exclude_none=True)
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items())
 
 
 def convergence_options():

@@ -5,6 +5,8 @@ PDE_RUNS = runs_of("reaction-diffusion")
 
 
 rule reaction_diffusion_data:
+    input:
+        file=PDE_SETTINGS.data.file or [],
     output:
         data=f"{PDE}/data.safetensors",
     log:
@@ -23,23 +25,6 @@ rule reaction_diffusion_data:
         "Solve the reaction-diffusion system"
     shell:
         "mld data reaction-diffusion {params.options} --output {output.data} > {log} 2>&1"
-
-
-rule reaction_diffusion_truth:
-    input:
-        data=f"{PDE}/data.safetensors",
-    output:
-        data=f"{PDE}/data/{{resolution}}.safetensors",
-    log:
-        f"{RESULTS}/logs/reaction-diffusion/data-{{resolution}}.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        code=code("data_restrict"),
-    message:
-        "The reaction-diffusion test sets at {wildcards.resolution}"
-    shell:
-        "mld data restrict {input.data} --resolution {wildcards.resolution} --output {output.data} > {log} 2>&1"
 
 
 rule fig7:
@@ -62,11 +47,7 @@ rule fig7:
 rule fig8:
     input:
         files=data_of("reaction-diffusion", None),
-        samples=[
-            f"{PDE}/{arm}/seed{PDE_SETTINGS.seeds[0]}/samples/{PDE_SETTINGS.gains[0]}-{resolution}.safetensors"
-            for arm in PDE_SETTINGS.arms
-            for resolution in PDE_SETTINGS.sampling.resolutions
-        ],
+        samples=[samples_of("reaction-diffusion", arm, PDE_SETTINGS.seeds[0]) for arm in PDE_SETTINGS.arms],
     output:
         multiext(f"{RESULTS}/figures/fig8", svg=".svg", png=".png"),
     log:
@@ -76,7 +57,7 @@ rule fig8:
     params:
         code=code("figure"),
     message:
-        "Figure 8: samples of every prior on every grid, first seed and gain"
+        "Figure 8: samples of every prior on every grid, first seed"
     shell:
         "mld figure fig8 {input.files} {input.samples} --output {output.svg} > {log} 2>&1"
 

@@ -1,4 +1,4 @@
-# The stages that every experiment goes through: settings, training, samples, metrics.
+# The stages that every experiment goes through: settings, truth, training, samples, metrics.
 rule resolve:
     output:
         spec=f"{RESULTS}/{{experiment}}/{{arm}}/spec.json",
@@ -15,6 +15,23 @@ rule resolve:
         "Freeze the settings of {wildcards.experiment}/{wildcards.arm}"
     shell:
         "mld resolve config.yaml {params.overrides} --arm {wildcards.experiment}/{wildcards.arm} --output {output.spec} > {log} 2>&1"
+
+
+rule truth:
+    input:
+        data=lambda wildcards: training_data_of(wildcards.experiment),
+    output:
+        data=f"{RESULTS}/{{experiment}}/data/{{resolution}}.safetensors",
+    log:
+        f"{RESULTS}/logs/{{experiment}}/data-{{resolution}}.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("data_restrict"),
+    message:
+        "The test sets of {wildcards.experiment} at {wildcards.resolution}"
+    shell:
+        "mld data restrict {input.data} --resolution {wildcards.resolution} --output {output.data} > {log} 2>&1"
 
 
 rule train:

@@ -37,3 +37,43 @@ rule table1:
         "Table 1: sliced Wasserstein distance per prior and resolution"
     shell:
         "mld table table1 {input.tables} --output {output.csv} > {log} 2>&1"
+
+
+rule transfer:
+    input:
+        tables=rules.metrics.output.csv,
+    output:
+        multiext(f"{RESULTS}/tables/transfer", csv=".csv", md=".md"),
+    log:
+        f"{RESULTS}/logs/tables/transfer.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("table"),
+    message:
+        "Table of distances on every grid over those on the training grid"
+    shell:
+        "mld table transfer {input.tables} --output {output.csv} > {log} 2>&1"
+
+
+rule priors:
+    input:
+        specs=[
+            f"{RESULTS}/{experiment}/{arm}/spec.json"
+            for experiment in DATA_SETS
+            for arm in CONFIG.experiments[experiment].arms
+        ],
+        data=[data_of(experiment, None) for experiment in DATA_SETS],
+    output:
+        multiext(f"{RESULTS}/tables/priors", csv=".csv", md=".md"),
+    log:
+        f"{RESULTS}/logs/tables/priors.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        data=lambda wildcards, input: [f"--data {path}" for path in input.data],
+        code=code("table"),
+    message:
+        "Table of what each prior leaves of the data without noise, and at the end of time"
+    shell:
+        "mld table priors {input.specs} {params.data} --output {output.csv} > {log} 2>&1"
