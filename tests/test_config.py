@@ -132,6 +132,15 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("mixture.training.ladder", [{"resolution": 0, "epochs": 1}], ["ladder.0.resolution", "got 0"]),
         ("mixture.training.ladder", [{"resolution": 33.5, "epochs": 1}], ["ladder.0.resolution", "33.5"]),
         ("mixture.training.ladder", [], ["mixture.training.ladder"]),
+        ("mixture.training.ladder", [{"resolution": 32, "epochs": 0}], ["ladder.0.epochs", "got 0"]),
+        ("mixture.training.ladder", [{"resolution": 32}], ["level at 32 needs either epochs or steps"]),
+        ("mixture.training.ladder", [{"resolution": 32, "epochs": 1, "steps": 1}], ["either epochs or steps"]),
+        (
+            "mixture.training.ladder",
+            [{"resolution": 32, "steps": 1, "batch_size": 0}],
+            ["ladder.0.batch_size", "got 0"],
+        ),
+        ("mixture.training.steps_per_epoch", None, ["training.steps_per_epoch", "give a number"]),
         (
             "mixture.training.ladder",
             [{"resolution": 32, "epochs": 1}, {"resolution": 16, "epochs": 1}],

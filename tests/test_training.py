@@ -12,12 +12,20 @@ from conftest import MLD
 
 from multilevel_diffusion.cli.build import build_denoiser, build_network
 from multilevel_diffusion.cli.prior import build_prior
-from multilevel_diffusion.config import ArmSpec, Gain, UserError, parse
+from multilevel_diffusion.config import ArmSpec, Gain, TrainingSettings, UserError, parse
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
-from multilevel_diffusion.training import Dataset, Trainer, Validation, denoising_loss
+from multilevel_diffusion.training import (
+    Dataset,
+    Epoch,
+    Trainer,
+    Validation,
+    denoising_loss,
+    epochs_of,
+    one_cycle,
+)
 
 
 @pytest.fixture
@@ -27,13 +35,13 @@ def trainer(tiny, tmp_path):
     def make(folder="run", seed=1, loss_scale=256, checkpoint_seconds=0.0, validate=None, **training):
         spec = parse(ArmSpec, tiny(**training), source="tiny")
         prior, network = build_prior(spec), build_network(spec, seed)
-        mixture, batch, steps = GaussianMixture(prior), spec.training.batch_size, spec.training.steps_per_epoch
+        mixture = GaussianMixture(prior)
         return Trainer(
             network,
             build_denoiser(spec, network, prior, Gain.VALUES),
             spec.training,
-            batches=lambda grid, stream: (mixture.sample(batch, grid, stream) for _ in range(steps)),
-            steps_per_epoch=steps,
+            batches=lambda grid, stream, batch, steps: (mixture.sample(batch, grid, stream) for _ in range(steps)),
+            steps_in_pass=None,
             grid=Torus,
             loss_scale=loss_scale,
             generator=generator(seed, "train"),
@@ -115,6 +123,45 @@ def test_the_history_follows_the_ladder(trainer):
     assert list(history.step) == [3, 6, 9, 12, 15]
     assert history.seconds.is_monotonic_increasing
     assert list(history.columns) == ["epoch", "resolution", "step", "loss", "learning_rate", "seconds"]
+
+
+def test_a_level_has_its_own_length_batch_size_and_learning_rate(trainer):
+    ladder = [
+        {"resolution": 8, "steps": 5, "learning_rate": 3e-3},
+        {"resolution": 12, "epochs": 1, "batch_size": 2},
+        {"resolution": 16, "steps": 1},
+    ]
+    t = trainer(ladder=ladder, steps_per_epoch=3)
+    assert t.epochs == [Epoch(8, 3, 4, 3e-3), Epoch(8, 2, 4, 3e-3), Epoch(12, 3, 2, 1e-3), Epoch(16, 1, 4, 1e-3)]
+    seen, drawn = [], t.batches
+    t.batches = lambda *args: (seen.append(tuple(u_0.shape)) or u_0 for u_0 in drawn(*args))
+    history = t.run()
+    assert list(history.step) == [3, 5, 8, 9]
+    assert list(history.learning_rate) == [3e-3, 3e-3, 1e-3, 1e-3]
+    assert seen == [(4, 8, 8)] * 5 + [(2, 12, 12)] * 3 + [(4, 16, 16)]
+
+
+def test_an_epoch_is_a_pass_through_the_data_at_the_batch_size_of_its_level(tiny):
+    ladder = [{"resolution": 8, "epochs": 1}, {"resolution": 12, "epochs": 1, "batch_size": 8}]
+    settings = parse(TrainingSettings, tiny(ladder=ladder, steps_per_epoch=None)["training"], "tiny")
+    data = Dataset(torch.zeros(18, 16, 16), Torus(16))
+    assert [epoch.steps for epoch in epochs_of(settings, data.steps)] == [5, 3]
+
+
+@pytest.mark.parametrize("steps", [4, 10, 500])
+def test_one_cycle_is_pytorchs(steps):
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2.0, total_steps=steps + 1, cycle_momentum=False)
+    for step in range(steps):
+        assert 2 * one_cycle(step, steps) == pytest.approx(schedule.get_last_lr()[0], rel=1e-12)
+        optimizer.step()
+        schedule.step()
+
+
+def test_one_cycle_spans_the_whole_ladder(trainer):
+    ladder = [*one_level(2), *one_level(3, 12)]
+    history = trainer(ladder=ladder, steps_per_epoch=4, schedule="one-cycle", learning_rate=1e-3).run()
+    assert list(history.learning_rate) == pytest.approx([1e-3 * one_cycle(step - 1, 20) for step in (4, 8, 12, 16, 20)])
 
 
 def test_snapshots_are_taken_every_so_many_epochs_and_at_the_end(trainer):

@@ -198,10 +198,22 @@ NetworkSettings = Annotated[FNOSettings | UNetSettings, Field(discriminator="kin
 
 
 class Level(Settings):
-    """A rung of the training ladder."""
+    """A rung of the training ladder, so many epochs or so many steps long.
+
+    batch_size, learning_rate: instead of those of the whole training.
+    """
 
     resolution: Resolution
-    epochs: Count
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Level:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"the level at {self.resolution} needs either epochs or steps")
+        return self
 
 
 def _climbing(ladder: tuple[Level, ...]) -> tuple[Level, ...]:
@@ -217,7 +229,8 @@ Ladder = Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_climb
 class TrainingSettings(Settings):
     """Adam on the denoising loss; `averaging` is the decay of an exponential average of the weights (0: none).
 
-    steps_per_epoch: null is a pass through the data. snapshot_every: epochs between snapshots of the network, null for none.
+    steps_per_epoch: null is a pass through the data. schedule: of the learning rate, over the whole ladder.
+    snapshot_every: epochs between snapshots of the network, null for none.
     """
 
     ladder: Ladder
@@ -355,6 +368,8 @@ def _demand_that_arm_fits(
     name: str, network: NetworkSettings, training: TrainingSettings, validation: ValidationSettings | None, native: int
 ) -> None:
     levels = [level.resolution for level in training.ladder]
+    if validation is None and training.steps_per_epoch is None:
+        raise ValueError("training.steps_per_epoch: the mixture is drawn without end; give a number")
     if levels[-1] > native:
         raise ValueError(f"the ladder of {name} ends at {levels[-1]}, above native_resolution {native}")
     if validation and levels[-1] not in validation.resolutions:
@@ -418,12 +433,6 @@ class MixtureSettings(ExperimentSettings):
         for name in ("convergence", "log_density"):
             if (networks := getattr(self, name).networks) > len(self.seeds):
                 raise ValueError(f"{name}.networks: {networks} asked for, but there are {len(self.seeds)} seeds")
-        return self
-
-    @model_validator(mode="after")
-    def _epochs_have_steps(self) -> MixtureSettings:
-        if self.training.steps_per_epoch is None:
-            raise ValueError("training.steps_per_epoch: the mixture is drawn without end; give a number")
         return self
 
 

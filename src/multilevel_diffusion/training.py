@@ -17,6 +17,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ from .grids import Grid, restrict, squared_norm
 from .storage import generator as random_stream
 from .storage import read_tensors, write_tensors
 
-__all__ = ["Batches", "Dataset", "Trainer", "Validation", "denoising_loss"]
+__all__ = ["Batches", "Dataset", "Epoch", "Trainer", "Validation", "denoising_loss", "epochs_of", "one_cycle"]
 
-Batches = Callable[[Grid, torch.Generator], Iterator[Tensor]]
-"""(grid, generator) to the batches of fields u_0 of one epoch."""
+Batches = Callable[[Grid, torch.Generator, int, int], Iterator[Tensor]]
+"""(grid, generator, batch size, steps) to the batches of fields u_0 of one epoch."""
 
 
 def denoising_loss(denoiser: Denoiser, u_0: Tensor, t: Tensor, eta: Tensor, grid: Grid) -> Tensor:
@@ -62,7 +63,7 @@ class Dataset:
         """Batches in a pass through the data, the last of which may be smaller."""
         return math.ceil(len(self._on[self.grid]) / batch_size)
 
-    def batches(self, grid: Grid, generator: torch.Generator, *, batch_size: int, steps: int) -> Iterator[Tensor]:
+    def batches(self, grid: Grid, generator: torch.Generator, batch_size: int, steps: int) -> Iterator[Tensor]:
         """`steps` batches from shuffled passes, each field once a pass."""
         fields = self.on(grid)
 
@@ -102,13 +103,53 @@ class Validation:
         }
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """So many steps on one grid, after which losses are noted."""
+
+    resolution: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+
+
+def epochs_of(settings: TrainingSettings, steps_in_pass: Callable[[int], int] | None) -> list[Epoch]:
+    """The ladder, epoch by epoch; a level given in steps ends with a shorter epoch if they do not make whole ones.
+
+    Args:
+        steps_in_pass: batch size to the steps of a pass through the data, which is an epoch if settings.steps_per_epoch is None.
+    """
+    epochs = []
+    for level in settings.ladder:
+        batch_size = level.batch_size or settings.batch_size
+        steps = settings.steps_per_epoch or steps_in_pass(batch_size)
+        whole, rest = (level.epochs, 0) if level.epochs else divmod(level.steps, steps)
+        rate = level.learning_rate or settings.learning_rate
+        lengths = [steps] * whole + [rest] * (rest > 0)
+        epochs += [Epoch(level.resolution, length, batch_size, rate) for length in lengths]
+    return epochs
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """The factor of the learning rate at step = 0 … steps − 1: up from 1/25 to 1 in three tenths of the way, then down to 4·10⁻⁶.
+
+    Both along a half wave of the cosine (Smith and Topin 2018, arXiv 1708.07120), as `torch.optim.lr_scheduler.OneCycleLR` with
+    steps + 1 steps in all.
+    """
+    low, last = 1 / 25, 1 / 25e4
+    top = 0.3 * (steps + 1) - 1
+    start, end, way = (low, 1.0, step / top) if step <= top else (1.0, last, (step - top) / (steps - top))
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * way))
+
+
 class Trainer:
     """Trains the network of a denoiser, one epoch at a time, from the last checkpoint in `folder` if there is one.
 
     Args:
         network: what is trained.
         denoiser: makes E_θ[η | u_t] of it.
-        batches: of an epoch, settings.steps_per_epoch of them.
+        batches: of an epoch.
+        steps_in_pass: batch size to the steps of a pass through the data, which is an epoch if settings.steps_per_epoch is None.
         grid: resolution to grid.
         loss_scale: N_native².
         generator: the stream of data, times and noise.
@@ -129,7 +170,7 @@ class Trainer:
         settings: TrainingSettings,
         *,
         batches: Batches,
-        steps_per_epoch: int,
+        steps_in_pass: Callable[[int], int] | None,
         grid: Callable[[int], Grid],
         loss_scale: float,
         generator: torch.Generator,
@@ -140,25 +181,14 @@ class Trainer:
         validate: Callable[[nn.Module], dict[int, float]] | None = None,
     ) -> None:
         self.network, self.denoiser, self.settings = network, denoiser, settings
-        self.batches, self.steps_per_epoch, self.validate = batches, steps_per_epoch, validate
+        self.batches, self.validate = batches, validate
         self.grid, self.loss_scale, self.generator = grid, loss_scale, generator
         self.folder, self.identity, self.write_model = folder, identity, write_model
         self.checkpoint_seconds = checkpoint_seconds
 
-        self.epochs = sum(level.epochs for level in settings.ladder)
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.schedule: torch.optim.lr_scheduler.LRScheduler
-        if settings.schedule == "one-cycle":
-            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-                self.optimizer,
-                settings.learning_rate,
-                total_steps=self.epochs * steps_per_epoch + 1,
-                cycle_momentum=False,
-            )
-        else:
-            self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
+        self.epochs = epochs_of(settings, steps_in_pass)
+        self.steps = sum(epoch.steps for epoch in self.epochs)
+        self.optimizer = torch.optim.Adam(network.parameters(), weight_decay=settings.weight_decay)
         averaging = get_ema_multi_avg_fn(settings.averaging)
         self.average = AveragedModel(network, multi_avg_fn=averaging) if settings.averaging else None
         self.history: list[dict[str, float]] = []
@@ -182,21 +212,21 @@ class Trainer:
             progress: called with each epoch's row of the history.
 
         Returns:
-            The history: epoch, resolution, step, loss (mean over the epoch's steps, in squared L² units), learning_rate,
-            seconds (of optimisation since the start), and validation_N for the loss at each resolution N of the validation.
+            The history: epoch, resolution, step, loss (mean over the epoch's steps, in squared L² units), learning_rate (of its
+            last step), seconds (of optimisation since the start), and validation_N for the loss at each resolution N of the
+            validation.
 
         Raises:
             UserError: if the loss stops being finite or the disk is full.
         """
         saved = time.monotonic()
-        levels = [level for level in self.settings.ladder for _ in range(level.epochs)]
-        for epoch in range(len(self.history) + 1, self.epochs + 1):
-            row = self._epoch(epoch, levels[epoch - 1].resolution)
+        for number, epoch in enumerate(self.epochs[len(self.history) :], start=len(self.history) + 1):
+            row = self._epoch(number, epoch)
             if self.validate:
                 self._keep_the_best(row)
             every = self.settings.snapshot_every
-            if every and (epoch % every == 0 or epoch == self.epochs):
-                self.write_model(self.snapshots / f"epoch_{epoch:04d}.safetensors", self.result)
+            if every and (number % every == 0 or number == len(self.epochs)):
+                self.write_model(self.snapshots / f"epoch_{number:04d}.safetensors", self.result)
             if time.monotonic() - saved >= self.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
@@ -213,34 +243,35 @@ class Trainer:
         if row[key] <= min(earlier[key] for earlier in self.history):
             self.best = {name: value.clone() for name, value in self.result.state_dict().items()}
 
-    def _epoch(self, epoch: int, resolution: int) -> dict[str, float]:
-        settings, grid = self.settings, self.grid(resolution)
+    def _epoch(self, number: int, epoch: Epoch) -> dict[str, float]:
+        grid, before = self.grid(epoch.resolution), self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
         start = time.perf_counter()
         total = torch.zeros((), device=self.generator.device)
-        for u_0 in self.batches(grid, self.generator):
+        for step, u_0 in enumerate(self.batches(grid, self.generator, epoch.batch_size, epoch.steps), before["step"]):
+            rate = epoch.learning_rate * (one_cycle(step, self.steps) if self.settings.schedule == "one-cycle" else 1)
+            self.optimizer.param_groups[0]["lr"] = rate
             t = torch.rand(len(u_0), generator=self.generator, device=u_0.device)
             eta = self.denoiser.prior.sample(len(u_0), grid, self.generator)
             loss = denoising_loss(self.denoiser, u_0, t, eta, grid).mean()
             self.optimizer.zero_grad()
             (self.loss_scale * loss).backward()
             self.optimizer.step()
-            self.schedule.step()
             if self.average:
                 self.average.update_parameters(self.network)
             total += loss.detach()
-        mean = total.item() / self.steps_per_epoch
+        mean = total.item() / epoch.steps
         if not torch.isfinite(total):
             raise UserError(
-                f"the loss is {mean} in epoch {epoch} at resolution {resolution}: lower training.learning_rate "
-                f"(now {settings.learning_rate}) or look for non-finite data"
+                f"the loss is {mean} in epoch {number} at resolution {epoch.resolution}: lower training.learning_rate "
+                f"(now {epoch.learning_rate}) or look for non-finite data"
             )
         row = {
-            "epoch": epoch,
-            "resolution": resolution,
-            "step": epoch * self.steps_per_epoch,
+            "epoch": number,
+            "resolution": epoch.resolution,
+            "step": before["step"] + epoch.steps,
             "loss": mean,
-            "learning_rate": self.schedule.get_last_lr()[0],
-            "seconds": time.perf_counter() - start + (self.history[-1]["seconds"] if self.history else 0.0),
+            "learning_rate": rate,
+            "seconds": time.perf_counter() - start + before["seconds"],
         }
         self.history.append(row)
         return row
@@ -265,7 +296,6 @@ class Trainer:
             "identity": self.identity,
             "history": self.history,
             "optimizer": optimizer["param_groups"],
-            "schedule": self.schedule.state_dict(),
         }
         write_tensors(self.checkpoint, tensors, header)
 
@@ -288,6 +318,5 @@ class Trainer:
             index, _, name = key.partition("/")
             moments.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({"state": moments, "param_groups": header["optimizer"]})
-        self.schedule.load_state_dict(header["schedule"])
         self.generator.set_state(tensors["generator"])
         self.history, self.best = header["history"], states["best"]

@@ -46,10 +46,10 @@ def train(
     if arm.experiment == "mixture":
         if data:
             raise UserError("--data: the mixture is drawn as training goes; leave the option out")
-        mixture, steps = GaussianMixture(prior), settings.steps_per_epoch
+        mixture, steps_in_pass = GaussianMixture(prior), None
 
-        def batches(grid, stream):
-            return (mixture.sample(settings.batch_size, grid, stream) for _ in range(steps))
+        def batches(grid, stream, batch_size, steps):
+            return (mixture.sample(batch_size, grid, stream) for _ in range(steps))
 
     else:
         if not data:
@@ -62,8 +62,7 @@ def train(
         trained, held_out = (
             Dataset(tensors[name].to(on), grid(arm.native_resolution)) for name in ("train", "validation")
         )
-        steps = settings.steps_per_epoch or trained.steps(settings.batch_size)
-        batches = partial(trained.batches, batch_size=settings.batch_size, steps=steps)
+        batches, steps_in_pass = trained.batches, trained.steps
         grids = [grid(resolution) for resolution in arm.validation.resolutions]
         validation = Validation(held_out, grids, arm.validation.draws, denoiser, on)
 
@@ -81,7 +80,7 @@ def train(
         denoiser,
         settings,
         batches=batches,
-        steps_per_epoch=steps,
+        steps_in_pass=steps_in_pass,
         grid=grid,
         loss_scale=arm.native_resolution**2,
         generator=generator(seed, "train", arm.experiment, arm.arm, device=on),
@@ -91,7 +90,9 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         validate=validate,
     )
-    with progress(trainer.epochs, f"train {arm.experiment}/{arm.arm}, seed {seed}", len(trainer.history)) as advance:
+    with progress(
+        len(trainer.epochs), f"train {arm.experiment}/{arm.arm}, seed {seed}", len(trainer.history)
+    ) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
 
     write(output / "model.safetensors", trainer.result)
