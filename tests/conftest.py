@@ -82,7 +82,9 @@ def tiny():
             "arm": "tiny",
             "native_resolution": 16,
             "prior_seed": 1,
+            "data_set": None,
             "grid": "torus",
+            "gain": "values",
             "network": {"kind": "fno", "width": 4, "layers": 1, "modes": 3, "head": 8},
             "prior": {"kind": "combined", "scale": 10, "fno_scale": 0.5, "modes": [3, 2]},
             "training": {

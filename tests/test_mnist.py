@@ -232,7 +232,13 @@ def stages(mld, tiny, tmp_path_factory):
         spec.write_text(
             json.dumps(
                 tiny(steps_per_epoch=None)
-                | {"experiment": "mnist", "arm": name, "network": network, "prior": {"kind": "standard"}}
+                | {
+                    "experiment": "mnist",
+                    "data_set": "mnist",
+                    "arm": name,
+                    "network": network,
+                    "prior": {"kind": "standard"},
+                }
                 | {"validation": {"resolutions": [8, 16], "draws": 1}}
             )
         )

@@ -51,6 +51,7 @@ def spec_of(tiny, **training):
     settings = tiny(**({"steps_per_epoch": None, "snapshot_every": None} | training))
     return settings | {
         "experiment": "reaction-diffusion",
+        "data_set": "reaction-diffusion",
         "grid": "cell-centred",
         "prior": {"kind": "bessel", "shift": 8, "power": 0.55},
         "validation": {"resolutions": [8, 16], "draws": 2},

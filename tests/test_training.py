@@ -47,7 +47,7 @@ def trainer(tiny, tmp_path):
             generator=generator(seed, "train"),
             folder=tmp_path / folder,
             identity={"spec": spec.model_dump(mode="json"), "seed": seed},
-            write_model=lambda path, network: write_tensors(path, network.state_dict(), {}),
+            write_model=lambda path, network, epoch: write_tensors(path, network.state_dict(), {}),
             checkpoint_seconds=checkpoint_seconds,
             validate=validate,
         )
@@ -219,7 +219,7 @@ def test_training_leaves_the_global_stream_alone(trainer):
 def by_epoch(losses):
     """A validation that says the next of the losses each time."""
     said = iter(losses)
-    return lambda network: {8: next(said), 12: 0.0}
+    return lambda network: {"validation_8": next(said), "validation_12": 0.0}
 
 
 def test_the_network_of_the_epoch_with_least_validation_loss_is_kept(trainer):
@@ -229,11 +229,12 @@ def test_the_network_of_the_epoch_with_least_validation_loss_is_kept(trainer):
     history = validated.run()
     assert list(history.validation_8) == [3.0, 1.0, 2.0, 4.0, 1.5]
     assert_same(weights(validated.result), weights(after_two.result))
+    assert (validated.kept, after_two.kept) == (2, 2)
     assert_same(read_tensors(validated.snapshots / "epoch_0002.safetensors")[0], weights(validated.result))
 
 
 def test_the_best_epoch_is_that_on_the_finest_level(trainer):
-    losses = iter([{8: 1.0, 12: 3.0}, {8: 2.0, 12: 1.0}, {8: 3.0, 12: 2.0}])
+    losses = iter([{"validation_8": a, "validation_12": b} for a, b in ((1.0, 3.0), (2.0, 1.0), (3.0, 2.0))])
     t = trainer(ladder=[*one_level(1), *one_level(2, 12)], validate=lambda network: next(losses))
     t.run()
     assert_same(weights(t.result), read_tensors(t.snapshots / "epoch_0002.safetensors")[0])
@@ -257,7 +258,7 @@ def test_the_best_network_outlives_an_interruption(trainer):
 def test_validation_neither_changes_training_nor_counts_as_its_time(trainer):
     def slow(network):
         time.sleep(0.05)
-        return {8: 1.0}
+        return {"validation_8": 1.0}
 
     plain, validated = trainer("plain", ladder=one_level(4)), trainer("slow", ladder=one_level(4), validate=slow)
     a, b = plain.run(), validated.run()

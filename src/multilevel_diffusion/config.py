@@ -35,6 +35,7 @@ __all__ = [
     "FNOSettings",
     "Gain",
     "Geometry",
+    "LadderSettings",
     "LaplacianSettings",
     "Level",
     "MixtureSettings",
@@ -350,18 +351,26 @@ class MetricsSettings(Settings):
 
 
 class ArmSettings(Settings):
-    """ladder: the arm's own, instead of that of the experiment's training."""
+    """ladder: the arm's own, instead of that of the experiment's training.
+
+    gain: under which it is trained and sampled; without it, it is trained under `values` and sampled under all of the experiment.
+    """
 
     network: NetworkSettings
     prior: PriorSettings
     ladder: Ladder | None = None
+    gain: Gain | None = None
 
 
 class ValidationSettings(Settings):
-    """Loss on validation data after each epoch, with `draws` fixed times and noises a field."""
+    """Loss on validation data after each epoch, with `draws` fixed times and noises a field.
+
+    test: on how many test fields the loss is noted as well. It decides nothing.
+    """
 
     resolutions: Resolutions
     draws: Count
+    test: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
 def _demand_that_arm_fits(
@@ -401,6 +410,11 @@ class ExperimentSettings(Settings):
         """The training of an arm, with its own ladder if it has one."""
         ladder = self.arms[arm].ladder
         return self.training.model_copy(update={"ladder": ladder}) if ladder else self.training
+
+    def gains_of(self, arm: str) -> tuple[Gain, ...]:
+        """The gains under which an arm is sampled."""
+        gain = self.arms[arm].gain
+        return (gain,) if gain else self.gains
 
     def reference_resolution(self, arm: str) -> int:
         """N_ref of an arm, its finest training level."""
@@ -517,12 +531,83 @@ class MnistSettings(TrainedOnDataSettings):
         return self
 
 
+class LadderSettings(ExperimentSettings):
+    """Experiment 5.3: one network up several ladders, an arm each, on the data of another experiment.
+
+    baseline: the arm that starts on the finest level; warm: the one that figures 5 and 6 compare with it; tradeoff: arms of equal
+    training time; ablation: arms that differ in the gain under which they are trained.
+    """
+
+    data_set: Name
+    validation: ValidationSettings
+    baseline: Name
+    warm: Name
+    tradeoff: tuple[Name, ...]
+    ablation: tuple[Name, ...]
+
+    @model_validator(mode="after")
+    def _arms_are_there(self) -> LadderSettings:
+        for name in (self.baseline, self.warm, *self.tradeoff, *self.ablation):
+            if name not in self.arms:
+                raise ValueError(f"there is no arm '{name}'; the arms are {', '.join(self.arms)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> LadderSettings:
+        finest = {self.reference_resolution(name) for name in self.arms}
+        if len(finest) > 1:
+            raise ValueError(f"all ladders must end on the same level, got {sorted(finest)}")
+        if not self.validation.test:
+            raise ValueError("validation.test: the ladders are compared by their losses on test fields; give a number")
+        if self.training.snapshot_every is None:
+            raise ValueError("training.snapshot_every: figure 6 needs a snapshot half-way; give a number")
+        return self
+
+    @property
+    def change(self) -> int:
+        """The epoch after which the warm arm goes to its second level."""
+        first = self.training_of(self.warm).ladder[0]
+        return first.epochs or -(-first.steps // self.training.steps_per_epoch)
+
+
 class Config(Settings):
     preset: Name
     results: Annotated[str, Field(pattern=r"^[\w./-]+$")]
     mixture: MixtureSettings
     mnist: MnistSettings
+    warm_start: LadderSettings
     reaction_diffusion: ReactionDiffusionSettings
+    reaction_diffusion_ladder: LadderSettings | None
+
+    @model_validator(mode="after")
+    def _data_sets_fit(self) -> Config:
+        for name, ladder in self.ladders.items():
+            source = self.experiments.get(ladder.data_set)
+            if not isinstance(source, TrainedOnDataSettings):
+                raise ValueError(f"{name}: data_set: '{ladder.data_set}' is not an experiment with data")
+            if (ladder.grid, ladder.native_resolution) != (source.grid, source.native_resolution):
+                raise ValueError(f"{name}: grid and native_resolution must be those of {ladder.data_set}")
+            for what, count in (
+                ("sampling.samples", ladder.sampling.samples),
+                ("validation.test", ladder.validation.test),
+            ):
+                if count > source.data.test:
+                    raise ValueError(
+                        f"{name}: {what}: {count}, but {ladder.data_set} has only {source.data.test} test fields"
+                    )
+        return self
+
+    @property
+    def ladders(self) -> dict[str, LadderSettings]:
+        """The experiments that compare ladders, by name."""
+        return {name: member for name, member in self.experiments.items() if isinstance(member, LadderSettings)}
+
+    def data_set(self, experiment: str) -> str | None:
+        """The experiment whose data an experiment is trained on and compared with: itself, or another; the mixture has none."""
+        member = self.experiments[experiment]
+        if isinstance(member, MixtureSettings):
+            return None
+        return member.data_set if isinstance(member, LadderSettings) else experiment
 
     @property
     def experiments(self) -> dict[str, ExperimentSettings]:
@@ -553,17 +638,22 @@ class TargetSpec(Settings):
 
 
 class ArmSpec(TargetSpec):
-    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed and data."""
+    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed and data.
 
+    data_set: the experiment whose data it is trained on, none for the mixture. gain: under which it is trained.
+    """
+
+    data_set: Name | None
     grid: Geometry
     network: NetworkSettings
+    gain: Gain
     training: TrainingSettings
     validation: ValidationSettings | None
 
     @model_validator(mode="after")
     def _fits(self) -> ArmSpec:
         _demand_that_arm_fits(self.arm, self.network, self.training, self.validation, self.native_resolution)
-        if (self.validation is None) != (self.experiment == "mixture"):
+        if (self.validation is None) != (self.data_set is None):
             raise ValueError("validation: what is trained on a file of data has one, and the mixture none")
         return self
 
@@ -661,8 +751,10 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
         arm=arm,
         native_resolution=settings.native_resolution,
         prior_seed=settings.prior_seed,
+        data_set=config.data_set(experiment),
         grid=settings.grid,
         network=chosen.network,
+        gain=chosen.gain or Gain.VALUES,
         prior=chosen.prior,
         training=settings.training_of(arm),
         validation=getattr(settings, "validation", None),

@@ -155,9 +155,9 @@ class Trainer:
         generator: the stream of data, times and noise.
         folder: where checkpoint and snapshots are kept until the run is finished.
         identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch, source.
-        write_model: (path, network) to a model file.
+        write_model: (path, network, epoch) to a model file.
         checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
-        validate: network to the loss at some resolutions, N_ref among them; the epoch of its least value there is kept.
+        validate: network to columns of the history, validation_N among them for N_ref; the epoch of its least value is kept.
 
     Raises:
         UserError: if the checkpoint is damaged.
@@ -176,9 +176,9 @@ class Trainer:
         generator: torch.Generator,
         folder: Path,
         identity: dict[str, Any],
-        write_model: Callable[[Path, nn.Module], None],
+        write_model: Callable[[Path, nn.Module, int], None],
         checkpoint_seconds: float,
-        validate: Callable[[nn.Module], dict[int, float]] | None = None,
+        validate: Callable[[nn.Module], dict[str, float]] | None = None,
     ) -> None:
         self.network, self.denoiser, self.settings = network, denoiser, settings
         self.batches, self.validate = batches, validate
@@ -201,6 +201,14 @@ class Trainer:
         return self.average.module if self.average else self.network
 
     @property
+    def kept(self) -> int:
+        """The epoch so far whose network is the result of a run: the last of least validation loss, or else the last."""
+        if not self.validate:
+            return self.history[-1]["epoch"]
+        key = f"validation_{self.settings.ladder[-1].resolution}"
+        return min(reversed(self.history), key=lambda row: row[key])["epoch"]
+
+    @property
     def snapshots(self) -> Path:
         """Folder of the network along training, epoch_0001.safetensors and on."""
         return self.folder / "snapshots"
@@ -213,8 +221,7 @@ class Trainer:
 
         Returns:
             The history: epoch, resolution, step, loss (mean over the epoch's steps, in squared L² units), learning_rate (of its
-            last step), seconds (of optimisation since the start), and validation_N for the loss at each resolution N of the
-            validation.
+            last step), seconds (of optimisation since the start), and the columns of `validate`.
 
         Raises:
             UserError: if the loss stops being finite or the disk is full.
@@ -226,7 +233,7 @@ class Trainer:
                 self._keep_the_best(row)
             every = self.settings.snapshot_every
             if every and (number % every == 0 or number == len(self.epochs)):
-                self.write_model(self.snapshots / f"epoch_{number:04d}.safetensors", self.result)
+                self.write_model(self.snapshots / f"epoch_{number:04d}.safetensors", self.result, number)
             if time.monotonic() - saved >= self.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
@@ -236,11 +243,10 @@ class Trainer:
         return pd.DataFrame(self.history)
 
     def _keep_the_best(self, row: dict[str, float]) -> None:
-        row |= {f"validation_{resolution}": loss for resolution, loss in self.validate(self.result).items()}
+        row |= self.validate(self.result)
         if not all(math.isfinite(value) for value in row.values()):
             raise UserError(f"the validation loss is not finite in epoch {row['epoch']}: look for non-finite data")
-        key = f"validation_{self.settings.ladder[-1].resolution}"
-        if row[key] <= min(earlier[key] for earlier in self.history):
+        if self.kept == row["epoch"]:
             self.best = {name: value.clone() for name, value in self.result.state_dict().items()}
 
     def _epoch(self, number: int, epoch: Epoch) -> dict[str, float]:

@@ -50,7 +50,7 @@ def along_training(
     floor, rows = sliced_wasserstein(tensors["floor"][:samples].numpy(), truth, directions), []
     total = len(files) * len(gain) * steps * math.ceil(samples / BLOCK)
     with progress(total, f"samples along training of {snapshots}") as advance:
-        for epoch, file in files.items():
+        for file in files:
             model = read_model(file, on)
             spec, seed, key = model.spec, model.seed, (model.spec.experiment, model.spec.arm, resolution)
             if header["target"] != model.target:
@@ -81,7 +81,7 @@ def along_training(
                         "floor": floor.value,
                         "n_samples": samples,
                         "n_projections": projections,
-                        "epoch": epoch,
+                        "epoch": model.epoch,
                     }
                 )
     facts = provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))

@@ -61,11 +61,13 @@ def build_denoiser(spec: ArmSpec, network: nn.Module, prior: Prior, gain: Gain) 
 class Model:
     """What a model file holds.
 
-    seed: of its training. target: the true law it was trained on, as the file of its data names it.
+    seed: of its training. epoch: after which the network was kept. target: the true law it was trained on, as the file of its
+    data names it.
     """
 
     spec: ArmSpec
     seed: int
+    epoch: int
     target: dict[str, Any]
     network: nn.Module
     prior: Prior
@@ -75,7 +77,12 @@ def write_model(path: Path, model: Model, facts: dict[str, Any]) -> None:
     """Write a model file."""
     tensors = {f"network/{key}": value for key, value in model.network.state_dict().items()}
     tensors |= {f"prior/{key}": value for key, value in model.prior.state().items()}
-    header = {"spec": model.spec.model_dump(mode="json"), "seed": model.seed, "target": model.target}
+    header = {
+        "spec": model.spec.model_dump(mode="json"),
+        "seed": model.seed,
+        "epoch": model.epoch,
+        "target": model.target,
+    }
     write_tensors(path, tensors, header | {"provenance": facts})
 
 
@@ -92,12 +99,13 @@ def read_model(path: Path, on: torch.device) -> Model:
     network = build_network(spec, seed=0)
     network.load_state_dict(_part(tensors, "network/"))
     prior = build_prior(spec, _part(tensors, "prior/"))
-    return Model(spec, header["seed"], header["target"], network.to(on).eval(), prior)
+    return Model(spec, header["seed"], header["epoch"], header["target"], network.to(on).eval(), prior)
 
 
 def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, Denoiser, dict[str, Any]]:
-    """The settings and the denoiser to sample from, and the true law: of the network in a model file, an ArmSpec; or of the exact
-    field of a target or spec, a TargetSpec.
+    """The settings and the denoiser to sample from, and what files of samples say of it: the true law and the epoch.
+
+    From a model file the network, with an ArmSpec; from a target or spec the exact field, with a TargetSpec.
 
     Raises:
         UserError: if the file is missing, damaged or neither.
@@ -106,18 +114,19 @@ def read_field(source: Path, gain: Gain, on: torch.device) -> tuple[TargetSpec, 
         target = read_target(source)
         require_mixture(target, source)
         exact = MixtureDenoiser(GaussianMixture(build_prior(target)), ForwardSDE())
-        return target, exact, target.model_dump(mode="json")
+        return target, exact, {"target": target.model_dump(mode="json"), "epoch": None}
     model = read_model(source, on)
-    return model.spec, build_denoiser(model.spec, model.network, model.prior, gain), model.target
+    denoiser = build_denoiser(model.spec, model.network, model.prior, gain)
+    return model.spec, denoiser, {"target": model.target, "epoch": model.epoch}
 
 
-def snapshots_in(folder: Path) -> dict[int, Path]:
-    """Epoch to model file of the snapshots of a training.
+def snapshots_in(folder: Path) -> list[Path]:
+    """The model files of the network along training, in order.
 
     Raises:
         UserError: if there are none.
     """
-    files = {int(path.stem.removeprefix("epoch_")): path for path in sorted(folder.glob("epoch_*.safetensors"))}
+    files = sorted(folder.glob("epoch_*.safetensors"))
     if not files:
         raise UserError(f"{folder}: no snapshots here; run `mld train`")
     return files

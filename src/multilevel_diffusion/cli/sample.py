@@ -32,7 +32,7 @@ def sample(
 
     chosen = parse_sampler(sampler, "--sampler")
     start, on = time.perf_counter(), device()
-    settings, denoiser, target = read_field(source, gain, on)
+    settings, denoiser, of = read_field(source, gain, on)
     field = "learned" if isinstance(settings, ArmSpec) else "exact"
     grid = build_grid(settings, resolution)
     stage, solver = f"sample {field}", build_sampler(chosen, denoiser)
@@ -46,8 +46,7 @@ def sample(
             advance,
             source,
         )
-    header = {
-        "target": target,
+    header = of | {
         "spec": settings.model_dump(mode="json") if field == "learned" else None,
         "field": field,
         "gain": gain if field == "learned" else None,

@@ -32,9 +32,9 @@ def score_error(
 
     files, start, on, rows = snapshots_in(snapshots), time.perf_counter(), device(), []
     with progress(len(files), f"score error of {snapshots}") as advance:
-        for epoch, file in files.items():
+        for file in files:
             model = read_model(file, on)
-            spec, seed = model.spec, model.seed
+            spec, seed, epoch = model.spec, model.seed, model.epoch
             require_mixture(spec, file)
             exact = MixtureDenoiser(GaussianMixture(model.prior), ForwardSDE())
             reference, native = spec.reference_resolution, spec.native_resolution

@@ -28,7 +28,7 @@ def train(
 
     import torch
 
-    from ..config import ArmSpec, Gain, UserError, parse
+    from ..config import ArmSpec, UserError, parse
     from ..mixture import GaussianMixture
     from ..storage import generator, provenance, read_json, read_tensors, source_digest, write_csv
     from ..training import Dataset, Trainer, Validation
@@ -38,7 +38,7 @@ def train(
 
     arm = parse(ArmSpec, read_json(spec), source=str(spec))
     on, prior, network = device(), build_prior(arm), build_network(arm, seed).to(device())
-    grid, settings, denoiser = partial(build_grid, arm), arm.training, build_denoiser(arm, network, prior, Gain.VALUES)
+    grid, settings, denoiser = partial(build_grid, arm), arm.training, build_denoiser(arm, network, prior, arm.gain)
     identity = {"spec": arm.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
     identity |= {"source": source_digest()}
     start, validate, target = time.perf_counter(), None, arm.target.model_dump(mode="json")
@@ -53,27 +53,31 @@ def train(
 
     else:
         if not data:
-            raise UserError(f"--data: training of {arm.experiment} needs the file of `mld data {arm.experiment}`")
-        tensors, header = read_tensors(data, need=("train", "validation"))
-        target = header["target"]
-        if (target["experiment"], header["resolution"]) != (arm.experiment, arm.native_resolution):
-            raise UserError(f"{data}: not data of {arm.experiment} at {arm.native_resolution}, as {spec} asks for")
+            raise UserError(f"--data: training of {arm.experiment} needs the file of `mld data {arm.data_set}`")
+        tensors, header = read_tensors(data, need=("train", "validation", "reference"))
+        target, tested = header["target"], arm.validation.test
+        if (target["experiment"], header["resolution"]) != (arm.data_set, arm.native_resolution):
+            raise UserError(f"{data}: not data of {arm.data_set} at {arm.native_resolution}, as {spec} asks for")
         identity |= {name: hashlib.sha256(tensors[name].numpy()).hexdigest() for name in ("train", "validation")}
-        trained, held_out = (
-            Dataset(tensors[name].to(on), grid(arm.native_resolution)) for name in ("train", "validation")
-        )
+        native = grid(arm.native_resolution)
+        trained = Dataset(tensors["train"].to(on), native)
         batches, steps_in_pass = trained.batches, trained.steps
         grids = [grid(resolution) for resolution in arm.validation.resolutions]
-        validation = Validation(held_out, grids, arm.validation.draws, denoiser, on)
+        held_out = {"validation": tensors["validation"]} | ({"test": tensors["reference"][:tested]} if tested else {})
+        losses = {
+            name: Validation(Dataset(fields.to(on), native), grids, arm.validation.draws, denoiser, on)
+            for name, fields in held_out.items()
+        }
 
         def validate(network):
-            return validation.losses(build_denoiser(arm, network, prior, Gain.VALUES))
+            trial = build_denoiser(arm, network, prior, arm.gain)
+            return {f"{name}_{n}": loss for name, each in losses.items() for n, loss in each.losses(trial).items()}
 
     def facts() -> dict[str, object]:
         return provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
 
-    def write(path, network):
-        write_model(path, Model(arm, seed, target, network, prior), facts())
+    def write(path, network, epoch):
+        write_model(path, Model(arm, seed, epoch, target, network, prior), facts())
 
     trainer = Trainer(
         network,
@@ -95,7 +99,7 @@ def train(
     ) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
 
-    write(output / "model.safetensors", trainer.result)
+    write(output / "model.safetensors", trainer.result, trainer.kept)
     write_csv(output / "history.csv", history.assign(**arm.labels, seed=seed), facts())
     trainer.checkpoint.unlink(missing_ok=True)
     shutil.rmtree(output / "snapshots", ignore_errors=True)
