@@ -11,6 +11,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 include: "workflow/rules/mixture.smk"
 include: "workflow/rules/mnist.smk"
+include: "workflow/rules/ladders.smk"
 include: "workflow/rules/reaction_diffusion.smk"
 include: "workflow/rules/tables.smk"
 
@@ -22,6 +23,12 @@ rule all:
         rules.fig2.output,
         rules.fig3.output,
         rules.fig4.output,
+        rules.fig5.output,
+        rules.fig5_gain.output,
+        rules.fig6.output,
+        rules.fig5_tradeoff.output,
+        rules.ladders.output,
+        [rules.fig5_tradeoff_pde.output, rules.ladders_pde.output] if CONFIG.reaction_diffusion_ladder else [],
         rules.fig7.output,
         rules.fig8.output,
         rules.fig9.output,

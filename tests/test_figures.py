@@ -175,3 +175,36 @@ def test_colours_span_the_truth_and_images_keep_their_rows(rows_down):
 def test_a_short_name_leaves_out_the_network():
     assert figures.short_name("fno-laplacian", "fno") == "laplacian"
     assert figures.short_name("mine", "fno") == "mine"
+
+
+def ladder_histories():
+    """Cold and warm, two seeds; the warm one changes its level after epoch 2, which takes the seeds 2 s and 4 s."""
+    return pd.DataFrame(
+        [
+            {"arm": arm, "network": "fno", "ladder": ladder, "seed": seed, "epoch": epoch, "seconds": seed * epoch}
+            | {"resolution": 32 if arm == "warm" and epoch <= 2 else 64, "test_32": 99.0, "test_64": seed / epoch}
+            for arm, ladder in (("cold", "64"), ("warm", "32-64"))
+            for seed in (1, 2)
+            for epoch in (1, 2, 3)
+        ]
+    )
+
+
+def test_figure_5_shows_the_test_loss_on_the_finest_grid_against_epochs_and_time():
+    epochs, times = figures.fig5(ladder_histories()).axes
+    assert epochs.get_ylabel() == "test loss at 64 (units of $u^2$)"
+    curves = {line.get_label(): line for line in epochs.lines}
+    np.testing.assert_allclose(curves["warm (32→64)"].get_ydata(), [1.5, 0.75, 0.5])
+    seeds = [line for line in times.lines if line.get_color() == curves["cold (64)"].get_color()]
+    assert [list(line.get_xdata()) for line in seeds] == [[1, 2, 3], [2, 4, 6]]
+    for axes, change in ((epochs, 2), (times, 3)):
+        (line,) = (line for line in axes.lines if line.get_color() == "black")
+        assert set(line.get_xdata()) == {change}
+    assert [axes.get_xlabel() for axes in (epochs, times)] == ["epoch", "time of training (s)"]
+
+
+def test_the_tradeoff_is_against_time_and_the_ablation_against_epochs():
+    for draw, label in ((figures.fig5_tradeoff, "time of training (s)"), (figures.fig5_gain, "epoch")):
+        (axes,) = draw(ladder_histories()).axes
+        assert axes.get_xlabel() == label
+        assert len({line.get_color() for line in axes.lines}) == 3  # two arms and the level change

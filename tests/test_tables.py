@@ -4,6 +4,8 @@ import pytest
 from multilevel_diffusion.tables import (
     COLUMNS,
     distances_by_prior,
+    ladder_summary,
+    ladders,
     sampler_summary,
     score_error_metrics,
     summary,
@@ -130,3 +132,52 @@ def test_transfer_is_the_ratio_to_the_training_grid_of_the_same_network():
     assert table.loc["values", 64] == "2.5 ± 1.4"
     assert table.loc["coefficients", 64] == f"4 ± {4 * ((0.1 / 8) ** 2 + (0.1 / 2) ** 2) ** 0.5:.2g}"
     assert list(table.columns) == ["experiment", "arm", "network", "prior", 64]
+
+
+def run_of(arm, ladder, seed, losses, levels, seconds):
+    """A training history: an epoch of 10 steps each, `seconds` a step on each level."""
+    rows = [
+        {"experiment": "warm-start", "arm": arm, "ladder": ladder, "seed": seed, "epoch": epoch, "step": 10 * epoch}
+        | {"resolution": level, "test_64": loss}
+        for epoch, (level, loss) in enumerate(zip(levels, losses, strict=True), start=1)
+    ]
+    return pd.DataFrame(rows).assign(seconds=10 * pd.Series([seconds[level] for level in levels]).cumsum())
+
+
+def test_ladders_are_compared_with_the_baseline_of_their_seed():
+    cost = {32: 1.0, 64: 4.0}
+    history = pd.concat(
+        [
+            run_of("cold", "64", 1, [8.0, 6.0, 5.0, 4.0], [64] * 4, cost),
+            run_of("cold", "64", 2, [8.0, 6.0, 5.0, 1.0], [64] * 4, cost),
+            # at the change 9 against 6; as low as the baseline one epoch later; 4 is passed half-way through its third epoch
+            run_of("warm", "32-64", 1, [10.0, 9.0, 5.0, 3.0, 2.0], [32, 32, 64, 64, 64], cost).iloc[:4],
+            run_of("warm", "32-64", 2, [10.0, 9.0, 5.5, 3.0], [32, 32, 64, 64], cost),
+        ]
+    )
+    rows = ladders(history, "cold")
+    values = rows.set_index(["arm", "seed", "quantity"]).value
+    assert values["warm", 1, "seconds_per_step_32"] == 1
+    assert values["warm", 1, "seconds_per_step_64"] == values["cold", 1, "seconds_per_step_64"] == 4
+    assert values["cold", 1, "seconds"] == 160
+    assert values["warm", 1, "test_loss"] == 3
+    assert values["warm", 1, "speedup"] == pytest.approx(160 / (20 + 40 + 20))
+    assert pd.isna(values["warm", 2, "speedup"])
+    assert values["warm", 1, "gap"] == 3
+    assert values["warm", 1, "epochs_to_close"] == 1
+    assert pd.isna(values["warm", 2, "epochs_to_close"])
+    assert "speedup" not in values["cold", 1].index
+
+    table = ladder_summary(rows).set_index("arm")
+    assert table.loc["warm", "speedup"] == "2 (1 of 2 seeds)"
+    assert table.loc["cold", "speedup"] == "–"
+    assert table.loc["cold", "test_loss"] == "2.5 ± 2.1"
+    assert "seconds_per_step_32" in table
+
+
+def test_the_speedup_has_its_confidence_interval():
+    names = {"experiment": "e", "arm": "warm", "ladder": "32-64", "quantity": "speedup"}
+    rows = pd.DataFrame([names | {"seed": seed, "value": value} for seed, value in ((1, 1.0), (2, 2.0), (3, 3.0))])
+    half = 4.302653 / 3**0.5  # Student's t for two degrees of freedom
+    assert ladder_summary(rows).speedup.item() == f"2 ± 1 [{2 - half:.3g}, {2 + half:.3g}]"
+    assert ladder_summary(rows.assign(value=float("nan"))).speedup.item() == "never"

@@ -24,18 +24,19 @@ from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
 ALL = {
-    "resolve": 12,
+    "resolve": 17,
     "mixture_resolve_target": 1,
     "mixture_data": 3,
-    "train": 12,
+    "train": 17,
     "mixture_score_error": 1,
-    "sample": 33,
+    "sample": 43,
+    "ladder_sample_snapshot": 8,
     "mixture_sample_exact": 3,
     "mixture_convergence": 2,
     "mixture_convergence_exact": 2,
     "mixture_log_density": 1,
     "mixture_log_density_exact": 1,
-    "evaluate": 12,
+    "evaluate": 17,
     "mnist_data": 1,
     "mnist_along_training": 6,
     "reaction_diffusion_data": 1,
@@ -44,6 +45,10 @@ ALL = {
     "fig2": 1,
     "fig3": 1,
     "fig4": 1,
+    "fig5": 1,
+    "fig5_gain": 1,
+    "fig5_tradeoff": 1,
+    "fig6": 1,
     "fig7": 1,
     "fig8": 1,
     "fig9": 1,
@@ -55,9 +60,11 @@ ALL = {
     "table1": 1,
     "transfer": 1,
     "priors": 1,
+    "ladders": 1,
 }
-FIELDS = ("fig2", "fig7", "fig8", "fig10")
-FIGURES = (*FIELDS, "fig1", "fig3", "fig4", "fig9", "samplers", "log_density")
+FIELDS = ("fig2", "fig6", "fig7", "fig8", "fig10")
+CURVES = ("fig1", "fig4", "fig5", "fig5_gain", "fig5_tradeoff", "fig9", "samplers", "log_density")
+FIGURES = (*FIELDS, "fig3", *CURVES)
 EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact")
 PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "tests/mnist")
 
@@ -70,8 +77,13 @@ def only(*rules):
 class Workflow:
     folder: Path
 
-    def command(self, *options, reaction_diffusion=None, mnist=None, **mixture):
-        changed = {"mixture": mixture, "mnist": mnist, "reaction_diffusion": reaction_diffusion}
+    def command(self, *options, reaction_diffusion=None, mnist=None, warm_start=None, **mixture):
+        changed = {
+            "mixture": mixture,
+            "mnist": mnist,
+            "warm_start": warm_start,
+            "reaction_diffusion": reaction_diffusion,
+        }
         config = ["preset=smoke", *(f"{name}={json.dumps(value)}" for name, value in changed.items() if value)]
         snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1"]
         return {
@@ -138,7 +150,7 @@ def copied(workflow, tmp_path):
     + [f"figures/{figure}.csv" for figure in FIGURES if figure not in FIELDS]
     + [
         f"tables/{table}.{suffix}"
-        for table in ("metrics", "samplers", "table1", "transfer", "priors")
+        for table in ("metrics", "samplers", "table1", "transfer", "priors", "ladders")
         for suffix in ("csv", "md")
     ],
 )
@@ -166,7 +178,7 @@ def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
 
 
 def test_every_metric_is_there_for_every_field_and_resolution(metrics):
-    assert set(metrics.experiment) == {"mixture", "mnist", "reaction-diffusion"}
+    assert set(metrics.experiment) == {"mixture", "mnist", "warm-start", "reaction-diffusion"}
     metrics = metrics[metrics.experiment == "mixture"]
     fields = metrics[metrics.metric == "sliced_wasserstein"].fillna({"gain": "-"})
     assert Counter(zip(fields.network, fields.gain, fields.resolution, strict=True)) == Counter(
@@ -190,10 +202,10 @@ def test_the_table_to_read_has_every_metric(workflow, metrics):
 def test_table_1_has_every_arm_of_the_digits_and_of_the_reaction_diffusion_system(workflow):
     table = read_csv(workflow.folder / "results/smoke/tables/table1.csv")
     priors = {"standard", "fno", "laplacian", "bessel", "combined"}
-    assert set(table.experiment) == {"mnist", "reaction-diffusion"}
-    for _, rows in table[table.network == "fno"].groupby("experiment"):
-        assert set(rows.prior) == priors
-    assert table["32"].str.match(r"\d").sum() == 6 + 5
+    assert set(table.experiment) == {"mnist", "warm-start", "reaction-diffusion"}
+    for name in ("mnist", "reaction-diffusion"):
+        assert set(table[(table.network == "fno") & (table.experiment == name)].prior) == priors
+    assert table["32"].str.match(r"\d").sum() == 6 + 5 + 5
 
 
 def test_the_table_of_priors_has_every_arm_on_every_grid(workflow):
@@ -229,6 +241,8 @@ CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers
 MIXTURE_TRAINED = {"train": 1, "sample": 5, "evaluate": 1} | TABLES
 MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
+LADDERS_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("ladder_sample_snapshot", "ladders") | TABLES
+LADDERS_TRAINED |= only("fig5", "fig5_gain", "fig5_tradeoff", "fig6")
 MNIST_TRAINED = (
     {"train": 6, "sample": 18, "evaluate": 6} | only("mnist_along_training", "fig2", "fig3", "fig4") | TABLES
 )
@@ -261,14 +275,25 @@ PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") |
             {"reaction_diffusion": {"sampling": {"steps": 3}}},
             {"sample": 10, "evaluate": 5} | only("fig8") | TABLES,
         ),
-        ({"mnist": {"data": {"train": 17}}}, {"truth": 2} | only("mnist_data", "priors") | MNIST_TRAINED),
+        (
+            {"mnist": {"data": {"train": 17}}},
+            LADDERS_TRAINED
+            | MNIST_TRAINED
+            | {"truth": 2, "train": 11, "sample": 28, "evaluate": 11}
+            | only("mnist_data", "priors"),
+        ),
+        ({"warm_start": {"arms": {"warm": {"gain": "values"}}}}, {}),
+        (
+            {"warm_start": {"arms": {"equal-32-64": {"gain": "coefficients"}}}},
+            {"resolve": 1, "train": 1, "sample": 2, "evaluate": 1} | only("fig5_tradeoff", "ladders") | TABLES,
+        ),
         ({"mnist": {"along_training": {"steps": 3}}}, only("mnist_along_training", "fig4")),
         ({"mnist": {"training": {"weight_decay": 0.0}}}, {"resolve": 6} | only("priors") | MNIST_TRAINED),
     ],
     ids=[
         *("sampling-steps", "evaluations", "flow-steps", "score-error-batches", "projections"),
         *("learning-rate", "prior", "same-learning-rate", "pde-steps", "pde-validation", "pde-sampling"),
-        *("mnist-data", "mnist-along-training", "mnist-training"),
+        *("mnist-data", "the-gain-it-has", "gain-of-an-arm", "mnist-along-training", "mnist-training"),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
@@ -290,7 +315,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
             "training.py",
             "state.safetensors",
             "other.safetensors",
-            MIXTURE_TRAINED | MNIST_TRAINED | PDE_TRAINED | only("train", "sample", "evaluate"),
+            MIXTURE_TRAINED | MNIST_TRAINED | LADDERS_TRAINED | PDE_TRAINED | only("train", "sample", "evaluate"),
         ),
         (
             "data/reaction_diffusion.py",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -559,15 +560,26 @@ class LadderSettings(ExperimentSettings):
             raise ValueError(f"all ladders must end on the same level, got {sorted(finest)}")
         if not self.validation.test:
             raise ValueError("validation.test: the ladders are compared by their losses on test fields; give a number")
-        if self.training.snapshot_every is None:
-            raise ValueError("training.snapshot_every: figure 6 needs a snapshot half-way; give a number")
+        levels = [level for name in self.arms for level in self.training_of(name).ladder]
+        if self.training.steps_per_epoch is None and not all(level.epochs for level in levels):
+            raise ValueError("training.steps_per_epoch: levels given in steps need a number")
+        if len(self.training_of(self.warm).ladder) < 2:
+            raise ValueError(f"warm: '{self.warm}' has a single level")
+        if self.training.snapshot_every is None or self.change % self.training.snapshot_every:
+            raise ValueError(f"training.snapshot_every: figure 6 needs a snapshot after epoch {self.change}")
         return self
 
     @property
     def change(self) -> int:
         """The epoch after which the warm arm goes to its second level."""
-        first = self.training_of(self.warm).ladder[0]
-        return first.epochs or -(-first.steps // self.training.steps_per_epoch)
+        return self._epochs(self.training_of(self.warm).ladder[0])
+
+    def epochs_of(self, arm: str) -> int:
+        """How many epochs the training of an arm has."""
+        return sum(self._epochs(level) for level in self.training_of(arm).ladder)
+
+    def _epochs(self, level: Level) -> int:
+        return level.epochs or math.ceil(level.steps / self.training.steps_per_epoch)
 
 
 class Config(Settings):

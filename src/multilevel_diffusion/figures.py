@@ -27,6 +27,9 @@ __all__ = [
     "fig1",
     "fig3",
     "fig4",
+    "fig5",
+    "fig5_gain",
+    "fig5_tradeoff",
     "fig9",
     "log_density",
     "samplers",
@@ -61,8 +64,8 @@ STYLE = {
 
 
 LOSS_LABEL = r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)"
-HISTORY_COLUMNS = ("arm", "network", "seed", "epoch", "loss")
-"""What figure 9 reads of the histories of training."""
+HISTORY_COLUMNS = ("arm", "network", "ladder", "seed", "epoch", "resolution", "seconds", "loss")
+"""What figures read of the histories of training."""
 
 METRIC_LABELS = {
     "sliced_wasserstein": "sliced Wasserstein\n(units of $u$)",
@@ -175,6 +178,34 @@ def fig4(rows: pd.DataFrame) -> Figure:
         panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         return figure
+
+
+def fig5(history: pd.DataFrame) -> Figure:
+    """Figure 5: loss on test fields on the finest grid, against epochs (left) and against the time of training (right).
+
+    Median over seeds in a band from the least to the greatest, and a line a seed; vertical line: a finer level begins.
+
+    Args:
+        history: rows of the histories of some arms and their seeds, with HISTORY_COLUMNS and test_N.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 2.7), layout="constrained")
+        epochs, times = figure.subplots(1, 2, sharey=True)
+        _draw_ladders(epochs, history, "epoch")
+        _draw_ladders(times, history, "seconds")
+        epochs.set_ylabel(_test_loss_label(history))
+        figure.legend(*epochs.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        return figure
+
+
+def fig5_tradeoff(history: pd.DataFrame) -> Figure:
+    """Loss on test fields on the finest grid against the time of training, a line an arm and seed; history as for `fig5`."""
+    return _one_panel_of_ladders(history, "seconds")
+
+
+def fig5_gain(history: pd.DataFrame) -> Figure:
+    """Loss on test fields on the finest grid against epochs, for ladders that differ in the gain; history as for `fig5`."""
+    return _one_panel_of_ladders(history, "epoch")
 
 
 def fig9(history: pd.DataFrame) -> Figure:
@@ -399,6 +430,41 @@ def _draw_losses(panels: Iterable[Axes], arms: list[pd.DataFrame], resolutions: 
         for resolution in resolutions:
             _curve(axes, rows, f"validation_{resolution}", _color(resolution), "-", f"validation data, {resolution}")
         axes.set(yscale="log", title=short_name(rows.arm.iloc[0], rows.network.iloc[0]))
+
+
+def _one_panel_of_ladders(history: pd.DataFrame, against: str) -> Figure:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.6 * PAPER_WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots()
+        _draw_ladders(axes, history, against)
+        axes.set_ylabel(_test_loss_label(history))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        return figure
+
+
+def _draw_ladders(axes: Axes, history: pd.DataFrame, against: str) -> None:
+    """A curve an arm; the time of a level change is the mean over seeds."""
+    column, changes = f"test_{_finest_tested(history)}", set()
+    for i, (arm, rows) in enumerate(history.groupby("arm", sort=False)):
+        label, color = f"{arm} ({'→'.join(rows.ladder.iloc[0].split('-'))})", f"C{i}"
+        if against == "epoch":
+            _curve(axes, rows, column, color, "-", label)
+        else:
+            for j, (_, run) in enumerate(rows.groupby("seed")):
+                axes.plot(run[against], run[column], color=color, label=None if j else label)
+        last_of_level = rows[rows.resolution < rows.groupby("seed").resolution.shift(-1)]
+        changes |= {round(x, 3) for x in last_of_level.groupby("epoch")[against].mean()}
+    for x in changes:
+        axes.axvline(x, color="black", linewidth=0.8)
+    axes.set(yscale="log", xlabel="epoch" if against == "epoch" else "time of training (s)")
+
+
+def _finest_tested(history: pd.DataFrame) -> int:
+    return max(int(name.removeprefix("test_")) for name in history if name.startswith("test_"))
+
+
+def _test_loss_label(history: pd.DataFrame) -> str:
+    return f"test loss at {_finest_tested(history)} (units of $u^2$)"
 
 
 def _draw_scores(error: Axes, loss: Axes, scores: pd.DataFrame) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 __all__ = [
     "ALONG_TRAINING_COLUMNS",
     "COLUMNS",
     "CONVERGENCE_COLUMNS",
     "DENSITY_COLUMNS",
+    "LADDER_COLUMNS",
     "SCORE_COLUMNS",
     "distances_by_prior",
+    "ladder_summary",
+    "ladders",
     "sampler_summary",
     "score_error_metrics",
     "summary",
@@ -62,6 +67,9 @@ DENSITY_COLUMNS = [
     "plain",
     "finest",
 ]
+
+LADDER_COLUMNS = ("experiment", "arm", "ladder", "seed", "epoch", "step", "seconds", "resolution")
+"""What `ladders` reads of the histories of training."""
 
 KEYS = ["experiment", "arm", "network", "prior", "gain", "ladder", "seed", "resolution"]
 SCORE_COLUMNS = (*KEYS, "epoch", "drawn_on", "relative", "stderr", "n_samples")
@@ -121,6 +129,83 @@ def transfer(metrics: pd.DataFrame) -> pd.DataFrame:
     ratio = rows.value / rows.value_trained
     rows = rows.assign(value=ratio, stderr=ratio * relative, floor=float("nan"))
     return _by_resolution(rows, ["experiment", "arm", "network", "prior", "gain"])
+
+
+def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """What ladders cost and save against the arm `baseline`, which is trained on the finest level N alone: one number a row.
+
+    seconds_per_step_M: of a step on level M. seconds: of the whole training. test_loss: on grid N at its end. speedup: the time
+    of the baseline over that at which the arm reaches the baseline's final test loss (linear between epochs; none if never).
+    gap: how far the loss on grid N is above the baseline's at the same epoch when the level N begins. epochs_to_close: from
+    there until it is as low (none if it never is).
+
+    Args:
+        history: rows of the histories of an experiment, all arms and seeds, with LADDER_COLUMNS and test_N.
+    """
+    column = f"test_{history.resolution.max()}"
+    runs = {
+        key: run.sort_values("epoch")
+        for key, run in history.groupby(["experiment", "arm", "ladder", "seed"], sort=False)
+    }
+    baselines = {seed: run for (_, arm, _, seed), run in runs.items() if arm == baseline}
+    rows = []
+    for (experiment, arm, ladder, seed), run in runs.items():
+        steps, seconds = (run[name].diff().fillna(run[name].iloc[0]) for name in ("step", "seconds"))
+        costs = seconds.groupby(run.resolution).sum() / steps.groupby(run.resolution).sum()
+        found = {f"seconds_per_step_{level}": cost for level, cost in costs.items()}
+        found |= {"seconds": run.seconds.iloc[-1], "test_loss": run[column].iloc[-1]}
+        if arm != baseline:
+            cold = baselines[seed]
+            found["speedup"] = cold.seconds.iloc[-1] / _time_of(run, column, cold[column].iloc[-1])
+            change = int(run[run.resolution < run.resolution.max()].epoch.max())
+            gaps = run.set_index("epoch")[column] - cold.set_index("epoch")[column]
+            closed = gaps[(gaps.index > change) & (gaps <= 0)]
+            found |= {
+                "gap": gaps[change],
+                "epochs_to_close": closed.index.min() - change if len(closed) else float("nan"),
+            }
+        names = {"experiment": experiment, "arm": arm, "ladder": ladder, "seed": seed}
+        rows += [names | {"quantity": name, "value": value} for name, value in found.items()]
+    return pd.DataFrame(rows)
+
+
+def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row an arm, a column a quantity of `ladders`: mean over seeds ± standard deviation.
+
+    For the speedup its 95 % confidence interval beside it, by Student's t. A run that never gets there has none: the cell then
+    says of how many seeds the mean is.
+    """
+
+    def cell(group: pd.DataFrame) -> str:
+        values, n = group.value.dropna(), len(group)
+        if values.empty:
+            return "never"
+        spread = f" ± {values.std():.2g}" if len(values) > 1 else ""
+        if group.name[-1] == "speedup" and len(values) > 1:
+            half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
+            spread += f" [{values.mean() - half:.3g}, {values.mean() + half:.3g}]"
+        return f"{values.mean():.3g}{spread}" + (f" ({len(values)} of {n} seeds)" if len(values) < n else "")
+
+    keys = ["experiment", "arm", "ladder", "quantity"]
+    cells = rows.groupby(keys, sort=False)[["value"]].apply(cell).rename("cell").reset_index()
+    table = cells.pivot(index=keys[:-1], columns="quantity", values="cell")
+    names = list(dict.fromkeys(rows.quantity))
+    costs = sorted(
+        (name for name in names if name.startswith("seconds_per_step_")), key=lambda name: int(name.split("_")[-1])
+    )
+    return table[[*costs, *(name for name in names if name not in costs)]].fillna("–").reset_index()
+
+
+def _time_of(run: pd.DataFrame, column: str, loss: float) -> float:
+    """When the loss first comes down to this."""
+    reached = np.flatnonzero(run[column] <= loss)
+    if not len(reached):
+        return float("nan")
+    i = reached[0]
+    if i == 0:
+        return run.seconds.iloc[0]
+    (before, after), (start, end) = (run[name].iloc[i - 1 : i + 1] for name in (column, "seconds"))
+    return start + (end - start) * (before - loss) / (before - after)
 
 
 def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -30,7 +30,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
-DATA_SETS = [name for name in CONFIG.experiments if name != "mixture"]
+DATA_SETS = [name for name in CONFIG.experiments if CONFIG.data_set(name) == name]
 GPU = int(shutil.which("nvidia-smi") is not None)
 IMPORTS = grimp.build_graph("multilevel_diffusion", cache_dir=None)
 
@@ -71,25 +71,35 @@ def runs_of(experiment):
 def samples_of(experiment, arm, seed):
     """All samples of a trained network: under one gain only at N_ref, where all agree; the mixture has an exact field beside it."""
     settings = CONFIG.experiments[experiment]
-    reference = settings.reference_resolution(arm)
+    reference, gains = settings.reference_resolution(arm), settings.gains_of(arm)
     exact = ["exact"] if experiment == "mixture" else []
     return [
         f"{RESULTS}/{experiment}/{arm}/seed{seed}/samples/{field}-{resolution}.safetensors"
         for resolution in settings.sampling.resolutions
-        for field in (*exact, *(settings.gains[:1] if resolution == reference else settings.gains))
+        for field in (*exact, *(gains[:1] if resolution == reference else gains))
     ]
 
 
 def data_of(experiment, arm):
     """True data, a file a sampling resolution; those of the mixture belong to an arm, because its law depends on the prior."""
-    folder = f"{experiment}/{arm}" if experiment == "mixture" else experiment
+    folder = CONFIG.data_set(experiment) or f"{experiment}/{arm}"
     resolutions = CONFIG.experiments[experiment].sampling.resolutions
     return [f"{RESULTS}/{folder}/data/{resolution}.safetensors" for resolution in resolutions]
 
 
 def training_data_of(experiment):
     """The file that an experiment trains on; the mixture is drawn as training goes."""
-    return [] if experiment == "mixture" else f"{RESULTS}/{experiment}/data.safetensors"
+    source = CONFIG.data_set(experiment)
+    return f"{RESULTS}/{source}/data.safetensors" if source else []
+
+
+def histories_of(experiment, arms):
+    """The histories of all trainings of some arms."""
+    return [
+        f"{RESULTS}/{experiment}/{arm}/seed{seed}/history.csv"
+        for arm in arms
+        for seed in CONFIG.experiments[experiment].seeds
+    ]
 
 
 def sampler_option(sampler):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Fields = Annotated[list[Path], typer.Argument(help="True data and samples, a file a resolution each.")]
+Histories = Annotated[list[Path], typer.Argument(help="history.csv of trainings.")]
 
 figure = typer.Typer(
     help="Draw a figure: OUTPUT.svg, OUTPUT.png and, where it draws numbers, OUTPUT.csv.", no_args_is_help=True
@@ -62,6 +63,36 @@ def fig4(tables: Annotated[list[Path], typer.Argument(help="Tables of `mld along
 
 
 @figure.command()
+def fig5(histories: Histories, output: Output) -> None:
+    """Test loss of cold and warm trainings against epochs and time."""
+    from ..figures import fig5
+
+    _draw_test_losses(histories, fig5, output)
+
+
+@figure.command()
+def fig5_tradeoff(histories: Histories, output: Output) -> None:
+    """Test loss of several ladders against time."""
+    from ..figures import fig5_tradeoff
+
+    _draw_test_losses(histories, fig5_tradeoff, output)
+
+
+@figure.command()
+def fig5_gain(histories: Histories, output: Output) -> None:
+    """Test loss of ladders under both gains against epochs."""
+    from ..figures import fig5_gain
+
+    _draw_test_losses(histories, fig5_gain, output)
+
+
+@figure.command()
+def fig6(files: Fields, output: Output) -> None:
+    """Samples of cold and warm trainings half-way and at the end."""
+    _draw(files, output, lambda header: f"{header['spec']['arm']},\nepoch {header['epoch']}", count=4)
+
+
+@figure.command()
 def fig7(files: Fields, output: Output) -> None:
     """True snapshots of the reaction-diffusion system on several grids."""
     _draw(files, output, None, count=2)
@@ -74,7 +105,7 @@ def fig8(files: Fields, output: Output) -> None:
 
 
 @figure.command()
-def fig9(histories: Annotated[list[Path], typer.Argument(help="history.csv of trainings.")], output: Output) -> None:
+def fig9(histories: Histories, output: Output) -> None:
     """Loss along training, a panel a prior."""
     from ..figures import HISTORY_COLUMNS, fig9
 
@@ -129,6 +160,14 @@ def _draw_numbers(
         raise UserError(f"TABLES: {error}") from None
     save(drawn, output)
     write_csv(output.with_suffix(".csv"), rows, provenance())
+
+
+def _draw_test_losses(histories: list[Path], draw: Callable[[pandas.DataFrame], Figure], output: Path) -> None:
+    from ..figures import HISTORY_COLUMNS
+    from ..storage import read_csv
+
+    finest = read_csv(histories[0], HISTORY_COLUMNS).resolution.max()
+    _draw_numbers(histories, (*HISTORY_COLUMNS, f"test_{finest}"), draw, output)
 
 
 def _together(tables: list[Path], columns: Sequence[str]) -> pandas.DataFrame:

@@ -66,6 +66,33 @@ def transfer(metrics: Metrics, output: Output) -> None:
 
 
 @table.command()
+def ladders(
+    histories: Annotated[list[Path], typer.Argument(help="history.csv of all trainings of an experiment.")],
+    baseline: Annotated[str, typer.Option(help="The arm that is trained on the finest level alone.")],
+    output: Output,
+) -> None:
+    """What training on coarser levels first costs and saves."""
+    import pandas as pd
+
+    from ..config import UserError
+    from ..storage import read_csv
+    from ..tables import LADDER_COLUMNS, ladder_summary, ladders
+
+    history = pd.concat([read_csv(path, LADDER_COLUMNS) for path in histories], ignore_index=True)
+    if f"test_{history.resolution.max()}" not in history:
+        raise UserError(
+            f"HISTORIES: no loss on test fields at {history.resolution.max()}; set validation.test and train again"
+        )
+    seeds = {arm: set(rows.seed) for arm, rows in history.groupby("arm")}
+    if missing := set().union(*seeds.values()) - seeds.get(baseline, set()):
+        raise UserError(
+            f"--baseline: no history of '{baseline}' for seeds {sorted(missing)}; the arms are {', '.join(seeds)}"
+        )
+    rows = ladders(history, baseline)
+    _write(rows, ladder_summary(rows), output)
+
+
+@table.command()
 def priors(
     specs: Annotated[list[Path], typer.Argument(help="spec.json of arms.")],
     data: Annotated[list[Path], typer.Option(help="True data, a file an experiment and resolution; repeated.")],
@@ -92,10 +119,10 @@ def priors(
     end, rows = ForwardSDE().half_log_snr(torch.ones(1, dtype=torch.float64)).exp().item(), []
     for path in specs:
         spec = parse(ArmSpec, read_json(path), source=str(path))
-        if spec.experiment not in truths:
-            raise UserError(f"{path}: there is no --data of {spec.experiment}")
+        if spec.data_set not in truths:
+            raise UserError(f"{path}: there is no --data of {spec.data_set}")
         prior = build_prior(spec)
-        for resolution, fields in truths[spec.experiment].items():
+        for resolution, fields in truths[spec.data_set].items():
             grid = build_grid(spec, resolution)
 
             def in_kernel(u, prior=prior, grid=grid):
