@@ -20,8 +20,8 @@ rule all:
     default_target: True
     input:
         rules.fig1.output,
-        rules.fig2.output,
-        rules.fig3.output,
+        rules.fig2.output if UNET_ARMS else [],
+        rules.fig3.output if FNO_ARMS else [],
         rules.fig4.output,
         rules.fig5.output,
         rules.fig5_gain.output,

@@ -171,6 +171,12 @@ def test_the_u_net_has_the_parameters_of_the_paper(unet):
     assert sum(parameter.numel() for parameter in unet.parameters()) == 901_121
 
 
+def test_the_u_net_normalises_in_32_groups_as_ddpm_does(unet):
+    norms = [module for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)]
+    assert {(norm.num_groups, norm.eps) for norm in norms} == {(32, 1e-6)}
+    assert not [module for module in unet.modules() if "ttention" in type(module).__name__]
+
+
 def test_the_u_net_starts_near_zero_and_depends_on_values_and_time_once_it_is_trained(unet):
     values, t = torch.randn(3, 16, 16, generator=generator(1, "values")), torch.tensor([0.1, 0.5, 0.9])
     assert unet(values, t, Torus(16)).abs().max() < 1e-3

@@ -220,3 +220,12 @@ def test_provenance_says_what_ran_and_from_which_commit(root):
     assert facts["torch"] == torch.__version__
     assert facts["seed"] == 7
     assert facts["commit"].removesuffix("-dirty") == (head.stdout.strip() if head.returncode == 0 else "unknown")
+
+
+def test_only_what_is_needed_is_read(tmp_path):
+    path = tmp_path / "some.safetensors"
+    write_tensors(path, {"a": torch.ones(2), "b": torch.zeros(3)}, {})
+    assert set(read_tensors(path, need=("b",))[0]) == {"b"}
+    assert set(read_tensors(path)[0]) == {"a", "b"}
+    with pytest.raises(UserError, match="it has no c"):
+        read_tensors(path, need=("b", "c"))

@@ -119,7 +119,7 @@ def distances(values, stderr=0.1):
 def test_table_1_is_of_sliced_wasserstein_outside_the_mixture_and_keeps_arms_apart():
     rows = distances({("a", 1, "values", 32): 1.0, ("a", 2, "values", 32): 3.0, ("b", 1, "values", 32): 7.0})
     others = [rows.assign(metric="moment_sliced_wasserstein"), rows.assign(experiment="mixture")]
-    table = distances_by_prior(pd.concat([rows, *others]))
+    table = distances_by_prior(pd.concat([rows, *others]), ["mnist"])
     assert table.arm.tolist() == ["a", "b"]
     assert table[32].tolist() == ["2 ± 1.4 (0.5)", "7 ± 0.1 (0.5)"]
 
@@ -128,10 +128,13 @@ def test_transfer_is_the_ratio_to_the_training_grid_of_the_same_network():
     values = {("a", 1, "values", 32): 2.0, ("a", 1, "values", 64): 3.0, ("a", 1, "coefficients", 64): 8.0}
     values |= {("a", 2, "values", 32): 1.0, ("a", 2, "values", 64): 3.5}
     exact = distances({("a", 1, None, 64): 5.0}).assign(ladder=None, network="exact")
-    table = transfer(pd.concat([distances(values), exact])).set_index("gain")
+    table = transfer(pd.concat([distances(values), exact]), ["mnist"]).set_index("gain")
     assert table.loc["values", 64] == "2.5 ± 1.4"
     assert table.loc["coefficients", 64] == f"4 ± {4 * ((0.1 / 8) ** 2 + (0.1 / 2) ** 2) ** 0.5:.2g}"
     assert list(table.columns) == ["experiment", "arm", "network", "prior", 64]
+    for rows, experiments in ((distances(values), ["other"]), (distances({("a", 1, "values", 32): 2.0}), ["mnist"])):
+        with pytest.raises(ValueError, match="no network is sampled"):
+            transfer(rows, experiments)
 
 
 def run_of(arm, ladder, seed, losses, levels, seconds):
@@ -144,27 +147,29 @@ def run_of(arm, ladder, seed, losses, levels, seconds):
     return pd.DataFrame(rows).assign(seconds=10 * pd.Series([seconds[level] for level in levels]).cumsum())
 
 
+COST = {16: 0.5, 32: 1.0, 64: 4.0}
+
+
+def compared(*runs):
+    rows = ladders(pd.concat(runs), "cold")
+    return rows, rows.set_index(["arm", "seed", "quantity"]).value
+
+
 def test_ladders_are_compared_with_the_baseline_of_their_seed():
-    cost = {32: 1.0, 64: 4.0}
-    history = pd.concat(
-        [
-            run_of("cold", "64", 1, [8.0, 6.0, 5.0, 4.0], [64] * 4, cost),
-            run_of("cold", "64", 2, [8.0, 6.0, 5.0, 1.0], [64] * 4, cost),
-            # at the change 9 against 6; as low as the baseline one epoch later; 4 is passed half-way through its third epoch
-            run_of("warm", "32-64", 1, [10.0, 9.0, 5.0, 3.0, 2.0], [32, 32, 64, 64, 64], cost).iloc[:4],
-            run_of("warm", "32-64", 2, [10.0, 9.0, 5.5, 3.0], [32, 32, 64, 64], cost),
-        ]
+    rows, values = compared(
+        run_of("cold", "64", 1, [8.0, 6.0, 5.0, 4.0], [64] * 4, COST),
+        run_of("cold", "64", 2, [8.0, 6.0, 5.0, 1.0], [64] * 4, COST),
+        run_of("warm", "32-64", 1, [10.0, 9.0, 5.0, 3.0], [32, 32, 64, 64], COST),
+        run_of("warm", "32-64", 2, [10.0, 9.0, 5.5, 3.0], [32, 32, 64, 64], COST),
     )
-    rows = ladders(history, "cold")
-    values = rows.set_index(["arm", "seed", "quantity"]).value
     assert values["warm", 1, "seconds_per_step_32"] == 1
     assert values["warm", 1, "seconds_per_step_64"] == values["cold", 1, "seconds_per_step_64"] == 4
     assert values["cold", 1, "seconds"] == 160
     assert values["warm", 1, "test_loss"] == 3
-    assert values["warm", 1, "speedup"] == pytest.approx(160 / (20 + 40 + 20))
+    assert values["warm", 1, "speedup"] == pytest.approx(160 / (20 + 40 + 20))  # 4 is half-way through its fourth epoch
     assert pd.isna(values["warm", 2, "speedup"])
-    assert values["warm", 1, "gap"] == 3
-    assert values["warm", 1, "epochs_to_close"] == 1
+    assert values["warm", 1, "gap"] == 3  # 9 against 6
+    assert values["warm", 1, "epochs_to_close"] == 1  # 5 against 5
     assert pd.isna(values["warm", 2, "epochs_to_close"])
     assert "speedup" not in values["cold", 1].index
 
@@ -172,7 +177,28 @@ def test_ladders_are_compared_with_the_baseline_of_their_seed():
     assert table.loc["warm", "speedup"] == "2 (1 of 2 seeds)"
     assert table.loc["cold", "speedup"] == "–"
     assert table.loc["cold", "test_loss"] == "2.5 ± 2.1"
-    assert "seconds_per_step_32" in table
+    assert list(table.columns[2:4]) == ["seconds_per_step_32", "seconds_per_step_64"]
+
+
+def test_both_times_are_those_of_the_first_descent_to_the_final_loss():
+    """The baseline passes its final loss in its second epoch already; the same curve on the same level is no faster."""
+    losses = [7.0, 2.0, 5.0, 4.0]
+    cold, same = (run_of(arm, "64", 1, losses, [64] * 4, COST) for arm in ("cold", "same"))
+    _, values = compared(cold, same, run_of("quick", "32-64", 1, [3.0, 4.5], [32, 64], COST))
+    assert values["same", 1, "speedup"] == pytest.approx(1)
+    assert "gap" not in values["same", 1].index
+    first = 40 + 40 * (7 - 4) / (7 - 2)
+    assert values["quick", 1, "speedup"] == pytest.approx(first / 10)  # after its first epoch
+    assert values["quick", 1, "test_loss"] == 4.5
+
+
+def test_the_gap_is_measured_where_the_finest_level_begins_and_against_the_final_loss_of_a_baseline_that_has_ended():
+    _, values = compared(
+        run_of("cold", "64", 1, [8.0, 3.0], [64] * 2, COST),
+        run_of("three", "16-32-64", 1, [2.0, 9.0, 7.0, 4.0, 3.0, 2.0], [16, 32, 32, 64, 64, 64], COST),
+    )
+    assert values["three", 1, "gap"] == 7 - 3
+    assert values["three", 1, "epochs_to_close"] == 2
 
 
 def test_the_speedup_has_its_confidence_interval():
@@ -180,4 +206,6 @@ def test_the_speedup_has_its_confidence_interval():
     rows = pd.DataFrame([names | {"seed": seed, "value": value} for seed, value in ((1, 1.0), (2, 2.0), (3, 3.0))])
     half = 4.302653 / 3**0.5  # Student's t for two degrees of freedom
     assert ladder_summary(rows).speedup.item() == f"2 ± 1 [{2 - half:.3g}, {2 + half:.3g}]"
-    assert ladder_summary(rows.assign(value=float("nan"))).speedup.item() == "never"
+    assert ladder_summary(rows.assign(value=float("nan"))).speedup.item() == "not reached"
+    rows.loc[0, "value"] = float("nan")
+    assert ladder_summary(rows).speedup.item() == "2.5 ± 0.71 (2 of 3 seeds)"

@@ -202,10 +202,10 @@ def test_the_table_to_read_has_every_metric(workflow, metrics):
 def test_table_1_has_every_arm_of_the_digits_and_of_the_reaction_diffusion_system(workflow):
     table = read_csv(workflow.folder / "results/smoke/tables/table1.csv")
     priors = {"standard", "fno", "laplacian", "bessel", "combined"}
-    assert set(table.experiment) == {"mnist", "warm-start", "reaction-diffusion"}
+    assert set(table.experiment) == {"mnist", "reaction-diffusion"}
     for name in ("mnist", "reaction-diffusion"):
         assert set(table[(table.network == "fno") & (table.experiment == name)].prior) == priors
-    assert table["32"].str.match(r"\d").sum() == 6 + 5 + 5
+    assert table["32"].str.match(r"\d").sum() == 6 + 5
 
 
 def test_the_table_of_priors_has_every_arm_on_every_grid(workflow):

@@ -484,10 +484,9 @@ class TrainedOnDataSettings(ExperimentSettings):
 
     @model_validator(mode="after")
     def _as_many_true_fields(self) -> TrainedOnDataSettings:
-        if self.sampling.samples > self.data.test:
-            raise ValueError(
-                f"sampling.samples: {self.sampling.samples}, but data.test has only {self.data.test} fields"
-            )
+        for what, count in (("sampling.samples", self.sampling.samples), ("validation.test", self.validation.test)):
+            if count > self.data.test:
+                raise ValueError(f"{what}: {count}, but data.test has only {self.data.test} fields")
         return self
 
 
@@ -498,6 +497,11 @@ class ReactionDiffusionSettings(TrainedOnDataSettings):
     data: ReactionDiffusionDataSettings
 
 
+MnistFile = Literal[
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+]
+
+
 class MnistDataSettings(DataSettings):
     """Where the four IDX files come from, the digests of the unpacked files, and how many images are used.
 
@@ -505,7 +509,7 @@ class MnistDataSettings(DataSettings):
     """
 
     sources: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s'\"$]+$")], ...], Field(min_length=1)]
-    sha256: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+    sha256: dict[MnistFile, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=4)
 
 
 class AlongTrainingSettings(Settings):
@@ -529,6 +533,11 @@ class MnistSettings(TrainedOnDataSettings):
             raise ValueError("training.snapshot_every: figure 4 needs snapshots; give a number")
         if self.along_training.samples > self.data.test:
             raise ValueError(f"along_training.samples: more than the {self.data.test} fields of data.test")
+        for name, arm in self.arms.items():
+            if self.along_training.resolution % arm.network.divisor:
+                raise ValueError(
+                    f"along_training.resolution: the network of {name} needs multiples of {arm.network.divisor}"
+                )
         return self
 
 
@@ -543,8 +552,8 @@ class LadderSettings(ExperimentSettings):
     validation: ValidationSettings
     baseline: Name
     warm: Name
-    tradeoff: tuple[Name, ...]
-    ablation: tuple[Name, ...]
+    tradeoff: Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(_distinct)]
+    ablation: Annotated[tuple[Name, ...], AfterValidator(_distinct)]
 
     @model_validator(mode="after")
     def _arms_are_there(self) -> LadderSettings:
@@ -565,6 +574,12 @@ class LadderSettings(ExperimentSettings):
             raise ValueError("training.steps_per_epoch: levels given in steps need a number")
         if len(self.training_of(self.warm).ladder) < 2:
             raise ValueError(f"warm: '{self.warm}' has a single level")
+        if len(self.training_of(self.baseline).ladder) > 1:
+            raise ValueError(f"baseline: '{self.baseline}' has several levels")
+        if self.epochs_of(self.baseline) <= self.change:
+            raise ValueError(
+                f"baseline: '{self.baseline}' ends before epoch {self.change}, where '{self.warm}' changes its level"
+            )
         if self.training.snapshot_every is None or self.change % self.training.snapshot_every:
             raise ValueError(f"training.snapshot_every: figure 6 needs a snapshot after epoch {self.change}")
         return self
@@ -668,6 +683,16 @@ class ArmSpec(TargetSpec):
         if (self.validation is None) != (self.data_set is None):
             raise ValueError("validation: what is trained on a file of data has one, and the mixture none")
         return self
+
+    @property
+    def stream(self) -> tuple[str, ...]:
+        """The key of the random streams of its training.
+
+        Arms on the data of another experiment, which compare ladders, share them: they start from the same weights, and see the
+        same batches and noises as long as they are on the same levels.
+        """
+        compared = self.data_set not in (None, self.experiment)
+        return (self.experiment,) if compared else (self.experiment, self.arm)
 
     @property
     def target(self) -> TargetSpec:

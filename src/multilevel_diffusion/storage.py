@@ -112,13 +112,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the header of a file of `write_tensors`.
 
+    Args:
+        need: the names that must be there, which alone are then read; without any, all are.
+
     Raises:
         UserError: if the file is missing, truncated or not one of ours.
     """
     with _open(path) as file:
+        names, header = set(file.keys()), _header(file)
         # clones: the file's own memory is not aligned as complex arithmetic needs it
-        tensors, header = {key: file.get_tensor(key).clone() for key in file.keys()}, _header(file)  # noqa: SIM118
-    _demand(path, need, tensors)
+        tensors = {name: file.get_tensor(name).clone() for name in (need or names) if name in names}
+    _demand(path, need, names)
     return tensors, header
 
 

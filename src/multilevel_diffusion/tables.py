@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -105,26 +105,35 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
     return _by_resolution(metrics, ["metric", "experiment", "arm", "network", "prior", "gain"])
 
 
-def distances_by_prior(metrics: pd.DataFrame) -> pd.DataFrame:
+def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
     """Table 1: sliced Wasserstein distances, a row per experiment, arm, network, prior and gain, a column per resolution.
 
-    Cells as in `summary`. The mixture, which the paper's table leaves out, is left out.
+    Cells as in `summary`.
+
+    Args:
+        experiments: those of the table; the paper leaves out the mixture and the warm start.
     """
-    rows = metrics[(metrics.metric == "sliced_wasserstein") & (metrics.experiment != "mixture")]
+    rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
     return _by_resolution(rows, ["experiment", "arm", "network", "prior", "gain"])
 
 
-def transfer(metrics: pd.DataFrame) -> pd.DataFrame:
+def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
     """Sliced Wasserstein distance on each grid over that on the training grid, of the same network.
 
     A row per experiment, arm, network, prior and gain: mean over seeds ± standard deviation; for a single seed ± the standard
     error over the directions. 1 is a network that does as well on a grid it has never seen.
+
+    Raises:
+        ValueError: if no network was sampled both on the grid it was trained on and on another.
     """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.ladder.notna()]
-    trained_on = rows.ladder.str.rpartition("-")[2].astype(int)
+    rows = rows[rows.experiment.isin(experiments)]
+    trained_on = rows.ladder.str.split("-").str[-1].astype(int)
     keys = ["experiment", "arm", "seed"]
     start = rows[rows.resolution == trained_on].set_index(keys)[["value", "stderr"]]
     rows = rows[rows.resolution != trained_on].join(start, on=keys, rsuffix="_trained", how="inner")
+    if rows.empty:
+        raise ValueError("no network is sampled both on the grid it was trained on and on another")
     relative = ((rows.stderr / rows.value) ** 2 + (rows.stderr_trained / rows.value_trained) ** 2) ** 0.5
     ratio = rows.value / rows.value_trained
     rows = rows.assign(value=ratio, stderr=ratio * relative, floor=float("nan"))
@@ -134,54 +143,55 @@ def transfer(metrics: pd.DataFrame) -> pd.DataFrame:
 def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """What ladders cost and save against the arm `baseline`, which is trained on the finest level N alone: one number a row.
 
-    seconds_per_step_M: of a step on level M. seconds: of the whole training. test_loss: on grid N at its end. speedup: the time
-    of the baseline over that at which the arm reaches the baseline's final test loss (linear between epochs; none if never).
-    gap: how far the loss on grid N is above the baseline's at the same epoch when the level N begins. epochs_to_close: from
-    there until it is as low (none if it never is).
+    seconds_per_step_M: of a step on level M. seconds: of the whole training. test_loss: on grid N at its end. speedup: the times
+    at which the baseline and the arm first come down to the baseline's final test loss (linear between epochs), the first over
+    the second. gap: how far the loss on grid N is above the baseline's at the same epoch when the level N begins.
+    epochs_to_close: from there until it is as low. After its end the baseline keeps its final loss. What does not come to pass
+    within the training is NaN.
 
     Args:
         history: rows of the histories of an experiment, all arms and seeds, with LADDER_COLUMNS and test_N.
     """
     column = f"test_{history.resolution.max()}"
-    runs = {
-        key: run.sort_values("epoch")
-        for key, run in history.groupby(["experiment", "arm", "ladder", "seed"], sort=False)
-    }
+    keys = ["experiment", "arm", "ladder", "seed"]
+    runs = {key: run.sort_values("epoch") for key, run in history.groupby(keys, sort=False)}
     baselines = {seed: run for (_, arm, _, seed), run in runs.items() if arm == baseline}
     rows = []
-    for (experiment, arm, ladder, seed), run in runs.items():
+    for key, run in runs.items():
         steps, seconds = (run[name].diff().fillna(run[name].iloc[0]) for name in ("step", "seconds"))
         costs = seconds.groupby(run.resolution).sum() / steps.groupby(run.resolution).sum()
         found = {f"seconds_per_step_{level}": cost for level, cost in costs.items()}
         found |= {"seconds": run.seconds.iloc[-1], "test_loss": run[column].iloc[-1]}
-        if arm != baseline:
-            cold = baselines[seed]
-            found["speedup"] = cold.seconds.iloc[-1] / _time_of(run, column, cold[column].iloc[-1])
-            change = int(run[run.resolution < run.resolution.max()].epoch.max())
-            gaps = run.set_index("epoch")[column] - cold.set_index("epoch")[column]
-            closed = gaps[(gaps.index > change) & (gaps <= 0)]
-            found |= {
-                "gap": gaps[change],
-                "epochs_to_close": closed.index.min() - change if len(closed) else float("nan"),
-            }
-        names = {"experiment": experiment, "arm": arm, "ladder": ladder, "seed": seed}
-        rows += [names | {"quantity": name, "value": value} for name, value in found.items()]
+        if (arm := key[1]) != baseline:
+            cold = baselines[key[3]]
+            goal = cold[column].iloc[-1]
+            found["speedup"] = _time_of(cold, column, goal) / _time_of(run, column, goal)
+        coarse = run[run.resolution < run.resolution.max()]
+        if arm != baseline and len(coarse):
+            losses = run.set_index("epoch")[column]
+            gaps = losses - cold.set_index("epoch")[column].reindex(losses.index, method="ffill")
+            change = int(coarse.epoch.max())
+            closed = gaps.index[(gaps.index > change) & (gaps <= 0)]
+            found |= {"gap": gaps[change], "epochs_to_close": closed.min() - change if len(closed) else float("nan")}
+        rows += [
+            dict(zip(keys, key, strict=True)) | {"quantity": name, "value": value} for name, value in found.items()
+        ]
     return pd.DataFrame(rows)
 
 
 def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row an arm, a column a quantity of `ladders`: mean over seeds ± standard deviation.
 
-    For the speedup its 95 % confidence interval beside it, by Student's t. A run that never gets there has none: the cell then
-    says of how many seeds the mean is.
+    For the speedup its 95 % confidence interval beside it, by Student's t. Runs that do not get there are left out: the cell then
+    says of how many seeds the mean is, and an interval would be too short and is not given.
     """
 
     def cell(group: pd.DataFrame) -> str:
         values, n = group.value.dropna(), len(group)
         if values.empty:
-            return "never"
+            return "not reached"
         spread = f" ± {values.std():.2g}" if len(values) > 1 else ""
-        if group.name[-1] == "speedup" and len(values) > 1:
+        if group.name[-1] == "speedup" and len(values) == n > 1:
             half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
             spread += f" [{values.mean() - half:.3g}, {values.mean() + half:.3g}]"
         return f"{values.mean():.3g}{spread}" + (f" ({len(values)} of {n} seeds)" if len(values) < n else "")

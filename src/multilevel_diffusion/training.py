@@ -34,6 +34,9 @@ from .storage import read_tensors, write_tensors
 
 __all__ = ["Batches", "Dataset", "Epoch", "Trainer", "Validation", "denoising_loss", "epochs_of", "one_cycle"]
 
+CHUNK = 128
+"""Fields that are restricted or validated on together, to bound memory."""
+
 Batches = Callable[[Grid, torch.Generator, int, int], Iterator[Tensor]]
 """(grid, generator, batch size, steps) to the batches of fields u_0 of one epoch."""
 
@@ -56,7 +59,8 @@ class Dataset:
     def on(self, grid: Grid) -> Tensor:
         """The fields on a grid, shape (n, M, M)."""
         if grid not in self._on:
-            self._on[grid] = restrict(self._on[self.grid], self.grid, grid)
+            parts = self._on[self.grid].split(CHUNK)
+            self._on[grid] = torch.cat([restrict(part, self.grid, grid) for part in parts])
         return self._on[grid]
 
     def steps(self, batch_size: int) -> int:
@@ -92,7 +96,8 @@ class Validation:
             for j in range(draws):
                 u_0 = data.on(grid)
                 t = (j + torch.rand(len(u_0), generator=stream, device=device)) / draws
-                self._batches[grid].append((u_0, t, denoiser.prior.sample(len(u_0), grid, stream)))
+                eta = denoiser.prior.sample(len(u_0), grid, stream)
+                self._batches[grid] += zip(u_0.split(CHUNK), t.split(CHUNK), eta.split(CHUNK), strict=True)
 
     @torch.no_grad()
     def losses(self, denoiser: Denoiser) -> dict[int, float]:

@@ -124,11 +124,11 @@ def mnist_options():
     )
 
 
-def along_training_options():
+def along_training_options(arm):
     """The options of `mld along-training` that are settings."""
     settings = CONFIG.mnist
     return " ".join(
-        [f"--gain {gain}" for gain in settings.gains]
+        [f"--gain {gain}" for gain in settings.gains_of(arm)]
         + [sampler_option(settings.sampling.sampler)]
         + [f"--steps {settings.along_training.steps} --samples {settings.along_training.samples}"]
         + [f"--projections {settings.metrics.projections}"]

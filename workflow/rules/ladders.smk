@@ -17,12 +17,13 @@ rule ladder_sample_snapshot:
         gpu=GPU,
     params:
         options=lambda wildcards: sampling_options(wildcards.experiment),
+        gain=lambda wildcards: CONFIG.experiments[wildcards.experiment].gains_of(wildcards.arm)[0],
         code=code("sample"),
     message:
         "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, after epoch {wildcards.epoch}"
     shell:
-        "mld sample {input.snapshots}/epoch_{wildcards.epoch}.safetensors --resolution {wildcards.resolution} {params.options}"
-        " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+        "mld sample {input.snapshots}/epoch_{wildcards.epoch}.safetensors --gain {params.gain}"
+        " --resolution {wildcards.resolution} {params.options} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
 rule fig5:

@@ -68,7 +68,7 @@ rule mixture_score_error:
         gpu=GPU,
     params:
         resolutions=[f"--resolution {resolution}" for resolution in SETTINGS.score_error.resolutions],
-        gains=[f"--gain {gain}" for gain in SETTINGS.gains],
+        gains=lambda wildcards: [f"--gain {gain}" for gain in SETTINGS.gains_of(wildcards.arm)],
         batches=SETTINGS.score_error.batches,
         batch_size=SETTINGS.score_error.batch_size,
         code=code("score_error"),

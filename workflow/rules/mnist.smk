@@ -40,7 +40,7 @@ rule mnist_along_training:
     resources:
         gpu=GPU,
     params:
-        options=along_training_options(),
+        options=lambda wildcards: along_training_options(wildcards.arm),
         code=code("along_training"),
     message:
         "Distance to the test set along training of mnist/{wildcards.arm}, seed {wildcards.seed}"

@@ -32,11 +32,12 @@ rule table1:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        experiments=[f"--experiment {name}" for name in DATA_SETS],
         code=code("table"),
     message:
         "Table 1: sliced Wasserstein distance per prior and resolution"
     shell:
-        "mld table table1 {input.tables} --output {output.csv} > {log} 2>&1"
+        "mld table table1 {input.tables} {params.experiments} --output {output.csv} > {log} 2>&1"
 
 
 rule transfer:
@@ -49,11 +50,12 @@ rule transfer:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        experiments=[f"--experiment {name}" for name in ("mixture", *DATA_SETS)],
         code=code("table"),
     message:
         "Table of distances on every grid over those on the training grid"
     shell:
-        "mld table transfer {input.tables} --output {output.csv} > {log} 2>&1"
+        "mld table transfer {input.tables} {params.experiments} --output {output.csv} > {log} 2>&1"
 
 
 rule priors:

@@ -38,7 +38,7 @@ def build_network(spec: ArmSpec, seed: int) -> nn.Module:
     """The untrained network of an arm, its weights drawn from the training seed."""
     from ..networks import FNO, UNet  # neuraloperator takes seconds to import; the exact field does without
 
-    stream = generator(seed, "network", spec.experiment, spec.arm)
+    stream = generator(seed, "network", *spec.stream)
     match spec.network:
         case FNOSettings(width=width, layers=layers, modes=modes, head=head):
             return FNO(width, layers, modes, head, stream)

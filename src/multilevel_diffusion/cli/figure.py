@@ -35,7 +35,7 @@ def fig1(
 @figure.command()
 def fig2(files: Fields, output: Output) -> None:
     """Test digits and samples of the U-Net on several grids."""
-    _draw(files, output, lambda header: f"U-Net,\n{header['gain']}", count=3)
+    _draw(files, output, _arm_of, count=3)
 
 
 @figure.command()
@@ -48,7 +48,7 @@ def fig3(
     from .. import figures
     from ..storage import provenance, write_csv
 
-    losses, (rows, _) = _together(history, figures.HISTORY_COLUMNS), _rows(files, _prior_of)
+    losses, (rows, _) = _together(history, figures.HISTORY_COLUMNS), _rows(files, _arm_of)
     figures.save(figures.fig3(rows, losses), output)
     write_csv(output.with_suffix(".csv"), losses, provenance())
 
@@ -101,7 +101,7 @@ def fig7(files: Fields, output: Output) -> None:
 @figure.command()
 def fig8(files: Fields, output: Output) -> None:
     """Truth and samples of the reaction-diffusion system on several grids, a row a prior."""
-    _draw(files, output, _prior_of, count=2)
+    _draw(files, output, _arm_of, count=2)
 
 
 @figure.command()
@@ -178,7 +178,7 @@ def _together(tables: list[Path], columns: Sequence[str]) -> pandas.DataFrame:
     return pd.concat([read_csv(path, columns) for path in tables], ignore_index=True)
 
 
-def _prior_of(header: dict[str, Any]) -> str:
+def _arm_of(header: dict[str, Any]) -> str:
     """The name of the row of samples of a network."""
     from ..config import UserError
     from ..figures import short_name

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
+Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
 
 table = typer.Typer(help="Make a table: OUTPUT.csv and OUTPUT.md.", no_args_is_help=True)
 
@@ -46,22 +47,26 @@ def samplers(
 
 
 @table.command()
-def table1(metrics: Metrics, output: Output) -> None:
+def table1(metrics: Metrics, experiment: Experiments, output: Output) -> None:
     """Sliced Wasserstein distances per prior and resolution."""
     from ..storage import read_csv
     from ..tables import COLUMNS, distances_by_prior
 
-    rows = distances_by_prior(read_csv(metrics, COLUMNS))
+    rows = distances_by_prior(read_csv(metrics, COLUMNS), experiment)
     _write(rows, rows, output)
 
 
 @table.command()
-def transfer(metrics: Metrics, output: Output) -> None:
+def transfer(metrics: Metrics, experiment: Experiments, output: Output) -> None:
     """Sliced Wasserstein distances over those on the training grid."""
+    from ..config import UserError
     from ..storage import read_csv
     from ..tables import COLUMNS, transfer
 
-    rows = transfer(read_csv(metrics, COLUMNS))
+    try:
+        rows = transfer(read_csv(metrics, COLUMNS), experiment)
+    except ValueError as error:
+        raise UserError(f"{metrics}: {error}") from None
     _write(rows, rows, output)
 
 

@@ -54,14 +54,17 @@ def train(
     else:
         if not data:
             raise UserError(f"--data: training of {arm.experiment} needs the file of `mld data {arm.data_set}`")
-        tensors, header = read_tensors(data, need=("train", "validation", "reference"))
-        target, tested = header["target"], arm.validation.test
+        tested = arm.validation.test
+        tensors, header = read_tensors(data, need=("train", "validation", *(["reference"] if tested else [])))
+        target = header["target"]
         if (target["experiment"], header["resolution"]) != (arm.data_set, arm.native_resolution):
             raise UserError(f"{data}: not data of {arm.data_set} at {arm.native_resolution}, as {spec} asks for")
-        identity |= {name: hashlib.sha256(tensors[name].numpy()).hexdigest() for name in ("train", "validation")}
+        identity |= {name: hashlib.sha256(fields.numpy()).hexdigest() for name, fields in tensors.items()}
         native = grid(arm.native_resolution)
         trained = Dataset(tensors["train"].to(on), native)
         batches, steps_in_pass = trained.batches, trained.steps
+        for level in settings.ladder:
+            trained.on(grid(level.resolution))  # now, so that no step's time has it in
         grids = [grid(resolution) for resolution in arm.validation.resolutions]
         held_out = {"validation": tensors["validation"]} | ({"test": tensors["reference"][:tested]} if tested else {})
         losses = {
@@ -87,7 +90,7 @@ def train(
         steps_in_pass=steps_in_pass,
         grid=grid,
         loss_scale=arm.native_resolution**2,
-        generator=generator(seed, "train", arm.experiment, arm.arm, device=on),
+        generator=generator(seed, "train", *arm.stream, device=on),
         folder=output / "checkpoint",
         identity=identity,
         write_model=write,

