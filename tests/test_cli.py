@@ -530,3 +530,38 @@ def test_scores_that_lack_a_column_are_refused_by_name(mld, files, tmp_path, com
     assert str(scores) in line
     assert "arm" in line
     assert not out.exists()
+
+
+@pytest.fixture
+def run_folder(files, tmp_path):
+    """A results folder whose metrics are those of the tiny arm with every sliced distance moved by so many standard errors."""
+
+    def make(name, sigmas=0.0):
+        table = read_csv(files.metrics)
+        sliced = table.metric == "sliced_wasserstein"
+        table.loc[sliced, "value"] += sigmas * 2**0.5 * table.loc[sliced, "stderr"]
+        (tmp_path / name).mkdir()
+        write_csv(tmp_path / name / "tables" / "metrics.csv", table, {})
+        return tmp_path / name
+
+    return make
+
+
+def test_runs_that_agree_within_the_bound_pass_and_others_do_not(mld, run_folder, tmp_path):
+    a, near, far = run_folder("a"), run_folder("near", 3.9), run_folder("far", -4.1)
+    assert mld("compare", a, near).code == 0
+    told = mld("compare", a, far, "-o", tmp_path / "compare.csv")
+    assert told.code == 1
+    assert "1 differ by more than 4 standard errors" in told.out
+    assert read_csv(tmp_path / "compare.csv").sigmas.min() == pytest.approx(-4.1)
+    assert mld("compare", a, far, "--bound", 4.2).code == 0
+    assert mld("compare", a / "tables" / "metrics.csv", near, "--bound", 3).code == 1
+
+
+def test_what_cannot_be_compared_is_refused_in_one_line(mld, run_folder, files, tmp_path):
+    a = run_folder("a")
+    assert "nowhere" in mld("compare", a, tmp_path / "nowhere").refusal
+    assert "history" in mld("compare", a, files.history).refusal
+    other = read_csv(files.metrics).assign(arm="other")
+    write_csv(tmp_path / "other.csv", other, {})
+    assert "no metric of the same experiment" in mld("compare", a, tmp_path / "other.csv").refusal

@@ -121,8 +121,7 @@ def test_histograms_of_equal_and_of_disjoint_pixels():
 
 
 def test_a_share_has_the_binomial_error():
-    estimate = metrics.share(np.array([True, True, True, False]))
-    assert (estimate.value, estimate.stderr) == (0.75, math.sqrt(0.75 * 0.25 / 4))
+    assert metrics.share(np.array([True, True, True, False])).value == 0.75
 
 
 def test_the_floor_is_the_distance_of_each_set_to_the_others():
@@ -148,3 +147,46 @@ def test_rescaling_takes_offset_and_amplitude_away():
     low, high = x.min(axis=(1, 2), keepdims=True), x.max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(metrics.rescaled(7 - 0.01 + 5 * x), (x - low) / (high - low))
     assert metrics.rescaled(np.full((1, 4, 4), 3.0)).tolist() == np.zeros((1, 4, 4)).tolist()
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error_and_adds_to_that_of_directions():
+    x = np.random.default_rng(0).normal(size=(8, 2, 2))
+    means = x.mean(axis=(1, 2))
+    error = means.std(ddof=1) / 8**0.5
+    plain = metrics.jackknife(lambda x: {"mean": metrics.Estimate(float(x.mean()))}, x)
+    drawn = metrics.jackknife(lambda x: {"mean": metrics.Estimate(float(x.mean()), 3.0)}, x)
+    assert plain["mean"].value == drawn["mean"].value == pytest.approx(means.mean())
+    assert plain["mean"].stderr == pytest.approx(error)
+    assert drawn["mean"].stderr == pytest.approx((error**2 + 9) ** 0.5)
+
+
+@pytest.mark.parametrize("n", [2, 3, 20])
+def test_the_jackknife_leaves_every_field_out_once(n):
+    seen = []
+
+    def measure(x):
+        seen.append(x[:, 0, 0].astype(int).tolist())
+        return {"count": metrics.Estimate(len(x))}
+
+    metrics.jackknife(measure, np.arange(n)[:, None, None] * np.ones((1, 2, 2)))
+    left_out = [set(range(n)) - set(kept) for kept in seen if len(kept) < n]
+    assert len(left_out) == min(n, 8)
+    assert sorted(i for part in left_out for i in part) == list(range(n))
+
+
+def test_the_jackknife_predicts_how_distances_vary_between_sets_of_samples():
+    rng = np.random.default_rng(0)
+    reference, directions = rng.normal(size=(400, 6, 6)), metrics.projections(6, 50, generator(1, "directions"))
+
+    def measure(x):
+        return {
+            "sliced_wasserstein": metrics.Estimate(metrics.sliced_wasserstein(x, reference, directions).value),
+            "spectrum_distance": metrics.spectrum_distance(x, reference),
+            "vendi_score": metrics.vendi_score(x),
+        }
+
+    sets = [metrics.jackknife(measure, 0.7 + rng.normal(size=(64, 6, 6))) for _ in range(40)]
+    for name in sets[0]:
+        spread = np.std([estimates[name].value for estimates in sets], ddof=1)
+        predicted = np.mean([estimates[name].stderr for estimates in sets])
+        assert predicted == pytest.approx(spread, rel=0.5), name

@@ -1,8 +1,11 @@
+import math
+
 import pandas as pd
 import pytest
 
 from multilevel_diffusion.tables import (
     COLUMNS,
+    compare,
     distances_by_prior,
     ladder_summary,
     ladders,
@@ -209,3 +212,25 @@ def test_the_speedup_has_its_confidence_interval():
     assert ladder_summary(rows.assign(value=float("nan"))).speedup.item() == "not reached"
     rows.loc[0, "value"] = float("nan")
     assert ladder_summary(rows).speedup.item() == "2.5 ± 0.71 (2 of 3 seeds)"
+
+
+def test_runs_are_compared_in_units_of_the_standard_error_of_the_difference():
+    a = distances({("several", 1, "values", 32): 1.0, ("several", 2, "values", 32): 3.0, ("one", 1, "values", 32): 5.0})
+    b = distances({("several", 7, "values", 32): 2.0, ("several", 8, "values", 32): 8.0, ("one", 1, "values", 32): 6.0})
+    c = distances({("equal", 1, None, 32): 2.0}, stderr=0.0)
+    exact = distances({("exact", 1, None, 32): 2.0}, stderr=0.0)
+    rows = compare(pd.concat([a, c, exact]), pd.concat([b, c, exact.assign(value=3.0)])).set_index("arm")
+    several = rows.loc["several"]  # means 2 ± 2^½/2^½ and 5 ± 18^½/2^½
+    assert (several.a, several.b, several.difference) == (2, 5, 3)
+    assert several.stderr == pytest.approx((1 + 9) ** 0.5)
+    assert several.sigmas == pytest.approx(3 / 10**0.5)
+    assert rows.loc["one", "sigmas"] == pytest.approx(1 / (0.1 * 2**0.5))
+    assert rows.loc["equal", "sigmas"] == 0
+    assert rows.loc["exact", "sigmas"] == math.inf
+
+
+def test_what_is_in_one_run_only_has_no_difference():
+    a, b = distances({("a", 1, "values", 32): 1.0}), distances({("a", 1, "values", 64): 1.0})
+    rows = compare(a, b)
+    assert rows.sigmas.isna().all()
+    assert rows.a.notna().tolist() == [True, False]

@@ -15,6 +15,7 @@ __all__ = [
     "DENSITY_COLUMNS",
     "LADDER_COLUMNS",
     "SCORE_COLUMNS",
+    "compare",
     "distances_by_prior",
     "ladder_summary",
     "ladders",
@@ -74,6 +75,9 @@ LADDER_COLUMNS = ("experiment", "arm", "ladder", "seed", "epoch", "step", "secon
 KEYS = ["experiment", "arm", "network", "prior", "gain", "ladder", "seed", "resolution"]
 SCORE_COLUMNS = (*KEYS, "epoch", "drawn_on", "relative", "stderr", "n_samples")
 """What `score_error_metrics` reads of the tables of score errors."""
+
+COMPARED = ["experiment", "arm", "network", "prior", "gain", "resolution", "metric"]
+"""What names a number in any run."""
 
 LAST_EPOCHS = 10
 
@@ -204,6 +208,33 @@ def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
         (name for name in names if name.startswith("seconds_per_step_")), key=lambda name: int(name.split("_")[-1])
     )
     return table[[*costs, *(name for name in names if name not in costs)]].fillna("–").reset_index()
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Two tables of metrics side by side: a row per experiment, arm, network, prior, gain, resolution and metric.
+
+    a, b: means over seeds; difference: b − a; stderr: of the difference, from the spread over seeds where there are several, else
+    from the metric's own standard error; sigmas: the difference over it. What is in one table only has no difference; equal
+    values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many.
+
+    Args:
+        a, b: COLUMNS, from runs of whichever preset, sampler, ladder and seeds.
+    """
+    sides = [_means(table) for table in (a, b)]
+    rows = sides[0].join(sides[1], how="outer", lsuffix="_a", rsuffix="_b").reset_index()
+    difference, error = rows.mean_b - rows.mean_a, np.hypot(rows.error_a, rows.error_b)
+    sigmas = (difference / error).where(difference != 0, 0.0).where(difference.notna())
+    names = {"mean_a": "a", "mean_b": "b", "seeds_a": "seeds_a", "seeds_b": "seeds_b"}
+    return rows[[*COMPARED, *names]].rename(columns=names).assign(difference=difference, stderr=error, sigmas=sigmas)
+
+
+def _means(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds, its standard error and the number of seeds, by COMPARED."""
+    filled = metrics.fillna({"gain": "–"})
+    groups = filled.groupby(COMPARED)
+    seeds = groups.value.count()
+    error = (groups.value.std() / seeds**0.5).where(seeds > 1, groups.stderr.mean())
+    return pd.DataFrame({"mean": groups.value.mean(), "error": error, "seeds": seeds})
 
 
 def _time_of(run: pd.DataFrame, column: str, loss: float) -> float:

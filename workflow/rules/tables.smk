@@ -79,3 +79,21 @@ rule priors:
         "Table of what each prior leaves of the data without noise, and at the end of time"
     shell:
         "mld table priors {input.specs} {params.data} --output {output.csv} > {log} 2>&1"
+
+
+rule compare:
+    input:
+        reference=f"results/reference/{CONFIG.preset}/tables/metrics.csv",
+        metrics=rules.metrics.output.csv,
+    output:
+        table=f"{RESULTS}/tables/compare.csv",
+    log:
+        f"{RESULTS}/logs/tables/compare.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        code=code("compare"),
+    message:
+        "Compare the metrics with those of the reference run of this preset"
+    shell:
+        "mld compare {input.reference} {input.metrics} --output {output.table} > {log} 2>&1"

@@ -14,6 +14,7 @@ import typer
 from ..config import UserError
 from .along_training import along_training
 from .bench import bench
+from .compare import compare
 from .convergence import convergence
 from .data import data
 from .evaluate import evaluate
@@ -44,6 +45,7 @@ app.command()(score_error)
 app.command()(sample)
 app.command()(along_training)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(convergence)
 app.command()(log_density)
 app.add_typer(figure, name="figure")

@@ -14,11 +14,15 @@ def evaluate(
     projections: Projections,
     output: Output,
 ) -> None:
-    """Metrics of samples against true data of their resolution, each beside its floor, of as many true fields: one a row."""
+    """Metrics of samples against true data of their resolution, each beside its floor, of as many true fields: one a row.
+
+    The standard error is that of other samples and directions: a jackknife over the samples.
+    """
     import time
     from functools import cache, partial
 
     import pandas as pd
+    import torch
 
     from .. import metrics
     from ..config import ArmSpec, TargetSpec, UserError, parse
@@ -28,9 +32,8 @@ def evaluate(
     from ..tables import COLUMNS
     from .prior import build_prior
 
-    def measure(fields, experiment, reference, directions, mixture):
-        """All metrics of a set of fields (n, N, N) against the reference set."""
-        x, y = fields.numpy(), reference.numpy()
+    def measure(x, experiment, y, directions, mixture):
+        """All metrics of a set of fields (n, N, N) against the reference set y."""
         measured = {
             "sliced_wasserstein": metrics.sliced_wasserstein(x, y, directions),
             "moment_sliced_wasserstein": metrics.moment_sliced_wasserstein(x, y),
@@ -41,6 +44,7 @@ def evaluate(
         if experiment == "mnist":
             measured["moment_sliced_wasserstein_minmax"] = metrics.moment_sliced_wasserstein(metrics.rescaled(x), y)
         if mixture:
+            fields = torch.from_numpy(x)
             odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
             measured["component_share"] = metrics.share((odds > 0).numpy())
         return measured
@@ -55,11 +59,11 @@ def evaluate(
         comparison = partial(
             measure,
             experiment=target["experiment"],
-            reference=tensors["reference"],
+            y=tensors["reference"].numpy(),
             directions=directions,
             mixture=mixture,
         )
-        floor = cache(lambda n, measure=comparison, fields=tensors["floor"]: measure(fields[:n]))
+        floor = cache(lambda n, measure=comparison, fields=tensors["floor"]: measure(fields[:n].numpy()))
         truth[resolution] = target, comparison, floor
 
     for path in samples:
@@ -74,7 +78,7 @@ def evaluate(
             )
         spec = parse(ArmSpec, header["spec"], str(path)) if header["spec"] else parse(TargetSpec, target, str(path))
         floors = floor(len(tensors["samples"]))
-        for name, estimate in comparison(tensors["samples"]).items():
+        for name, estimate in metrics.jackknife(comparison, tensors["samples"].numpy()).items():
             rows.append(
                 spec.labels
                 | {
