@@ -19,7 +19,7 @@ import psutil
 import pytest
 import torch
 
-from multilevel_diffusion.storage import read_csv, read_tensors
+from multilevel_diffusion.storage import read_csv, read_tensors, write_csv
 from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
@@ -343,7 +343,21 @@ def test_a_deleted_file_is_made_again_with_what_it_goes_into(workflow, tmp_path)
 
 def test_figures_and_tables_are_targets_by_name(workflow):
     listed = workflow.run("--list-target-rules").stdout.split()
-    assert {"all", *FIGURES, "samplers_table", "metrics", "table1"} <= set(listed)
+    assert {"all", *FIGURES, "samplers_table", "metrics", "table1", "transfer", "priors", "ladders", "compare"} <= set(
+        listed
+    )
+
+
+def test_a_run_is_compared_with_the_reference_of_its_preset(copied):
+    tables, reference = (copied.folder / "results" / name / "tables" for name in ("smoke", "reference/smoke"))
+    reference.mkdir(parents=True)
+    moved = read_csv(tables / "metrics.csv")
+    write_csv(reference / "metrics.csv", moved, {})
+    agreed = copied.run("compare")
+    assert agreed.returncode == 0, agreed.stdout
+    assert (read_csv(tables / "compare.csv").sigmas == 0).all()
+    write_csv(reference / "metrics.csv", moved.assign(value=moved.value + 100 * (moved.stderr + 1)), {})
+    assert copied.run("compare").returncode != 0
 
 
 @pytest.mark.parametrize(
