@@ -40,6 +40,7 @@ rule all:
         rules.table1.output,
         rules.transfer.output,
         rules.priors.output,
+        rules.claims.output,
         # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
         [data_of(name, arm) + samples_of(name, arm, seed) for name in CONFIG.experiments for arm, seed in runs_of(name)],
         rules.metrics.input,

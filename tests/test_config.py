@@ -224,6 +224,11 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("warm_start.arms.warm.gain", "none", ["warm_start.arms.warm.gain", "'none'"]),
         ("mnist.data.sources", ["a b"], ["mnist.data.sources.0"]),
         ("mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
+        ("claims.seeds", 1, ["claims.seeds"]),
+        ("claims.rows.u-net-degrades.quantity.of.arm", "unet", ["u-net-degrades", "there is no arm 'mnist/unet'"]),
+        ("claims.confidence", 1.0, ["claims.confidence"]),
+        ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "either at_most or at_least"]),
+        ("claims.rows.score-transfers.quantity.table", "samplers", ["quantity.table", "'samplers'"]),
         ("results", "", ["results"]),
     ],
 )

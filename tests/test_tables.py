@@ -3,8 +3,10 @@ import math
 import pandas as pd
 import pytest
 
+from multilevel_diffusion.config import ClaimsSettings, parse
 from multilevel_diffusion.tables import (
     COLUMNS,
+    claims,
     compare,
     distances_by_prior,
     ladder_summary,
@@ -234,3 +236,55 @@ def test_what_is_in_one_run_only_has_no_difference():
     rows = compare(a, b)
     assert rows.sigmas.isna().all()
     assert rows.a.notna().tolist() == [True, False]
+
+
+def settled(quantity, **bound):
+    rows = {"it": {"figure": "fig1", "statement": "it does", "quantity": {"table": "metrics", **quantity}, **bound}}
+    return parse(ClaimsSettings, {"seeds": 3, "confidence": 0.95, "rows": rows}, "claims")
+
+
+def verdict(ratios, **bound):
+    values = {("other", 1, "values", 32): 9.0} | {("a", seed, "values", 32): 2.0 for seed in range(len(ratios))}
+    values |= {("a", seed, "values", 64): 2.0 * ratio for seed, ratio in enumerate(ratios)}
+    quantity = {"of": {"arm": "a", "resolution": 64}, "over": {"resolution": 32}}
+    return claims(settled(quantity, **bound), {"metrics": distances(values)}).iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "bound", "expected"),
+    [
+        ([1.0, 1.1, 1.2], {"at_most": 1.5}, "reproduced"),
+        ([1.0, 1.1, 1.2], {"at_most": 1.3}, "undecided"),  # the interval is 1.1 ± 0.248
+        ([1.0, 1.1, 1.2], {"at_most": 0.8}, "not reproduced"),
+        ([1.0, 1.1, 1.2], {"at_least": 0.8}, "reproduced"),
+        ([1.0, 1.1, 1.2], {"at_least": 1.2}, "undecided"),
+        ([1.0, 1.1, 1.2], {"at_least": 1.4}, "not reproduced"),
+        ([1.0, 1.0], {"at_most": 1.5}, "undecided"),  # too few seeds
+        ([1.0], {"at_most": 1.5}, "undecided"),
+        ([], {"at_most": 1.5}, "undecided"),
+    ],
+)
+def test_a_claim_is_settled_by_its_whole_confidence_interval_and_by_three_seeds_at_least(ratios, bound, expected):
+    row = verdict(ratios, **bound)
+    assert row.verdict == expected
+    assert row.seeds == len(ratios)
+    if len(ratios) == 3:
+        half = 4.302653 * 0.1 / 3**0.5  # Student's t for two degrees of freedom
+        assert (row.value, row.low, row.high) == pytest.approx((1.1, 1.1 - half, 1.1 + half))
+
+
+def test_a_quantity_is_over_another_arm_over_the_floor_or_alone():
+    values = {("a", 1, "values", 64): 3.0, ("b", 1, "values", 64): 2.0}
+    tables = {"metrics": distances(values)}
+    of = {"arm": "a", "resolution": 64}
+    for over, expected in (({"arm": "b"}, 1.5), ({"column": "floor"}, 6.0), (None, 3.0)):
+        assert claims(settled({"of": of, "over": over}, at_most=1), tables).value.item() == expected
+
+
+@pytest.mark.parametrize(
+    ("of", "word"), [({"arm": "a"}, "several rows of a seed"), ({"amr": "a", "resolution": 64}, "no column amr")]
+)
+def test_a_claim_about_no_row_or_several_is_refused_by_name(of, word):
+    tables = {"metrics": distances({("a", 1, "values", 64): 3.0, ("a", 1, "coefficients", 64): 2.0})}
+    with pytest.raises(ValueError, match=f"claim it: .*{word}"):
+        claims(settled({"of": of}, at_most=1), tables)

@@ -61,6 +61,7 @@ ALL = {
     "transfer": 1,
     "priors": 1,
     "ladders": 1,
+    "claims": 1,
 }
 FIELDS = ("fig2", "fig6", "fig7", "fig8", "fig10")
 CURVES = ("fig1", "fig4", "fig5", "fig5_gain", "fig5_tradeoff", "fig9", "samplers", "log_density")
@@ -150,7 +151,7 @@ def copied(workflow, tmp_path):
     + [f"figures/{figure}.csv" for figure in FIGURES if figure not in FIELDS]
     + [
         f"tables/{table}.{suffix}"
-        for table in ("metrics", "samplers", "table1", "transfer", "priors", "ladders")
+        for table in ("metrics", "samplers", "table1", "transfer", "priors", "ladders", "claims")
         for suffix in ("csv", "md")
     ],
 )
@@ -236,7 +237,7 @@ def test_a_second_run_does_nothing(workflow):
     assert "Nothing to be done" in again.stdout
 
 
-TABLES = only("metrics", "table1", "transfer")
+TABLES = only("metrics", "table1", "transfer", "claims")
 CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table")
 MIXTURE_TRAINED = {"train": 1, "sample": 5, "evaluate": 1} | TABLES
 MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
@@ -343,9 +344,18 @@ def test_a_deleted_file_is_made_again_with_what_it_goes_into(workflow, tmp_path)
 
 def test_figures_and_tables_are_targets_by_name(workflow):
     listed = workflow.run("--list-target-rules").stdout.split()
-    assert {"all", *FIGURES, "samplers_table", "metrics", "table1", "transfer", "priors", "ladders", "compare"} <= set(
-        listed
-    )
+    assert {
+        "all",
+        *FIGURES,
+        "samplers_table",
+        "metrics",
+        "table1",
+        "transfer",
+        "priors",
+        "ladders",
+        "claims",
+        "compare",
+    } <= set(listed)
 
 
 def test_a_run_is_compared_with_the_reference_of_its_preset(copied):

@@ -29,6 +29,8 @@ __all__ = [
     "FIRST_TEST_SEED",
     "ArmSpec",
     "BesselSettings",
+    "ClaimSettings",
+    "ClaimsSettings",
     "CombinedSettings",
     "Config",
     "ExperimentSettings",
@@ -597,6 +599,42 @@ class LadderSettings(ExperimentSettings):
         return level.epochs or math.ceil(level.steps / self.training.steps_per_epoch)
 
 
+class QuantitySettings(Settings):
+    """A number per seed from one of the tables of results: `value` of the row that `of` picks, over that of another row.
+
+    of: column to value, which leave one row a seed. over: the columns in which the row below the line differs; `column: floor`
+    there is the floor of the same row. Without it the value itself is the quantity.
+    """
+
+    table: Literal["metrics", "ladders"]
+    of: dict[str, str | int] = Field(min_length=1)
+    over: dict[str, str | int] | None = None
+
+
+class ClaimSettings(Settings):
+    """A claim of the paper, and by which criterion it is held to be reproduced: its quantity is at most, or at least, a bound."""
+
+    figure: str
+    statement: str
+    quantity: QuantitySettings
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> ClaimSettings:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("a claim has either at_most or at_least")
+        return self
+
+
+class ClaimsSettings(Settings):
+    """seeds: with fewer the verdict is "undecided"; confidence: of the intervals, by Student's t over seeds."""
+
+    seeds: Annotated[int, Field(ge=2, strict=True)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    rows: dict[Name, ClaimSettings] = Field(min_length=1)
+
+
 class Config(Settings):
     preset: Name
     results: Annotated[str, Field(pattern=r"^[\w./-]+$")]
@@ -605,6 +643,7 @@ class Config(Settings):
     warm_start: LadderSettings
     reaction_diffusion: ReactionDiffusionSettings
     reaction_diffusion_ladder: LadderSettings | None
+    claims: ClaimsSettings
 
     @model_validator(mode="after")
     def _data_sets_fit(self) -> Config:
@@ -622,6 +661,15 @@ class Config(Settings):
                     raise ValueError(
                         f"{name}: {what}: {count}, but {ladder.data_set} has only {source.data.test} test fields"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _claims_are_about_arms(self) -> Config:
+        for name, claim in self.claims.rows.items():
+            for row in (claim.quantity.of, {**claim.quantity.of, **(claim.quantity.over or {})}):
+                experiment = self.experiments.get(row.get("experiment"))
+                if experiment is None or row.get("arm") not in experiment.arms:
+                    raise ValueError(f"claims.rows.{name}: there is no arm '{row.get('experiment')}/{row.get('arm')}'")
         return self
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from .config import ClaimsSettings, QuantitySettings
 
 __all__ = [
     "ALONG_TRAINING_COLUMNS",
@@ -15,6 +17,7 @@ __all__ = [
     "DENSITY_COLUMNS",
     "LADDER_COLUMNS",
     "SCORE_COLUMNS",
+    "claims",
     "compare",
     "distances_by_prior",
     "ladder_summary",
@@ -196,8 +199,8 @@ def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
             return "not reached"
         spread = f" ± {values.std():.2g}" if len(values) > 1 else ""
         if group.name[-1] == "speedup" and len(values) == n > 1:
-            half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-            spread += f" [{values.mean() - half:.3g}, {values.mean() + half:.3g}]"
+            _, low, high = _interval(values, 0.95)
+            spread += f" [{low:.3g}, {high:.3g}]"
         return f"{values.mean():.3g}{spread}" + (f" ({len(values)} of {n} seeds)" if len(values) < n else "")
 
     keys = ["experiment", "arm", "ladder", "quantity"]
@@ -226,6 +229,84 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     sigmas = (difference / error).where(difference != 0, 0.0).where(difference.notna())
     names = {"mean_a": "a", "mean_b": "b", "seeds_a": "seeds_a", "seeds_b": "seeds_b"}
     return rows[[*COMPARED, *names]].rename(columns=names).assign(difference=difference, stderr=error, sigmas=sigmas)
+
+
+def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
+
+    reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: anything else, and always
+    with fewer seeds than settings.seeds.
+
+    Args:
+        tables: name to rows, as `QuantitySettings.table` names them.
+
+    Raises:
+        ValueError: if a claim names a column that its table lacks, or picks several rows of a seed.
+    """
+    rows = []
+    for name, claim in settings.rows.items():
+        try:
+            values = _quantity(claim.quantity, tables[claim.quantity.table])
+        except ValueError as error:
+            raise ValueError(f"claim {name}: {error}") from None
+        mean, low, high = _interval(values, settings.confidence)
+        bound, sign = (claim.at_most, 1) if claim.at_least is None else (claim.at_least, -1)
+        verdict = "undecided"
+        if len(values) >= settings.seeds:
+            ends = sorted((sign * low, sign * high))
+            verdict = (
+                "reproduced" if ends[1] <= sign * bound else "not reproduced" if ends[0] > sign * bound else verdict
+            )
+        rows.append(
+            {
+                "claim": name,
+                "figure": claim.figure,
+                "statement": claim.statement,
+                "quantity": _words(claim.quantity),
+                "value": mean,
+                "low": low,
+                "high": high,
+                "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}",
+                "verdict": verdict,
+                "seeds": len(values),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _quantity(quantity: QuantitySettings, table: pd.DataFrame) -> pd.Series:
+    """The quantity by seed, of the seeds that have it."""
+    over, column = dict(quantity.over or {}), "value"
+    above = _pick(table, quantity.of, column)
+    if quantity.over is None:
+        return above.dropna()
+    column = str(over.pop("column", column))
+    return (above / _pick(table, {**quantity.of, **over}, column)).dropna()
+
+
+def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str) -> pd.Series:
+    if missing := [name for name in (*row, column) if name not in table]:
+        raise ValueError(f"its table has no column {', '.join(missing)}")
+    picked = table[np.logical_and.reduce([table[name] == value for name, value in row.items()])].set_index("seed")[
+        column
+    ]
+    if picked.index.has_duplicates:
+        raise ValueError(f"{row} picks several rows of a seed; name more columns")
+    return picked
+
+
+def _interval(values: pd.Series, confidence: float) -> tuple[float, float, float]:
+    """Mean and confidence interval of the mean by Student's t, NaN where there are too few values."""
+    if len(values) < 2:
+        return values.mean(), float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std() / len(values) ** 0.5
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def _words(quantity: QuantitySettings) -> str:
+    of = ", ".join(str(value) for value in quantity.of.values())
+    over = "" if quantity.over is None else f" over {', '.join(str(value) for value in quantity.over.values())}"
+    return of + over
 
 
 def _means(metrics: pd.DataFrame) -> pd.DataFrame:

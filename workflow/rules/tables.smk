@@ -97,3 +97,25 @@ rule compare:
         "Compare the metrics with those of the reference run of this preset"
     shell:
         "mld compare {input.reference} {input.metrics} --output {output.table} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        metrics=rules.metrics.output.csv,
+        ladders=rules.ladders.output.csv,
+    output:
+        multiext(f"{RESULTS}/tables/claims", csv=".csv", md=".md"),
+    log:
+        f"{RESULTS}/logs/tables/claims.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    params:
+        settings=CONFIG.claims.model_dump_json(),
+        code=code("table"),
+        # taking `output` keeps it out of the record: other overrides must not judge anew
+        overrides=lambda wildcards, output: overrides(),
+    message:
+        "Table of the claims of the paper, with verdicts"
+    shell:
+        "mld table claims config.yaml {params.overrides} --metrics {input.metrics} --ladders {input.ladders}"
+        " --output {output.csv} > {log} 2>&1"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..config import Gain
+from ..config import Gain, UserError
 
 __all__ = [
+    "PRESETS",
+    "Configs",
     "Field",
     "Gains",
     "Output",
+    "Overrides",
+    "Presets",
     "Projections",
     "Resolution",
     "SamplerText",
@@ -22,6 +26,7 @@ __all__ = [
     "Spec",
     "Steps",
     "Target",
+    "parse_overrides",
 ]
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
@@ -34,6 +39,12 @@ Field = Annotated[
         metavar="SOURCE", help="model.safetensors is the trained network, target.json or spec.json the exact field."
     ),
 ]
+Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files, later ones on top.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, VALUE as YAML: preset=smoke.")
+]
+Presets = Annotated[Path, typer.Option(help="Folder of the preset overlays.")]
+PRESETS = Path("workflow/presets")
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
@@ -49,3 +60,23 @@ SamplerText = Annotated[
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
 Gains = Annotated[list[Gain], typer.Option(help="Several may be given; at N_ref they agree and the first is taken.")]
+
+
+def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
+    """The values of `--set KEY=VALUE`, as YAML.
+
+    Raises:
+        UserError: if one is not KEY=VALUE or not YAML.
+    """
+    import yaml
+
+    overrides = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set: '{text}' is not KEY=VALUE")
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
+    return overrides

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Output
+from .options import PRESETS, Configs, Output, Overrides, Presets, parse_overrides
 
 if TYPE_CHECKING:
     import pandas
@@ -95,6 +95,30 @@ def ladders(
         )
     rows = ladders(history, baseline)
     _write(rows, ladder_summary(rows), output)
+
+
+@table.command()
+def claims(
+    configs: Configs,
+    metrics: Annotated[Path, typer.Option(help="The table of all metrics.")],
+    ladders: Annotated[Path, typer.Option(help="The table of ladders.")],
+    output: Output,
+    set_: Overrides = None,
+    presets: Presets = PRESETS,
+) -> None:
+    """Every claim of the paper with its criterion and a verdict."""
+    from ..config import UserError, load_config
+    from ..storage import read_csv
+    from ..tables import COLUMNS, claims
+
+    settings = load_config(configs, parse_overrides(set_), presets).claims
+    try:
+        rows = claims(
+            settings, {"metrics": read_csv(metrics, COLUMNS), "ladders": read_csv(ladders, ("arm", "quantity"))}
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    _write(rows, rows, output)
 
 
 @table.command()
