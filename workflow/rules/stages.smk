@@ -48,7 +48,8 @@ rule train:
         f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/train.tsv"
     conda:
         "../../envs/multilevel-diffusion.yaml"
-    threads: lambda wildcards: share_of_cores(wildcards.experiment)
+    # ladders are compared by the time they take: nothing runs beside them
+    threads: lambda wildcards: workflow.cores if wildcards.experiment in CONFIG.ladders else share_of_cores(wildcards.experiment)
     resources:
         gpu=GPU,
     params:
