@@ -17,6 +17,7 @@ from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.sample import Ancestral, DPMSolver, Heun, PredictorCorrector, time_grid
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_csv, write_tensors
+from multilevel_diffusion.tables import COLUMNS
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_help_lists_every_stage(mld_process):
     assert done.code == 0
     for command in (
         *("resolve", "data", "train", "score-error", "sample", "evaluate"),
-        *("convergence", "log-density", "figure", "table"),
+        *("convergence", "log-density", "truncation", "figure", "table"),
     ):
         assert f"\n  {command} " in done.out
 
@@ -63,6 +64,7 @@ SCORE = ["score-error", "{snapshots}", "--resolution", "8", "--batches", "1", "-
 CONVERGE = ["convergence", "{spec}", "--resolution", "8", "--evaluations", "2", "--reference-evaluations", "2"]
 CONVERGE += ["--samples", "2", "--projections", "2", "--seed", "1", "-o", "{out}"]
 DENSITY = ["log-density", "{spec}", "--samples", "2", "--steps", "2", "--probes", "1", "--seed", "1", "-o", "{out}"]
+TRUNCATE = ["truncation", "{spec}", "--samples", "4", "--steps", "2", "--seed", "1", "-o", "{out}"]
 RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fno-combined", "-o", "{out}"]
 
 
@@ -91,6 +93,8 @@ RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fn
         ([*CONVERGE, "--sampler", "heun", "--evaluations", "0"], "--evaluations"),
         ([*DENSITY, "--resolution", "8", "--drawn-on", "8"], "--drawn-on"),
         ([*DENSITY, "--resolution", "8", "--drawn-on", "9", "--probes", "0"], "--probes"),
+        ([*TRUNCATE, "--resolution", "8", "--drawn-on", "9"], "--resolution"),
+        ([*TRUNCATE, "--resolution", "8", "--resolution", "9", "--drawn-on", "9"], "--drawn-on"),
         (SCORE, "--gain"),
         ([*SCORE, "--gain", "nonsense"], "--gain"),
         ([*RESOLVE, "--set", "preset"], "--set"),
@@ -455,6 +459,20 @@ def check_densities(table, spec):
         assert rows.finest.tolist() == pytest.approx(mixture.log_density(fields, torch.ones(2), finest).tolist())
         assert (rows.estimate + rows.start).tolist() == pytest.approx(closed.tolist(), abs=0.05)
         assert rows.start.abs().max() < 1
+
+
+def test_truncation_is_measured_on_every_grid_beside_its_tail_and_has_its_rate(mld, files, tmp_path):
+    out = tmp_path / "truncation.csv"
+    words = [arg.format(spec=files.spec, out=out) for arg in TRUNCATE]
+    done = mld(*words, "--resolution", 5, "--resolution", 8, "--resolution", 12, "--drawn-on", 24)
+    assert done.code == 0, done.err
+    table = read_csv(out)
+    assert list(table.columns) == COLUMNS
+    errors, rate = table[table.metric == "truncation_error"], table[table.metric == "truncation_rate"]
+    mixture = GaussianMixture(build_prior(read_target(files.spec)))
+    assert errors.floor.tolist() == pytest.approx([mixture.tail(Torus(24), Torus(n)) for n in (5, 8, 12)])
+    assert (errors.value > 0.5 * errors.floor).all()
+    assert rate.value.item() == pytest.approx(np.polyfit(np.log(errors.floor), np.log(errors.value), 1)[0])
 
 
 @pytest.mark.parametrize("command", [CONVERGE, DENSITY], ids=["convergence", "log-density"])

@@ -172,6 +172,8 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("mixture.convergence.samplers", ["heun", "heun"], ["mixture.convergence.samplers", "twice"]),
         ("mixture.convergence.evaluations", [0], ["mixture.convergence.evaluations.0", "got 0"]),
         ("mixture.log_density.drawn_on", 128, ["mixture.log_density", "128", "drawn_on 128"]),
+        ("mixture.truncation.drawn_on", 128, ["mixture.truncation", "drawn_on 128 must be finer than resolution 128"]),
+        ("mixture.truncation.resolutions", [16], ["mixture.truncation.resolutions", "at least 2"]),
         ("mixture.convergence.networks", 5, ["mixture: convergence.networks", "5 asked for", "3 seeds"]),
         ("mixture.sampling.sampler", {"kind": "ancestral", "stochasticity": "1"}, ["stochasticity", "'1'"]),
         ("mixture.seeds", [], ["mixture.seeds", "got []"]),
@@ -228,7 +230,7 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("claims.rows.u-net-degrades.quantity.of.arm", "unet", ["u-net-degrades", "there is no arm 'mnist/unet'"]),
         ("claims.confidence", 1.0, ["claims.confidence"]),
         ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "either at_most or at_least"]),
-        ("claims.rows.score-transfers.quantity.table", "samplers", ["quantity.table", "'samplers'"]),
+        ("claims.rows.score-transfers.quantity.table", "fig1", ["quantity.table", "'fig1'"]),
         ("results", "", ["results"]),
     ],
 )

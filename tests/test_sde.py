@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from multilevel_diffusion.grids import Torus
-from multilevel_diffusion.priors import Laplacian
-from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.grids import Torus, prolong, restrict, squared_norm
+from multilevel_diffusion.mixture import GaussianMixture
+from multilevel_diffusion.priors import Combined, Laplacian, draw_mode_weights
+from multilevel_diffusion.sde import ForwardSDE, truncation_errors
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()
@@ -53,3 +54,50 @@ def test_times_and_signal_to_noise_ratios_are_inverse_to_each_other():
     torch.testing.assert_close(SDE.time(level), t, rtol=1e-9, atol=0)
     torch.testing.assert_close(level.exp(), SDE.mean_scale(t) / SDE.noise_scale(t))
     assert SDE.half_log_snr(torch.zeros(())) == torch.inf
+
+
+def test_a_transition_from_the_start_is_perturb_and_two_make_one():
+    t, s, r = (torch.full((3,), time, dtype=torch.float64) for time in (0.0, 0.4, 0.9))
+    u_0, eta = torch.randn(2, 3, 4, 4, generator=generator(1), dtype=torch.float64)
+    torch.testing.assert_close(SDE.transition(u_0, t, s, eta), SDE.perturb(u_0, s, eta))
+
+    zero, one = torch.zeros_like(eta), torch.ones_like(eta)
+    torch.testing.assert_close(
+        SDE.transition(SDE.transition(u_0, t, s, zero), s, r, zero), SDE.transition(u_0, t, r, zero)
+    )
+    first, second = SDE.transition(SDE.transition(zero, t, s, one), s, r, zero), SDE.transition(zero, s, r, one)
+    torch.testing.assert_close(first**2 + second**2, SDE.noise_scale(r)[:, None, None].expand(3, 4, 4) ** 2)
+
+
+@pytest.mark.parametrize("coarse", [8, 11])
+def test_the_truncated_process_is_the_truncation_of_the_process(coarse):
+    """Both equations are linear with a scalar drift: the worst distance along a path is that of the path to its truncation."""
+    prior, grid, small, n = Laplacian(16, 3.0), Torus(16), Torus(coarse), 5
+    u_0 = prior.sample(n, grid, generator(2), torch.float64)
+    times = torch.tensor([0.0, 0.1, 0.35, 1.0], dtype=torch.float64)
+    worst = truncation_errors(SDE, prior, u_0, grid, [small], times, generator(3))[0]
+
+    stream, u, expected = generator(3), u_0, torch.zeros(n, dtype=torch.float64)
+    for i in range(4):
+        if i:
+            u = SDE.transition(
+                u, times[i - 1].expand(n), times[i].expand(n), prior.sample(n, grid, stream, torch.float64)
+            )
+        expected = torch.maximum(expected, squared_norm(u - prolong(restrict(u, grid, small), small, grid)))
+    torch.testing.assert_close(worst, expected)
+
+
+def test_truncation_costs_at_least_the_tail_and_falls_as_fast_as_it():
+    """Theorem 3.2: E max_t ‖X_t − X_t^M‖² is above max_t E, the tail of E‖X_0‖², and has its rate."""
+    prior = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
+    mixture, grid, coarse = GaussianMixture(prior), Torus(128), [Torus(n) for n in (16, 33, 64)]
+    u_0 = mixture.sample(24, grid, generator(4))
+    alone = torch.stack([squared_norm(u_0 - prolong(restrict(u_0, grid, small), small, grid)) for small in coarse])
+    tails = torch.tensor([mixture.tail(grid, small) for small in coarse])
+    assert ((alone.mean(1) - tails).abs() < 4.5 * alone.std(1) / 24**0.5).all()
+
+    times = torch.linspace(0, 1, 9, dtype=torch.float64)
+    worst = truncation_errors(SDE, prior, u_0, grid, coarse, times, generator(5))
+    assert (worst.mean(1) > tails).all()
+    ratio = worst.mean(1) / tails
+    assert ratio.max() / ratio.min() < 1.2

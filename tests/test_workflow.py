@@ -36,6 +36,7 @@ ALL = {
     "mixture_convergence_exact": 2,
     "mixture_log_density": 1,
     "mixture_log_density_exact": 1,
+    "mixture_truncation": 1,
     "evaluate": 17,
     "mnist_data": 1,
     "mnist_along_training": 6,
@@ -66,7 +67,7 @@ ALL = {
 FIELDS = ("fig2", "fig6", "fig7", "fig8", "fig10")
 CURVES = ("fig1", "fig4", "fig5", "fig5_gain", "fig5_tradeoff", "fig9", "samplers", "log_density")
 FIGURES = (*FIELDS, "fig3", *CURVES)
-EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact")
+EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact", "mixture_truncation")
 PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "tests/mnist")
 
 
@@ -187,7 +188,7 @@ def test_every_metric_is_there_for_every_field_and_resolution(metrics):
         + [("fno", "values", n) for n in (32, 50, 64)]
         + [("fno", "coefficients", n) for n in (50, 64)]
     )
-    sampled = metrics[metrics.metric != "relative_score_error"]
+    sampled = metrics[~metrics.metric.isin({"relative_score_error", "truncation_error", "truncation_rate"})]
     assert set(sampled.groupby("metric").size()) == {len(fields)}
     assert {"sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance", "relative_score_error"} <= set(
         metrics.metric
@@ -238,7 +239,7 @@ def test_a_second_run_does_nothing(workflow):
 
 
 TABLES = only("metrics", "table1", "transfer", "claims")
-CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table")
+CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table", "claims")
 MIXTURE_TRAINED = {"train": 1, "sample": 5, "evaluate": 1} | TABLES
 MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
@@ -259,6 +260,7 @@ PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") |
         ),
         ({"convergence": {"evaluations": [3]}}, CONVERGENCE),
         ({"log_density": {"steps": 3}}, only("mixture_log_density", "mixture_log_density_exact", "log_density")),
+        ({"truncation": {"steps": 3}}, only("mixture_truncation") | TABLES),
         ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1") | TABLES),
         ({"metrics": {"projections": 21}}, {"evaluate": 1} | TABLES | CONVERGENCE),
         ({"training": {"learning_rate": 0.001}}, {"resolve": 1} | MIXTURE_TRAINED),
@@ -292,7 +294,7 @@ PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") |
         ({"mnist": {"training": {"weight_decay": 0.0}}}, {"resolve": 6} | only("priors") | MNIST_TRAINED),
     ],
     ids=[
-        *("sampling-steps", "evaluations", "flow-steps", "score-error-batches", "projections"),
+        *("sampling-steps", "evaluations", "flow-steps", "truncation", "score-error-batches", "projections"),
         *("learning-rate", "prior", "same-learning-rate", "pde-steps", "pde-validation", "pde-sampling"),
         *("mnist-data", "the-gain-it-has", "gain-of-an-arm", "mnist-along-training", "mnist-training"),
     ],

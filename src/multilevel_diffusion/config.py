@@ -327,6 +327,11 @@ class ConvergenceSettings(Settings):
     resolutions: Resolutions
 
 
+def _demand_a_finer_grid(drawn_on: int, resolutions: Sequence[int]) -> None:
+    if max(resolutions) >= drawn_on:
+        raise ValueError(f"drawn_on {drawn_on} must be finer than resolution {max(resolutions)}")
+
+
 class LogDensitySettings(Settings):
     """Figure `log_density`: fields drawn on a finer grid, restricted to each resolution, and followed to t = 1 in `steps` steps.
 
@@ -342,8 +347,24 @@ class LogDensitySettings(Settings):
 
     @model_validator(mode="after")
     def _drawn_on_the_finest(self) -> LogDensitySettings:
-        if max(self.resolutions) >= self.drawn_on:
-            raise ValueError(f"drawn_on {self.drawn_on} must be finer than resolution {max(self.resolutions)}")
+        _demand_a_finer_grid(self.drawn_on, self.resolutions)
+        return self
+
+
+class TruncationSettings(Settings):
+    """Theorem 3.2: paths of the forward process on a fine grid, and truncated to the modes of each resolution.
+
+    steps: times at which they are compared.
+    """
+
+    resolutions: Annotated[Resolutions, Field(min_length=2)]
+    drawn_on: Resolution
+    samples: Annotated[int, Field(ge=2, strict=True)]
+    steps: Count
+
+    @model_validator(mode="after")
+    def _drawn_on_the_finest(self) -> TruncationSettings:
+        _demand_a_finer_grid(self.drawn_on, self.resolutions)
         return self
 
 
@@ -444,6 +465,7 @@ class MixtureSettings(ExperimentSettings):
     score_error: ScoreErrorSettings
     convergence: ConvergenceSettings
     log_density: LogDensitySettings
+    truncation: TruncationSettings
 
     @model_validator(mode="after")
     def _networks_are_trained(self) -> MixtureSettings:
@@ -606,7 +628,7 @@ class QuantitySettings(Settings):
     there is the floor of the same row. Without it the value itself is the quantity.
     """
 
-    table: Literal["metrics", "ladders"]
+    table: Literal["metrics", "ladders", "samplers"]
     of: dict[str, str | int] = Field(min_length=1)
     over: dict[str, str | int] | None = None
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .grids import Grid, wavenumbers
-from .priors import Prior
+from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
 __all__ = ["GaussianMixture", "MixtureDenoiser"]
@@ -76,6 +76,13 @@ class GaussianMixture:
     def distance(self, grid: Grid) -> float:
         """‖Q^(−½) (m_1 − m_2)‖² on the range of Q: the squared distance of the components in standard deviations."""
         return self._on(grid, torch.device("cpu")).distance
+
+    def tail(self, grid: Grid, coarse: Grid) -> float:
+        """E‖X_0 − P X_0‖²_{L²} on `grid`, P the truncation to the modes below the Nyquist frequency of `coarse`."""
+        k1, k2 = wavenumbers(grid.resolution)
+        lost = (2 * k1.abs() >= coarse.resolution) | (2 * k2 >= coarse.resolution)
+        means = torch.fft.rfft2(self.means(grid), norm="forward").abs().square().mean(dim=0)
+        return float(((self.prior.spectrum(grid) + means) * multiplicity(grid))[lost].sum())
 
     def _log_densities(self, u_t: Tensor, mean_scale: Tensor, grid: Grid) -> Tensor:
         """ℓ_i, float64, shape (2, batch)."""

@@ -163,6 +163,15 @@ def log_density_options():
     )
 
 
+def truncation_options():
+    """The options of `mld truncation` that are settings."""
+    settings = CONFIG.mixture.truncation
+    return " ".join(
+        [f"--resolution {resolution}" for resolution in settings.resolutions]
+        + [f"--drawn-on {settings.drawn_on} --samples {settings.samples} --steps {settings.steps}"]
+    )
+
+
 def share_of_cores(experiment):
     """Threads for each of the long jobs of an experiment, which may run side by side."""
     return max(1, (workflow.cores or 1) // len(runs_of(experiment)))

@@ -188,6 +188,26 @@ rule mixture_log_density_exact:
         "mld log-density {input.target} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
 
 
+rule mixture_truncation:
+    input:
+        target=f"{MIXTURE}/{{arm}}/target.json",
+    output:
+        table=f"{MIXTURE}/{{arm}}/seed{{seed}}/truncation.csv",
+    log:
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/truncation.log",
+    conda:
+        "../../envs/multilevel-diffusion.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        options=truncation_options(),
+        code=code("truncation"),
+    message:
+        "Truncate the forward process of mixture/{wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "mld truncation {input.target} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
+
+
 rule fig1:
     input:
         scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],

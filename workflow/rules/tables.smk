@@ -5,7 +5,8 @@ rule metrics:
             f"{RESULTS}/{experiment}/{arm}/seed{seed}/metrics.csv"
             for experiment in CONFIG.experiments
             for arm, seed in runs_of(experiment)
-        ],
+        ]
+        + [f"{MIXTURE}/{arm}/seed{seed}/truncation.csv" for arm, seed in RUNS],
         scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
     output:
         multiext(f"{RESULTS}/tables/metrics", csv=".csv", md=".md"),
@@ -103,6 +104,7 @@ rule claims:
     input:
         metrics=rules.metrics.output.csv,
         ladders=rules.ladders.output.csv,
+        samplers=rules.samplers_table.output.csv,
     output:
         multiext(f"{RESULTS}/tables/claims", csv=".csv", md=".md"),
     log:
@@ -118,4 +120,4 @@ rule claims:
         "Table of the claims of the paper, with verdicts"
     shell:
         "mld table claims config.yaml {params.overrides} --metrics {input.metrics} --ladders {input.ladders}"
-        " --output {output.csv} > {log} 2>&1"
+        " --samplers {input.samplers} --output {output.csv} > {log} 2>&1"

@@ -25,6 +25,7 @@ from .sample import sample
 from .score_error import score_error
 from .table import table
 from .train import train
+from .truncation import truncation
 
 __all__ = ["app", "main"]
 
@@ -48,6 +49,7 @@ app.command()(evaluate)
 app.command()(compare)
 app.command()(convergence)
 app.command()(log_density)
+app.command()(truncation)
 app.add_typer(figure, name="figure")
 app.add_typer(table, name="table")
 app.add_typer(bench, name="bench")

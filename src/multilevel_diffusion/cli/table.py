@@ -102,6 +102,7 @@ def claims(
     configs: Configs,
     metrics: Annotated[Path, typer.Option(help="The table of all metrics.")],
     ladders: Annotated[Path, typer.Option(help="The table of ladders.")],
+    samplers: Annotated[Path, typer.Option(help="The table of samplers.")],
     output: Output,
     set_: Overrides = None,
     presets: Presets = PRESETS,
@@ -109,13 +110,16 @@ def claims(
     """Every claim of the paper with its criterion and a verdict."""
     from ..config import UserError, load_config
     from ..storage import read_csv
-    from ..tables import COLUMNS, claims
+    from ..tables import COLUMNS, CONVERGENCE_COLUMNS, claims
 
     settings = load_config(configs, parse_overrides(set_), presets).claims
+    tables = {
+        "metrics": read_csv(metrics, COLUMNS),
+        "ladders": read_csv(ladders, ("arm", "quantity")),
+        "samplers": read_csv(samplers, CONVERGENCE_COLUMNS),
+    }
     try:
-        rows = claims(
-            settings, {"metrics": read_csv(metrics, COLUMNS), "ladders": read_csv(ladders, ("arm", "quantity"))}
-        )
+        rows = claims(settings, tables)
     except ValueError as error:
         raise UserError(str(error)) from None
     _write(rows, rows, output)
