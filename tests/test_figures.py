@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from multilevel_diffusion import figures
 
@@ -170,6 +171,19 @@ def test_colours_span_the_truth_and_images_keep_their_rows(rows_down):
         assert image.get_clim() == pytest.approx((np.quantile(field, 0.001), 3.0))
     np.testing.assert_array_equal(images[0].get_array(), field[0] if rows_down else field[0].T)
     assert images[0].origin == ("upper" if rows_down else "lower")
+
+
+@pytest.mark.parametrize("scale", [1, 0.7, 300])
+def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
+    """With ticks of any length at the colour bar."""
+    field = scale * np.linspace(-1, 1, 64).reshape(1, 8, 8)
+    figure = figures.fields({"truth": {32: field, 64: field}, "a name\nin two lines": {32: field, 64: field}}, count=1)
+    FigureCanvasAgg(figure)
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 >= 0
+    assert drawn.y0 >= 0
+    assert drawn.x1 <= figure.get_figwidth()
+    assert drawn.y1 <= figure.get_figheight()
 
 
 def test_a_short_name_leaves_out_the_network():

@@ -415,7 +415,8 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
     figure.text(0.5 * (LEFT + RIGHT), (below + 0.25 * BOTTOM) / height, directions, ha="center")
     middle = 0.5 * (below + BOTTOM + height - TOP) / height
     bar = figure.add_axes((0.93, middle - 0.5 / height, 0.013, 1.0 / height))
-    figure.colorbar(image, cax=bar, extend="both", label="$u$")
+    figure.colorbar(image, cax=bar, extend="both")
+    bar.set_title("$u$", pad=8)
 
 
 def _arms_and_resolutions(history: pd.DataFrame) -> tuple[list[pd.DataFrame], list[int]]:
