@@ -461,6 +461,15 @@ def check_densities(table, spec):
         assert rows.start.abs().max() < 1
 
 
+def test_more_samples_than_true_fields_are_refused_for_their_floor_would_be_of_fewer(mld, files, tmp_path):
+    few, out = tmp_path / "few.safetensors", tmp_path / "metrics.csv"
+    assert mld("data", "mixture", files.spec, "--resolution", 8, "--samples", 2, "-o", few).code == 0
+    line = mld("evaluate", files.samples, "--data", few, "--projections", 4, "-o", out).refusal
+    assert "4 samples" in line
+    assert "only 2 true fields" in line
+    assert not out.exists()
+
+
 def test_truncation_is_measured_on_every_grid_beside_its_tail_and_has_its_rate(mld, files, tmp_path):
     out = tmp_path / "truncation.csv"
     words = [arg.format(spec=files.spec, out=out) for arg in TRUNCATE]

@@ -46,16 +46,19 @@ def along_training(
     )
     tensors, header = read_tensors(data, need=("reference", "floor"))
     resolution, truth = header["resolution"], tensors["reference"].numpy()
+    if samples > len(tensors["floor"]):
+        raise UserError(f"--samples: {samples}, but {data} has only {len(tensors['floor'])} true fields")
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
     floor, rows = sliced_wasserstein(tensors["floor"][:samples].numpy(), truth, directions), []
-    total = len(files) * len(gain) * steps * math.ceil(samples / BLOCK)
+    gains = tuple(dict.fromkeys(gain))
+    total = len(files) * len(gains) * steps * math.ceil(samples / BLOCK)
     with progress(total, f"samples along training of {snapshots}") as advance:
         for file in files:
             model = read_model(file, on)
             spec, seed, key = model.spec, model.seed, (model.spec.experiment, model.spec.arm, resolution)
             if header["target"] != model.target:
                 raise UserError(f"{data}: not the data that {file} was trained on, at another resolution")
-            for name in gain if resolution != spec.reference_resolution else gain[:1]:
+            for name in gains if resolution != spec.reference_resolution else gains[:1]:
                 denoiser = build_denoiser(spec, model.network, model.prior, name)
                 drawn = draw(
                     build_sampler(chosen, denoiser),

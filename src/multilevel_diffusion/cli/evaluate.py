@@ -64,20 +64,22 @@ def evaluate(
             mixture=mixture,
         )
         floor = cache(lambda n, measure=comparison, fields=tensors["floor"]: measure(fields[:n].numpy()))
-        truth[resolution] = target, comparison, floor
+        truth[resolution] = target, comparison, floor, len(tensors["floor"])
 
     for path in samples:
         tensors, header = read_tensors(path, need=("samples",))
         resolution = header["resolution"]
         if resolution not in truth:
             raise UserError(f"{path}: samples at resolution {resolution}, but --data has only {sorted(truth)}")
-        target, comparison, floor = truth[resolution]
+        target, comparison, floor, available = truth[resolution]
         if header["target"] != target:
             raise UserError(
                 f"{path}: samples of another arm, prior or data set than the --data at {resolution}; give its own data"
             )
+        if (drawn := len(tensors["samples"])) > available:
+            raise UserError(f"{path}: {drawn} samples, but the --data at {resolution} has only {available} true fields")
         spec = parse(ArmSpec, header["spec"], str(path)) if header["spec"] else parse(TargetSpec, target, str(path))
-        floors = floor(len(tensors["samples"]))
+        floors = floor(drawn)
         for name, estimate in metrics.jackknife(comparison, tensors["samples"].numpy()).items():
             rows.append(
                 spec.labels
@@ -91,7 +93,7 @@ def evaluate(
                     "value": estimate.value,
                     "stderr": estimate.stderr,
                     "floor": floors[name].value,
-                    "n_samples": len(tensors["samples"]),
+                    "n_samples": drawn,
                     "n_projections": projections if name == "sliced_wasserstein" else None,
                 }
             )

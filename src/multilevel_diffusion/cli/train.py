@@ -59,6 +59,8 @@ def train(
         target = header["target"]
         if (target["experiment"], header["resolution"]) != (arm.data_set, arm.native_resolution):
             raise UserError(f"{data}: not data of {arm.data_set} at {arm.native_resolution}, as {spec} asks for")
+        if tested > len(tensors.get("reference", ())):
+            raise UserError(f"{data}: only {len(tensors['reference'])} test fields, but validation.test is {tested}")
         identity |= {name: hashlib.sha256(fields.numpy()).hexdigest() for name, fields in tensors.items()}
         native = grid(arm.native_resolution)
         trained = Dataset(tensors["train"].to(on), native)
