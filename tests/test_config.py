@@ -228,6 +228,12 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("claims.seeds", 1, ["claims.seeds"]),
         ("claims.rows.u-net-degrades.quantity.of.arm", "unet", ["u-net-degrades", "there is no arm 'mnist/unet'"]),
+        (
+            "claims.rows.digits-transfer.each.arm",
+            ["fno"],
+            ["digits-transfer fno values", "there is no arm 'mnist/fno'"],
+        ),
+        ("claims.rows.digits-transfer.statement", "it {does}", ["digits-transfer", "statement", "'does'"]),
         ("claims.confidence", 1.0, ["claims.confidence"]),
         ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "either at_most or at_least"]),
         ("claims.rows.score-transfers.quantity.table", "fig1", ["quantity.table", "'fig1'"]),

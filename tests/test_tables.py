@@ -2,6 +2,7 @@ import math
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from multilevel_diffusion.config import ClaimsSettings, parse
 from multilevel_diffusion.tables import (
@@ -173,6 +174,9 @@ def test_ladders_are_compared_with_the_baseline_of_their_seed():
     assert values["warm", 1, "test_loss"] == 3
     assert values["warm", 1, "speedup"] == pytest.approx(160 / (20 + 40 + 20))  # 4 is half-way through its fourth epoch
     assert pd.isna(values["warm", 2, "speedup"])
+    assert values["warm", 1, "loss_at_equal_time"] == pytest.approx(
+        3 / 5.5
+    )  # after 100 s the cold one is half-way from 6 to 5
     assert values["warm", 1, "gap"] == 3  # 9 against 6
     assert values["warm", 1, "epochs_to_close"] == 1  # 5 against 5
     assert pd.isna(values["warm", 2, "epochs_to_close"])
@@ -225,7 +229,9 @@ def test_runs_are_compared_in_units_of_the_standard_error_of_the_difference():
     several = rows.loc["several"]  # means 2 ± 2^½/2^½ and 5 ± 18^½/2^½
     assert (several.a, several.b, several.difference) == (2, 5, 3)
     assert several.stderr == pytest.approx((1 + 9) ** 0.5)
-    assert several.sigmas == pytest.approx(3 / 10**0.5)
+    welch = stats.ttest_ind([2, 8], [1, 3], equal_var=False)
+    assert several.sigmas == pytest.approx(stats.norm.isf(welch.pvalue / 2))
+    assert rows.loc["several", "sigmas"] < 3 / 10**0.5
     assert rows.loc["one", "sigmas"] == pytest.approx(1 / (0.1 * 2**0.5))
     assert rows.loc["equal", "sigmas"] == 0
     assert rows.loc["exact", "sigmas"] == math.inf
@@ -238,9 +244,9 @@ def test_what_is_in_one_run_only_has_no_difference():
     assert rows.a.notna().tolist() == [True, False]
 
 
-def settled(quantity, **bound):
-    rows = {"it": {"figure": "fig1", "statement": "it does", "quantity": {"table": "metrics", **quantity}, **bound}}
-    return parse(ClaimsSettings, {"seeds": 3, "confidence": 0.95, "rows": rows}, "claims")
+def settled(quantity, confidence=0.95, **claim):
+    rows = {"it": {"figure": "fig1", "statement": "it does", "quantity": {"table": "metrics", **quantity}, **claim}}
+    return parse(ClaimsSettings, {"seeds": 3, "confidence": confidence, "rows": rows}, "claims")
 
 
 def verdict(ratios, **bound):
@@ -261,16 +267,37 @@ def verdict(ratios, **bound):
         ([1.0, 1.1, 1.2], {"at_least": 1.4}, "not reproduced"),
         ([1.0, 1.0], {"at_most": 1.5}, "undecided"),  # too few seeds
         ([1.0], {"at_most": 1.5}, "undecided"),
-        ([], {"at_most": 1.5}, "undecided"),
+        ([1.0, 1.1, 1.2], {"at_least": 1.0}, "undecided"),
+        ([1.0, 1.1, 1.2, math.nan], {"at_most": 1.5}, "undecided"),  # it did not come to pass in one
+        ([], {"at_most": 1.5}, "not measured"),
     ],
 )
 def test_a_claim_is_settled_by_its_whole_confidence_interval_and_by_three_seeds_at_least(ratios, bound, expected):
     row = verdict(ratios, **bound)
     assert row.verdict == expected
-    assert row.seeds == len(ratios)
+    assert row.seeds == ("3 of 4" if len(ratios) == 4 else str(len(ratios)))
+    assert row.criterion == f"≤ {bound['at_most']:g}" if "at_most" in bound else f"≥ {bound['at_least']:g}"
     if len(ratios) == 3:
         half = 4.302653 * 0.1 / 3**0.5  # Student's t for two degrees of freedom
         assert (row.value, row.low, row.high) == pytest.approx((1.1, 1.1 - half, 1.1 + half))
+
+
+def test_the_interval_has_the_confidence_that_is_asked_for():
+    table = distances({("a", seed, "values", 64): value for seed, value in enumerate((1.0, 1.1, 1.2))})
+    row = claims(settled({"of": {"arm": "a"}}, confidence=0.8, at_most=2), {"metrics": table}).iloc[0]
+    assert row.high - row.value == pytest.approx(1.885618 * 0.1 / 3**0.5)
+
+
+def test_a_claim_about_each_of_several_is_a_row_for_every_combination():
+    values = {("a", 1, gain, n): n / 32 for gain in ("values", "coefficients") for n in (32, 64, 128)}
+    each = {"gain": ["values", "coefficients"], "resolution": [64, 128]}
+    rule = settled(
+        {"of": {"arm": "a"}, "over": {"resolution": 32}}, each=each, at_most=1, statement="it does at {resolution}"
+    )
+    rows = claims(rule, {"metrics": distances(values)})
+    assert rows.claim.tolist() == ["it values 64", "it values 128", "it coefficients 64", "it coefficients 128"]
+    assert rows.statement.tolist() == ["it does at 64", "it does at 128"] * 2
+    assert rows.value.tolist() == [2, 4, 2, 4]
 
 
 def test_a_quantity_is_over_another_arm_over_the_floor_or_alone():

@@ -634,10 +634,14 @@ class QuantitySettings(Settings):
 
 
 class ClaimSettings(Settings):
-    """A claim of the paper, and by which criterion it is held to be reproduced: its quantity is at most, or at least, a bound."""
+    """A claim of the paper, and by which criterion it is held to be reproduced: its quantity is at most, or at least, a bound.
+
+    each: column to values; the claim stands once for each combination, in its quantity's `of` and as {column} in its statement.
+    """
 
     figure: str
     statement: str
+    each: dict[str, tuple[str | int, ...]] = {}
     quantity: QuantitySettings
     at_most: float | None = None
     at_least: float | None = None
@@ -648,6 +652,14 @@ class ClaimSettings(Settings):
             raise ValueError("a claim has either at_most or at_least")
         return self
 
+    @model_validator(mode="after")
+    def _statement_names_known_columns(self) -> ClaimSettings:
+        try:
+            self.statement.format_map(dict.fromkeys(self.each, ""))
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"statement: {{column}} must be one of each, not {error}") from None
+        return self
+
 
 class ClaimsSettings(Settings):
     """seeds: with fewer the verdict is "undecided"; confidence: of the intervals, by Student's t over seeds."""
@@ -655,6 +667,18 @@ class ClaimsSettings(Settings):
     seeds: Annotated[int, Field(ge=2, strict=True)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     rows: dict[Name, ClaimSettings] = Field(min_length=1)
+
+    @property
+    def each(self) -> list[tuple[str, ClaimSettings]]:
+        """Every single claim with its name, as "fields-keep-their-law fno-laplacian values 64"."""
+        singles = []
+        for name, claim in self.rows.items():
+            for values in itertools.product(*claim.each.values()):
+                chosen = dict(zip(claim.each, values, strict=True))
+                quantity = claim.quantity.model_copy(update={"of": claim.quantity.of | chosen})
+                changed = {"statement": claim.statement.format_map(chosen), "each": {}, "quantity": quantity}
+                singles.append((" ".join([name, *map(str, values)]), claim.model_copy(update=changed)))
+        return singles
 
 
 class Config(Settings):
@@ -687,7 +711,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _claims_are_about_arms(self) -> Config:
-        for name, claim in self.claims.rows.items():
+        for name, claim in self.claims.each:
             for row in (claim.quantity.of, {**claim.quantity.of, **(claim.quantity.over or {})}):
                 experiment = self.experiments.get(row.get("experiment"))
                 if experiment is None or row.get("arm") not in experiment.arms:

@@ -152,9 +152,9 @@ def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
     seconds_per_step_M: of a step on level M. seconds: of the whole training. test_loss: on grid N at its end. speedup: the times
     at which the baseline and the arm first come down to the baseline's final test loss (linear between epochs), the first over
-    the second. gap: how far the loss on grid N is above the baseline's at the same epoch when the level N begins.
-    epochs_to_close: from there until it is as low. After its end the baseline keeps its final loss. What does not come to pass
-    within the training is NaN.
+    the second. loss_at_equal_time: the arm's loss on grid N over the baseline's, both when the shorter of the two trainings ends.
+    gap: how far the loss on grid N is above the baseline's at the same epoch when the level N begins. epochs_to_close: from there
+    until it is as low. After its end the baseline keeps its final loss. What does not come to pass within the training is NaN.
 
     Args:
         history: rows of the histories of an experiment, all arms and seeds, with LADDER_COLUMNS and test_N.
@@ -173,6 +173,9 @@ def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
             cold = baselines[key[3]]
             goal = cold[column].iloc[-1]
             found["speedup"] = _time_of(cold, column, goal) / _time_of(run, column, goal)
+            end = min(each.seconds.iloc[-1] for each in (run, cold))
+            ours, theirs = (np.interp(end, each.seconds, each[column]) for each in (run, cold))
+            found["loss_at_equal_time"] = ours / theirs
         coarse = run[run.resolution < run.resolution.max()]
         if arm != baseline and len(coarse):
             losses = run.set_index("epoch")[column]
@@ -189,8 +192,8 @@ def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
 def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row an arm, a column a quantity of `ladders`: mean over seeds ± standard deviation.
 
-    For the speedup its 95 % confidence interval beside it, by Student's t. Runs that do not get there are left out: the cell then
-    says of how many seeds the mean is, and an interval would be too short and is not given.
+    For the speedup and the loss at equal time the 95 % confidence interval beside it, by Student's t. Runs that do not get there
+    are left out: the cell then says of how many seeds the mean is, and an interval would be too short and is not given.
     """
 
     def cell(group: pd.DataFrame) -> str:
@@ -198,7 +201,7 @@ def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
         if values.empty:
             return "not reached"
         spread = f" ± {values.std():.2g}" if len(values) > 1 else ""
-        if group.name[-1] == "speedup" and len(values) == n > 1:
+        if group.name[-1] in ("speedup", "loss_at_equal_time") and len(values) == n > 1:
             _, low, high = _interval(values, 0.95)
             spread += f" [{low:.3g}, {high:.3g}]"
         return f"{values.mean():.3g}{spread}" + (f" ({len(values)} of {n} seeds)" if len(values) < n else "")
@@ -217,8 +220,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Two tables of metrics side by side: a row per experiment, arm, network, prior, gain, resolution and metric.
 
     a, b: means over seeds; difference: b − a; stderr: of the difference, from the spread over seeds where there are several, else
-    from the metric's own standard error; sigmas: the difference over it. What is in one table only has no difference; equal
-    values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many.
+    from the metric's own standard error; sigmas: the difference over it, as the normal deviate that is as unlikely: of few seeds
+    the quotient has Student's law, with the degrees of freedom of Welch and Satterthwaite. What is in one table only has no
+    difference; equal values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many.
 
     Args:
         a, b: COLUMNS, from runs of whichever preset, sampler, ladder and seeds.
@@ -226,7 +230,12 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     sides = [_means(table) for table in (a, b)]
     rows = sides[0].join(sides[1], how="outer", lsuffix="_a", rsuffix="_b").reset_index()
     difference, error = rows.mean_b - rows.mean_a, np.hypot(rows.error_a, rows.error_b)
-    sigmas = (difference / error).where(difference != 0, 0.0).where(difference.notna())
+    spread = sum((rows[f"error_{x}"] ** 4 / (rows[f"seeds_{x}"] - 1)).where(rows[f"seeds_{x}"] > 1, 0) for x in "ab")
+    sigmas = difference / error
+    few = spread > 0
+    tail = stats.t.sf(sigmas[few].abs(), error[few] ** 4 / spread[few])
+    sigmas[few] = np.sign(sigmas[few]) * stats.norm.isf(tail)
+    sigmas = sigmas.where(difference != 0, 0.0).where(difference.notna())
     names = {"mean_a": "a", "mean_b": "b", "seeds_a": "seeds_a", "seeds_b": "seeds_b"}
     return rows[[*COMPARED, *names]].rename(columns=names).assign(difference=difference, stderr=error, sigmas=sigmas)
 
@@ -235,7 +244,7 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
     """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
 
     reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: anything else, and always
-    with fewer seeds than settings.seeds.
+    with fewer seeds than settings.seeds or if the quantity did not come to pass in one of them; not measured: no such row.
 
     Args:
         tables: name to rows, as `QuantitySettings.table` names them.
@@ -244,15 +253,15 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
         ValueError: if a claim names a column that its table lacks, or picks several rows of a seed.
     """
     rows = []
-    for name, claim in settings.rows.items():
+    for name, claim in settings.each:
         try:
             values = _quantity(claim.quantity, tables[claim.quantity.table])
         except ValueError as error:
             raise ValueError(f"claim {name}: {error}") from None
         mean, low, high = _interval(values, settings.confidence)
         bound, sign = (claim.at_most, 1) if claim.at_least is None else (claim.at_least, -1)
-        verdict = "undecided"
-        if len(values) >= settings.seeds:
+        verdict = "undecided" if len(values) else "not measured"
+        if len(values) >= settings.seeds and values.notna().all():
             ends = sorted((sign * low, sign * high))
             verdict = (
                 "reproduced" if ends[1] <= sign * bound else "not reproduced" if ends[0] > sign * bound else verdict
@@ -268,20 +277,21 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
                 "high": high,
                 "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}",
                 "verdict": verdict,
-                "seeds": len(values),
+                "seeds": f"{values.count()} of {len(values)}" if values.hasnans else f"{len(values)}",
             }
         )
     return pd.DataFrame(rows)
 
 
 def _quantity(quantity: QuantitySettings, table: pd.DataFrame) -> pd.Series:
-    """The quantity by seed, of the seeds that have it."""
+    """The quantity by seed, of the seeds that have the rows; NaN where it did not come to pass."""
     over, column = dict(quantity.over or {}), "value"
     above = _pick(table, quantity.of, column)
     if quantity.over is None:
-        return above.dropna()
+        return above
     column = str(over.pop("column", column))
-    return (above / _pick(table, {**quantity.of, **over}, column)).dropna()
+    above, below = above.align(_pick(table, {**quantity.of, **over}, column), join="inner")
+    return above / below
 
 
 def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str) -> pd.Series:
@@ -296,8 +306,8 @@ def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str) -> pd.
 
 
 def _interval(values: pd.Series, confidence: float) -> tuple[float, float, float]:
-    """Mean and confidence interval of the mean by Student's t, NaN where there are too few values."""
-    if len(values) < 2:
+    """Mean and confidence interval of the mean by Student's t, NaN where there are too few values or one is NaN."""
+    if len(values) < 2 or values.hasnans:
         return values.mean(), float("nan"), float("nan")
     half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std() / len(values) ** 0.5
     return values.mean(), values.mean() - half, values.mean() + half

@@ -113,6 +113,7 @@ rule claims:
         "../../envs/multilevel-diffusion.yaml"
     params:
         settings=CONFIG.claims.model_dump_json(),
+        preset=CONFIG.preset,
         code=code("table"),
         # taking `output` keeps it out of the record: other overrides must not judge anew
         overrides=lambda wildcards, output: overrides(),

@@ -112,14 +112,14 @@ def claims(
     from ..storage import read_csv
     from ..tables import COLUMNS, CONVERGENCE_COLUMNS, claims
 
-    settings = load_config(configs, parse_overrides(set_), presets).claims
+    config = load_config(configs, parse_overrides(set_), presets)
     tables = {
         "metrics": read_csv(metrics, COLUMNS),
         "ladders": read_csv(ladders, ("arm", "quantity")),
         "samplers": read_csv(samplers, CONVERGENCE_COLUMNS),
     }
     try:
-        rows = claims(settings, tables)
+        rows = claims(config.claims, tables).assign(preset=config.preset)
     except ValueError as error:
         raise UserError(str(error)) from None
     _write(rows, rows, output)
