@@ -160,6 +160,11 @@ def test_figure_4_has_a_curve_an_arm_and_a_panel_a_gain():
         assert curves["FNO, standard"].get_linestyle() != curves["U-Net, standard"].get_linestyle()
 
 
+def test_figure_4_takes_a_network_that_it_has_no_name_for():
+    axes = figures.fig4(along_training(network="cnn", arm="cnn-standard")).axes[0]
+    assert "cnn, standard" in {line.get_label() for line in axes.lines}
+
+
 @pytest.mark.parametrize("rows_down", [False, True])
 def test_colours_span_the_truth_and_images_keep_their_rows(rows_down):
     field = np.linspace(-1, 1, 4 * 16).reshape(1, 8, 8)

@@ -27,6 +27,7 @@ from pydantic import (
 
 __all__ = [
     "FIRST_TEST_SEED",
+    "SAMPLERS",
     "ArmSpec",
     "BesselSettings",
     "ClaimSettings",
@@ -170,7 +171,14 @@ PriorSettings = Annotated[
 ]
 
 
-class FNOSettings(Settings):
+class NetworkBase(Settings):
+    @property
+    def divisor(self) -> int:
+        """What a resolution must be a multiple of."""
+        return 1
+
+
+class FNOSettings(NetworkBase):
     """width: channels; modes: m, Fourier modes a direction; head: hidden channels of the pointwise head."""
 
     kind: Literal["fno"]
@@ -179,13 +187,8 @@ class FNOSettings(Settings):
     modes: Count
     head: Count
 
-    @property
-    def divisor(self) -> int:
-        """What a resolution must be a multiple of."""
-        return 1
 
-
-class UNetSettings(Settings):
+class UNetSettings(NetworkBase):
     """channels: of each level, a level halving the grid; blocks: residual blocks a level."""
 
     kind: Literal["unet"]
@@ -194,7 +197,6 @@ class UNetSettings(Settings):
 
     @property
     def divisor(self) -> int:
-        """What a resolution must be a multiple of."""
         return 2 ** (len(self.channels) - 1)
 
 
@@ -303,6 +305,9 @@ SamplerSettings = Annotated[
     BeforeValidator(lambda value: {"kind": value} if isinstance(value, str) else value),
 ]
 """A sampler by its kind alone, or as a mapping with its options."""
+
+SAMPLERS = tuple(TypeAdapter(SamplerSettings).json_schema()["discriminator"]["mapping"])
+"""The kinds of sampler."""
 
 
 class SamplingSettings(Settings):

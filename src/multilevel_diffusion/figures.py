@@ -172,7 +172,7 @@ def fig4(rows: pd.DataFrame) -> Figure:
             axes.axhline(here.floor.mean(), color="0.6", linewidth=2.5, label="floor: true digits")
             for i, (arm, curve) in enumerate(here.groupby("arm", sort=False)):
                 network = curve.network.iloc[0]
-                label = f"{NETWORKS[network]}, {short_name(arm, network)}"
+                label = f"{NETWORKS.get(network, network)}, {short_name(arm, network)}"
                 _curve(axes, curve, "value", f"C{i % 10}", "-" if network == "fno" else "--", label)
             axes.set(yscale="log", xlabel="epoch", title=f"gain {gain}")
         panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")

@@ -36,7 +36,8 @@ def device() -> torch.device:
 
 def build_network(spec: ArmSpec, seed: int) -> nn.Module:
     """The untrained network of an arm, its weights drawn from the training seed."""
-    from ..networks import FNO, UNet  # neuraloperator takes seconds to import; the exact field does without
+    # neuraloperator takes seconds to import; the exact field does without
+    from ..networks import FNO, UNet
 
     stream = generator(seed, "network", *spec.stream)
     match spec.network:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import Gain, UserError
+from ..config import SAMPLERS, Gain, UserError
 
 __all__ = [
     "PRESETS",
@@ -53,7 +53,7 @@ Steps = Annotated[int, typer.Option(min=1, help="Steps of the sampler.")]
 SamplerText = Annotated[
     str,
     typer.Option(
-        help="euler-maruyama, ancestral, heun, dpm-solver++ or predictor-corrector; or with its options,"
+        help=f"{', '.join(SAMPLERS)}; or with its options,"
         " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
     ),
 ]
