@@ -8,7 +8,7 @@ rule metrics:
         ],
         scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
     output:
-        multiext(f"{RESULTS}/tables/metrics", csv=".csv", md=".md"),
+        **page("metrics", "Tables", "All metrics"),
     log:
         f"{RESULTS}/logs/tables/metrics.log",
     conda:
@@ -26,7 +26,7 @@ rule table1:
     input:
         tables=rules.metrics.output.csv,
     output:
-        multiext(f"{RESULTS}/tables/table1", csv=".csv", md=".md"),
+        **page("table1", "Tables", "Table 1: sliced Wasserstein"),
     log:
         f"{RESULTS}/logs/tables/table1.log",
     conda:
@@ -44,7 +44,7 @@ rule transfer:
     input:
         tables=rules.metrics.output.csv,
     output:
-        multiext(f"{RESULTS}/tables/transfer", csv=".csv", md=".md"),
+        **page("transfer", "Tables", "Distances over those on the training grid"),
     log:
         f"{RESULTS}/logs/tables/transfer.log",
     conda:
@@ -67,7 +67,7 @@ rule priors:
         ],
         data=[data_of(experiment, None) for experiment in DATA_SETS],
     output:
-        multiext(f"{RESULTS}/tables/priors", csv=".csv", md=".md"),
+        **page("priors", "Tables", "Noise of each prior against the data"),
     log:
         f"{RESULTS}/logs/tables/priors.log",
     conda:
@@ -104,7 +104,7 @@ rule claims:
         metrics=rules.metrics.output.csv,
         ladders=rules.ladders.output.csv,
     output:
-        multiext(f"{RESULTS}/tables/claims", csv=".csv", md=".md"),
+        **page("claims", "Claims", "Claims of the paper, with verdicts"),
     log:
         f"{RESULTS}/logs/tables/claims.log",
     conda:
