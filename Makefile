@@ -1,13 +1,17 @@
-# Two commands: `make reproduce` runs everything, `make test` tests it. Both set up .venv first.
+# `make reproduce` runs everything, `make report` makes the report alone, `make test` tests it. All set up .venv first.
 BIN := .venv/bin
 PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
+# what is made already is not made again, but the report is: the run then ends by saying where all lies
+SNAKEMAKE = $(BIN)/snakemake --cores all --forcerun report $(if $(PRESET),--config preset=$(PRESET))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test setup clean
+.PHONY: reproduce report test setup clean
 
 reproduce: setup
-	$(BIN)/snakemake --cores all $(if $(PRESET),--config preset=$(PRESET))
-	@echo "Done: figures and tables lie in results/, a folder a preset."
+	$(SNAKEMAKE)
+
+report: setup
+	$(SNAKEMAKE) --until report
 
 test: setup
 	$(BIN)/ruff check .

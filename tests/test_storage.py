@@ -4,7 +4,9 @@ import platform
 import re
 import resource
 import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -219,6 +221,7 @@ def test_provenance_says_what_ran_and_from_which_commit(root):
     assert facts["python"] == platform.python_version()
     assert facts["torch"] == torch.__version__
     assert facts["seed"] == 7
+    assert facts["command"].startswith(Path(sys.argv[0]).name)
     assert facts["commit"].removesuffix("-dirty") == (head.stdout.strip() if head.returncode == 0 else "unknown")
 
 

@@ -1,6 +1,7 @@
 """The whole workflow at preset `smoke`, in a copy, run once; then what it would do again after a change."""
 
 import contextlib
+import html
 import json
 import os
 import re
@@ -18,8 +19,9 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from PIL import Image
 
-from multilevel_diffusion.storage import read_csv, read_tensors, write_csv
+from multilevel_diffusion.storage import read_csv, read_facts, read_tensors, write_csv
 from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
@@ -63,10 +65,12 @@ ALL = {
     "priors": 1,
     "ladders": 1,
     "claims": 1,
+    "report": 1,
 }
 FIELDS = ("fig2", "fig6", "fig7", "fig8", "fig10")
 CURVES = ("fig1", "fig4", "fig5", "fig5_gain", "fig5_tradeoff", "fig9", "samplers", "log_density")
 FIGURES = (*FIELDS, "fig3", *CURVES)
+TABLE_FILES = ("metrics", "samplers", "table1", "transfer", "priors", "ladders", "claims")
 EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact", "mixture_truncation")
 PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "tests/mnist")
 
@@ -78,6 +82,7 @@ def only(*rules):
 @dataclass
 class Workflow:
     folder: Path
+    said: str = ""
 
     def command(self, *options, reaction_diffusion=None, mnist=None, warm_start=None, **mixture):
         changed = {
@@ -102,7 +107,7 @@ class Workflow:
         return subprocess.run(**self.command(*options, **mixture))
 
     def plan(self, **mixture):
-        """How many jobs of each rule a run would start."""
+        """How many jobs of each rule a run would start; whatever changes, the report is made again."""
         dry = self.run("--dry-run", **mixture)
         assert dry.returncode == 0, dry.stdout
         if "Nothing to be done" in dry.stdout:
@@ -110,6 +115,7 @@ class Workflow:
         table = dry.stdout.split("Job stats:")[1].strip().split("\n\n")[0]
         counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
         assert counts.pop("total") == sum(counts.values())
+        assert counts.pop("report") == 1
         return {rule: count for rule, count in counts.items() if rule != "all"}
 
     @contextlib.contextmanager
@@ -136,6 +142,7 @@ def workflow(root, tmp_path_factory):
         copy(source, made.folder / name)
     done = made.run()
     assert done.returncode == 0, done.stdout
+    made.said = done.stdout
     return made
 
 
@@ -150,11 +157,7 @@ def copied(workflow, tmp_path):
     "output",
     [f"figures/{figure}.{suffix}" for figure in FIGURES for suffix in ("svg", "png")]
     + [f"figures/{figure}.csv" for figure in FIGURES if figure not in FIELDS]
-    + [
-        f"tables/{table}.{suffix}"
-        for table in ("metrics", "samplers", "table1", "transfer", "priors", "ladders", "claims")
-        for suffix in ("csv", "md")
-    ],
+    + [f"tables/{table}.{suffix}" for table in TABLE_FILES for suffix in ("csv", "md", "html")],
 )
 def test_every_figure_and_table_is_made(workflow, output):
     assert (workflow.folder / "results" / "smoke" / output).stat().st_size > 300
@@ -230,6 +233,98 @@ def test_every_log_is_without_complaint(workflow):
     assert len(logs) == sum(ALL.values())
     for log in logs:
         assert not re.search("error|warning|traceback", log.read_text().replace("score error", ""), re.IGNORECASE), log
+
+
+def captions_in(report):
+    """Path of each figure and table of a report to its caption, as text."""
+    page = report.read_text()
+    results = json.loads(re.search(r"var results = (\{.*\});\n", page.split('<script id="results">')[1])[1])
+    return {
+        path: " ".join(html.unescape(re.sub("<[^>]*>", "", entry["caption"])).split())
+        for path, entry in results.items()
+    }
+
+
+PARTS = ("What it shows.", "How it was made.", "Command.", "What the paper says.", "What we see.")
+
+
+def test_the_report_holds_every_figure_and_table_with_its_caption(workflow):
+    captions = captions_in(workflow.folder / "results/smoke/report.html")
+    drawn = {f"figures/{figure}.svg" for figure in FIGURES}
+    numbers = {f"figures/{figure}.csv" for figure in FIGURES if figure not in FIELDS}
+    tables = {f"tables/{table}.{suffix}" for table in TABLE_FILES for suffix in ("html", "csv")}
+    assert captions.keys() == {f"results/smoke/{path}" for path in drawn | numbers | tables}
+    for path, caption in captions.items():
+        found = re.fullmatch("".join(f"{re.escape(part)} (.{{5,}}) ?" for part in PARTS), caption)
+        assert found, path
+        rule = "samplers_table" if path.startswith("results/smoke/tables/samplers") else Path(path).stem
+        assert found[3].strip() == f"snakemake {rule} --cores all --config preset=smoke"
+        assert "Docutils" not in caption
+
+
+def test_the_report_works_offline_and_has_the_graph_and_the_run_times(workflow):
+    page = (workflow.folder / "results/smoke/report.html").read_text()
+    assert not re.search(r"<(script|link|img|iframe)[^>]* (src|href)=.?http", page)
+    for specification in ("rulegraph", "runtimes"):
+        for rule in ALL.keys() - {"report"}:
+            assert f'"rule": "{rule}"' in page.split(f'<script id="{specification}">')[1].split("</script>")[0]
+
+
+def test_captions_say_what_the_claims_say(copied):
+    table = copied.folder / "results/smoke/tables/claims.csv"
+    verdicts = ["reproduced", "not reproduced", "undecided"]
+    claims = read_csv(table).assign(value=1.125, low=1.0625, high=1.25, seeds=3)
+    claims["verdict"] = [verdicts[i % 3] for i in range(len(claims))]
+    write_csv(table, claims, {})
+    again = copied.run("report", "--forcerun", "report")
+    assert again.returncode == 0, again.stdout
+    captions = captions_in(copied.folder / "results/smoke/report.html")
+    shown = {"fig1": ["fig1"], "fig3": ["fig3"], "figs 8, 9, table 1": ["fig8", "fig9"], "theorem 3.4": ["fig10"]}
+    for claim in claims.itertuples():
+        line = rf"(?<!not ){claim.verdict}: {re.escape(claim.statement)}\. [^:]*: 1.12 \[1.06, 1.25\] over 3 seeds"
+        for path in ["tables/claims.html", *(f"figures/{name}.svg" for name in shown.get(claim.figure, ()))]:
+            assert re.search(line, captions[f"results/smoke/{path}"]), (claim.claim, path)
+        assert not re.search(line, captions["results/smoke/figures/log_density.svg"])
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(claims.verdict).most_common())
+    assert counts in (copied.folder / "results/smoke/report.html").read_text()
+    assert f"claims   results/smoke/tables/claims.md: {counts}" in again.stdout
+
+
+def test_the_last_screen_says_where_the_results_lie(workflow):
+    screen = workflow.said.split("100%) done\n")[-1]
+    places = dict(re.findall(r"^(\w+) +(results/smoke/[\w/.]+)", screen, re.MULTILINE))
+    assert list(places) == ["figures", "tables", "claims", "report"]
+    assert all((workflow.folder / place).exists() for place in places.values())
+
+
+def facts_of(path):
+    """The provenance in a file."""
+    match path.suffix:
+        case ".safetensors":
+            return read_tensors(path)[1]["provenance"]
+        case ".csv":
+            return read_facts(path)
+        case ".md" | ".html":
+            return json.loads(path.read_text().split("<!-- ")[1].split(" -->")[0])
+        case ".png":
+            return json.loads(Image.open(path).text["Description"])
+        case ".svg":
+            return json.loads(html.unescape(re.search("<dc:description>(.*)</dc:description>", path.read_text())[1]))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "csv", "md", "html", "png", "svg"])
+def test_every_file_says_what_made_it(workflow, suffix):
+    made = [path for path in workflow.folder.glob(f"results/smoke/**/*.{suffix}") if path.name != "report.html"]
+    assert made
+    for path in made:
+        needed = {"version", "commit", "python", "torch", "numpy"}
+        if suffix not in ("png", "svg"):  # equal pictures are equal files, whenever and wherever they are drawn
+            needed |= {"command", "device", "seconds"}
+        if suffix == "csv" and path.name in ("history.csv", "score_error.csv", "along_training.csv"):
+            needed |= {"settings", "seed"}
+        if suffix == "safetensors":
+            assert {"spec", "target"} & read_tensors(path)[1].keys(), path
+        assert needed <= facts_of(path).keys(), path
 
 
 def test_a_second_run_does_nothing(workflow):

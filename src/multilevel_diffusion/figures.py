@@ -6,6 +6,7 @@ Each function takes tables or arrays and returns a matplotlib figure; `save` wri
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from .storage import write_atomically
+from .storage import software, write_atomically
 
 __all__ = [
     "HISTORY_COLUMNS",
@@ -354,11 +355,12 @@ def log_density(rows: pd.DataFrame) -> Figure:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.svg and `stem`.png, without dates, so that equal figures are equal files."""
+    """Write `stem`.svg and `stem`.png: with the software that drew them, without dates, so that equal figures are equal files."""
+    made = {"Description": json.dumps(software())}
     with matplotlib.rc_context(STYLE):
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+            figure.savefig(buffer, format=suffix[1:], metadata=metadata | made)
             with write_atomically(stem.with_suffix(suffix)) as partial:
                 partial.write_bytes(buffer.getvalue())
 

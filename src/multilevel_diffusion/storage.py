@@ -12,7 +12,9 @@ import io
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -31,8 +33,10 @@ __all__ = [
     "generator",
     "provenance",
     "read_csv",
+    "read_facts",
     "read_json",
     "read_tensors",
+    "software",
     "source_digest",
     "write_atomically",
     "write_csv",
@@ -40,6 +44,7 @@ __all__ = [
     "write_tensors",
 ]
 
+PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -51,17 +56,21 @@ def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") ->
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def provenance(**facts: Any) -> dict[str, Any]:
-    """Where a number comes from: version, commit and its dirtiness, Python, PyTorch, and the `facts` of the stage."""
+def software() -> dict[str, str]:
+    """What made a file: version, commit and its dirtiness, Python, and the packages whose release may change a number."""
     from importlib.metadata import version
 
     return {
         "version": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "torch": version("torch"),
-        **facts,
+        **{name: version(name) for name in PACKAGES},
     }
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Where a number comes from: `software`, the command with its options, and the `facts` of the stage."""
+    return software() | {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), **facts}
 
 
 def source_digest() -> str:
@@ -153,6 +162,15 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
         raise _unreadable(path, error) from None
     _demand(path, columns, table.columns)
     return table
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The provenance of a table of `write_csv`. Raises as `read_csv`."""
+    try:
+        with path.open() as file:
+            return json.loads(file.readline().removeprefix("# "))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

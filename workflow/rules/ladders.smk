@@ -30,7 +30,7 @@ rule fig5:
     input:
         histories=histories_of("warm-start", COMPARED),
     output:
-        multiext(f"{RESULTS}/figures/fig5", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig5", "5.3 Warm start", "Figure 5: test loss, cold and warm"),
     log:
         f"{RESULTS}/logs/figures/fig5.log",
     conda:
@@ -47,7 +47,7 @@ rule fig5_tradeoff:
     input:
         histories=histories_of("warm-start", WARM_START.tradeoff),
     output:
-        multiext(f"{RESULTS}/figures/fig5_tradeoff", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig5_tradeoff", "5.3 Warm start", "Ladders of equal time"),
     log:
         f"{RESULTS}/logs/figures/fig5_tradeoff.log",
     conda:
@@ -64,7 +64,7 @@ rule fig5_gain:
     input:
         histories=histories_of("warm-start", (WARM_START.baseline, *WARM_START.ablation)),
     output:
-        multiext(f"{RESULTS}/figures/fig5_gain", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig5_gain", "5.3 Warm start", "The change of level under both gains"),
     log:
         f"{RESULTS}/logs/figures/fig5_gain.log",
     conda:
@@ -87,7 +87,7 @@ rule fig6:
             for resolution in WARM_START.sampling.resolutions
         ],
     output:
-        multiext(f"{RESULTS}/figures/fig6", svg=".svg", png=".png"),
+        **picture("fig6", "5.3 Warm start", "Figure 6: digits, cold and warm", numbers=False),
     log:
         f"{RESULTS}/logs/figures/fig6.log",
     conda:
@@ -104,7 +104,7 @@ rule ladders:
     input:
         histories=histories_of("warm-start", WARM_START.arms),
     output:
-        multiext(f"{RESULTS}/tables/ladders", csv=".csv", md=".md"),
+        **page("ladders", "Tables", "What ladders cost and save"),
     log:
         f"{RESULTS}/logs/tables/ladders.log",
     conda:
@@ -124,7 +124,7 @@ if CONFIG.reaction_diffusion_ladder:
         input:
             histories=histories_of("reaction-diffusion-ladder", CONFIG.reaction_diffusion_ladder.tradeoff),
         output:
-            multiext(f"{RESULTS}/figures/fig5_tradeoff_pde", svg=".svg", png=".png", csv=".csv"),
+            **picture("fig5_tradeoff_pde", "5.4 Reaction–diffusion", "Ladders of equal time", caption="fig5_tradeoff"),
         log:
             f"{RESULTS}/logs/figures/fig5_tradeoff_pde.log",
 
@@ -132,7 +132,7 @@ if CONFIG.reaction_diffusion_ladder:
         input:
             histories=histories_of("reaction-diffusion-ladder", CONFIG.reaction_diffusion_ladder.arms),
         output:
-            multiext(f"{RESULTS}/tables/ladders_pde", csv=".csv", md=".md"),
+            **page("ladders_pde", "Tables", "What ladders cost and save, reaction–diffusion", caption="ladders"),
         log:
             f"{RESULTS}/logs/tables/ladders_pde.log",
         params:

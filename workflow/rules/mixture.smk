@@ -212,7 +212,7 @@ rule fig1:
     input:
         scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
     output:
-        multiext(f"{RESULTS}/figures/fig1", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig1", "5.1 Gaussian mixture", "Figure 1: score error and loss"),
     log:
         f"{RESULTS}/logs/figures/fig1.log",
     conda:
@@ -229,7 +229,7 @@ rule fig10:
     input:
         files=data_of("mixture", RUNS[0][0]) + samples_of("mixture", *RUNS[0]),
     output:
-        multiext(f"{RESULTS}/figures/fig10", svg=".svg", png=".png"),
+        **picture("fig10", "5.1 Gaussian mixture", "Figure 10: truth and samples", numbers=False),
     log:
         f"{RESULTS}/logs/figures/fig10.log",
     conda:
@@ -246,7 +246,7 @@ rule samplers:
     input:
         tables=CONVERGENCE,
     output:
-        multiext(f"{RESULTS}/figures/samplers", svg=".svg", png=".png", csv=".csv"),
+        **picture("samplers", "5.1 Gaussian mixture", "Distance against evaluations"),
     log:
         f"{RESULTS}/logs/figures/samplers.log",
     conda:
@@ -263,7 +263,7 @@ rule samplers_table:
     input:
         tables=CONVERGENCE,
     output:
-        multiext(f"{RESULTS}/tables/samplers", csv=".csv", md=".md"),
+        **page("samplers", "Tables", "Evaluations that each sampler needs", caption="samplers_table"),
     log:
         f"{RESULTS}/logs/tables/samplers.log",
     conda:
@@ -280,7 +280,7 @@ rule log_density:
     input:
         tables=LOG_DENSITY,
     output:
-        multiext(f"{RESULTS}/figures/log_density", svg=".svg", png=".png", csv=".csv"),
+        **picture("log_density", "5.1 Gaussian mixture", "Log density relative to the prior"),
     log:
         f"{RESULTS}/logs/figures/log_density.log",
     conda:

@@ -53,7 +53,7 @@ rule fig2:
         files=data_of("mnist", None),
         samples=[samples_of("mnist", arm, MNIST_SETTINGS.seeds[0]) for arm in UNET_ARMS],
     output:
-        multiext(f"{RESULTS}/figures/fig2", svg=".svg", png=".png"),
+        **picture("fig2", "5.2 Digits", "Figure 2: the U-Net with white noise", numbers=False),
     log:
         f"{RESULTS}/logs/figures/fig2.log",
     conda:
@@ -72,7 +72,7 @@ rule fig3:
         samples=[samples_of("mnist", arm, MNIST_SETTINGS.seeds[0]) for arm in FNO_ARMS],
         histories=[f"{MNIST}/{arm}/seed{seed}/history.csv" for arm, seed in MNIST_RUNS if arm in FNO_ARMS],
     output:
-        multiext(f"{RESULTS}/figures/fig3", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig3", "5.2 Digits", "Figure 3: the FNO under every prior"),
     log:
         f"{RESULTS}/logs/figures/fig3.log",
     conda:
@@ -90,7 +90,7 @@ rule fig4:
     input:
         tables=[f"{MNIST}/{arm}/seed{seed}/along_training.csv" for arm, seed in MNIST_RUNS],
     output:
-        multiext(f"{RESULTS}/figures/fig4", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig4", "5.2 Digits", "Figure 4: distance along training"),
     log:
         f"{RESULTS}/logs/figures/fig4.log",
     conda:

@@ -31,7 +31,7 @@ rule fig7:
     input:
         files=data_of("reaction-diffusion", None),
     output:
-        multiext(f"{RESULTS}/figures/fig7", svg=".svg", png=".png"),
+        **picture("fig7", "5.4 Reaction–diffusion", "Figure 7: true snapshots", numbers=False),
     log:
         f"{RESULTS}/logs/figures/fig7.log",
     conda:
@@ -49,7 +49,7 @@ rule fig8:
         files=data_of("reaction-diffusion", None),
         samples=[samples_of("reaction-diffusion", arm, PDE_SETTINGS.seeds[0]) for arm in PDE_SETTINGS.arms],
     output:
-        multiext(f"{RESULTS}/figures/fig8", svg=".svg", png=".png"),
+        **picture("fig8", "5.4 Reaction–diffusion", "Figure 8: samples of every prior", numbers=False),
     log:
         f"{RESULTS}/logs/figures/fig8.log",
     conda:
@@ -66,7 +66,7 @@ rule fig9:
     input:
         histories=[f"{PDE}/{arm}/seed{seed}/history.csv" for arm, seed in PDE_RUNS],
     output:
-        multiext(f"{RESULTS}/figures/fig9", svg=".svg", png=".png", csv=".csv"),
+        **picture("fig9", "5.4 Reaction–diffusion", "Figure 9: loss of every prior"),
     log:
         f"{RESULTS}/logs/figures/fig9.log",
     conda:

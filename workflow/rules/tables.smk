@@ -9,7 +9,7 @@ rule metrics:
         + [f"{MIXTURE}/{arm}/seed{seed}/truncation.csv" for arm, seed in RUNS],
         scores=[f"{MIXTURE}/{arm}/seed{seed}/score_error.csv" for arm, seed in RUNS],
     output:
-        multiext(f"{RESULTS}/tables/metrics", csv=".csv", md=".md"),
+        **page("metrics", "Tables", "All metrics"),
     log:
         f"{RESULTS}/logs/tables/metrics.log",
     conda:
@@ -27,7 +27,7 @@ rule table1:
     input:
         tables=rules.metrics.output.csv,
     output:
-        multiext(f"{RESULTS}/tables/table1", csv=".csv", md=".md"),
+        **page("table1", "Tables", "Table 1: sliced Wasserstein"),
     log:
         f"{RESULTS}/logs/tables/table1.log",
     conda:
@@ -45,7 +45,7 @@ rule transfer:
     input:
         tables=rules.metrics.output.csv,
     output:
-        multiext(f"{RESULTS}/tables/transfer", csv=".csv", md=".md"),
+        **page("transfer", "Tables", "Distances over those on the training grid"),
     log:
         f"{RESULTS}/logs/tables/transfer.log",
     conda:
@@ -68,7 +68,7 @@ rule priors:
         ],
         data=[data_of(experiment, None) for experiment in DATA_SETS],
     output:
-        multiext(f"{RESULTS}/tables/priors", csv=".csv", md=".md"),
+        **page("priors", "Tables", "Noise of each prior against the data"),
     log:
         f"{RESULTS}/logs/tables/priors.log",
     conda:
@@ -106,7 +106,7 @@ rule claims:
         ladders=rules.ladders.output.csv,
         samplers=rules.samplers_table.output.csv,
     output:
-        multiext(f"{RESULTS}/tables/claims", csv=".csv", md=".md"),
+        **page("claims", "Claims", "Claims of the paper, with verdicts"),
     log:
         f"{RESULTS}/logs/tables/claims.log",
     conda:

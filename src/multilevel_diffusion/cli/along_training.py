@@ -87,5 +87,7 @@ def along_training(
                         "epoch": model.epoch,
                     }
                 )
-    facts = provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
+    facts = provenance(
+        settings=spec.model_dump(mode="json"), seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3)
+    )
     write_csv(output, pd.DataFrame(rows, columns=ALONG_TRAINING_COLUMNS), facts)

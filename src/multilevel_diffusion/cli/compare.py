@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .options import seconds
+
 SHOWN = 20
 
 
@@ -36,6 +38,6 @@ def compare(
     print(f"\n{len(both)} numbers in both; {len(beyond)} differ by more than {bound:g} standard errors;", end=" ")
     print(f"{int(rows.b.isna().sum())} only in {a}, {int(rows.a.isna().sum())} only in {b}")
     if output:
-        write_csv(output, rows, provenance())
+        write_csv(output, rows, provenance(device="cpu", seconds=seconds()))
     if len(beyond):
         raise typer.Exit(1)

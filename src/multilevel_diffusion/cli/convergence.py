@@ -100,5 +100,10 @@ def convergence(
                         "n_projections": projections if metric == "sliced_wasserstein" else None,
                     }
                 )
-    facts = provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
+    facts = provenance(
+        settings=settings.model_dump(mode="json"),
+        seed=seed,
+        device=str(on),
+        seconds=round(time.perf_counter() - start, 3),
+    )
     write_csv(output, pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS), facts)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Output, Resolution
+from .options import Output, Resolution, seconds
 
 
 def restrict(
@@ -15,7 +15,7 @@ def restrict(
 ) -> None:
     """The test sets on another grid, restricted or prolonged: the truth that samples at this resolution are compared with."""
     from ..config import Geometry, UserError
-    from ..storage import read_tensors, write_tensors
+    from ..storage import provenance, read_tensors, write_tensors
     from .prior import GRIDS
 
     tensors, header = read_tensors(data, need=("reference", "floor"))
@@ -24,6 +24,5 @@ def restrict(
     kind = GRIDS[Geometry(header["grid"])]
     source, grid = kind(header["resolution"]), kind(resolution)
     sets = {name: source.resample(tensors[name].double(), grid).float() for name in ("reference", "floor")}
-    write_tensors(
-        output, sets, {"target": header["target"], "resolution": resolution, "provenance": header["provenance"]}
-    )
+    facts = provenance(device="cpu", seconds=seconds(), data=header["provenance"])
+    write_tensors(output, sets, {"target": header["target"], "resolution": resolution, "provenance": facts})

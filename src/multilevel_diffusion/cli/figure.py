@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Output
+from .options import Output, seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def fig3(
 
     losses, (rows, _) = _together(history, figures.HISTORY_COLUMNS), _rows(files, _arm_of)
     figures.save(figures.fig3(rows, losses), output)
-    write_csv(output.with_suffix(".csv"), losses, provenance())
+    write_csv(output.with_suffix(".csv"), losses, provenance(device="cpu", seconds=seconds()))
 
 
 @figure.command()
@@ -159,7 +159,7 @@ def _draw_numbers(
     except ValueError as error:
         raise UserError(f"TABLES: {error}") from None
     save(drawn, output)
-    write_csv(output.with_suffix(".csv"), rows, provenance())
+    write_csv(output.with_suffix(".csv"), rows, provenance(device="cpu", seconds=seconds()))
 
 
 def _draw_test_losses(histories: list[Path], draw: Callable[[pandas.DataFrame], Figure], output: Path) -> None:

@@ -84,5 +84,10 @@ def log_density(
                 }
                 tables.append(pd.DataFrame(facts | {name: value.tolist() for name, value in columns.items()}))
                 advance()
-    facts = provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
+    facts = provenance(
+        settings=settings.model_dump(mode="json"),
+        seed=seed,
+        device=str(on),
+        seconds=round(time.perf_counter() - start, 3),
+    )
     write_csv(output, pd.concat(tables, ignore_index=True)[DENSITY_COLUMNS], facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,10 @@ __all__ = [
     "Steps",
     "Target",
     "parse_overrides",
+    "seconds",
 ]
+
+START = time.perf_counter()
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
 Target = Annotated[
@@ -80,3 +84,8 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
     return overrides
+
+
+def seconds() -> float:
+    """Seconds since the command line was loaded, which is when a command starts."""
+    return round(time.perf_counter() - START, 3)

@@ -62,5 +62,7 @@ def score_error(
                 }
                 rows.append(row | asdict(measured))
             advance(f"epoch {epoch}")
-    facts = provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3))
+    facts = provenance(
+        settings=spec.model_dump(mode="json"), seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3)
+    )
     write_csv(output, pd.DataFrame(rows), facts)

@@ -5,15 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import PRESETS, Configs, Output, Overrides, Presets, parse_overrides
+from .options import PRESETS, Configs, Output, Overrides, Presets, parse_overrides, seconds
 
 if TYPE_CHECKING:
     import pandas
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
+PAGE = """<!doctype html><meta charset="utf-8"><style>
+body { font: 13px sans-serif } table { border-collapse: collapse } tr:hover { background: #eee }
+th, td { padding: 2px 8px; text-align: left } th { position: sticky; top: 0; background: white }
+</style>
+"""
 Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
 
-table = typer.Typer(help="Make a table: OUTPUT.csv and OUTPUT.md.", no_args_is_help=True)
+table = typer.Typer(help="Make a table: OUTPUT.csv, OUTPUT.md and OUTPUT.html.", no_args_is_help=True)
 
 
 @table.command()
@@ -177,9 +182,17 @@ def priors(
 
 
 def _write(rows: pandas.DataFrame, to_read: pandas.DataFrame, output: Path) -> None:
+    """Rows as CSV; what is to read as Markdown, and as the page that the report shows."""
+    import json
+
     from ..storage import provenance, write_atomically, write_csv
 
-    text = to_read.to_markdown(index=False, floatfmt=".3g")
-    write_csv(output.with_suffix(".csv"), rows, provenance())
-    with write_atomically(output.with_suffix(".md")) as partial:
-        partial.write_text(text + "\n")
+    facts = provenance(device="cpu", seconds=seconds())
+    texts = {
+        ".md": to_read.to_markdown(index=False, floatfmt=".3g"),
+        ".html": PAGE + to_read.to_html(index=False, float_format="{:.3g}".format, na_rep="", border=0),
+    }
+    write_csv(output.with_suffix(".csv"), rows, facts)
+    for suffix, text in texts.items():
+        with write_atomically(output.with_suffix(suffix)) as partial:
+            partial.write_text(f"<!-- {json.dumps(facts)} -->\n{text}\n")

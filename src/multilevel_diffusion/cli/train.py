@@ -105,7 +105,7 @@ def train(
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
 
     write(output / "model.safetensors", trainer.result, trainer.kept)
-    write_csv(output / "history.csv", history.assign(**arm.labels, seed=seed), facts())
+    write_csv(output / "history.csv", history.assign(**arm.labels, seed=seed), facts() | {"settings": identity["spec"]})
     trainer.checkpoint.unlink(missing_ok=True)
     shutil.rmtree(output / "snapshots", ignore_errors=True)
     trainer.snapshots.mkdir(parents=True, exist_ok=True)

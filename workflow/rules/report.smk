@@ -1,0 +1,126 @@
+# What the report says about figures and tables: captions in workflow/report/ take it from the settings and results of the run.
+import math
+import re
+from collections import Counter
+
+from multilevel_diffusion.storage import read_csv, read_facts
+
+CLAIMS = Path(f"{RESULTS}/tables/claims.csv")
+CAPTIONS = sorted(map(str, Path("workflow/report").glob("*.rst")))
+
+
+def in_report(path, name, category, content, form):
+    """`path` as part of the report, with the caption workflow/report/NAME.rst."""
+    return report(path, caption=f"../report/{name}.rst", category=category, labels={"content": content, "form": form})
+
+
+def picture(name, category, content, numbers=True, caption=None):
+    """The outputs of a rule that draws a figure; the numbers it draws lie beside it."""
+    stem, about = f"{RESULTS}/figures/{name}", (caption or name, category, content)
+    files = {"svg": in_report(f"{stem}.svg", *about, "picture"), "png": f"{stem}.png"}
+    return files | ({"csv": in_report(f"{stem}.csv", *about, "values")} if numbers else {})
+
+
+def page(name, category, content, caption=None):
+    """The outputs of a rule that makes a table."""
+    stem, about = f"{RESULTS}/tables/{name}", (caption or name, category, content)
+    files = {"html": in_report(f"{stem}.html", *about, "table"), "csv": in_report(f"{stem}.csv", *about, "values")}
+    return files | {"md": f"{stem}.md"}
+
+
+def names_of(figure):
+    """What a claim is about: {"fig8", "fig9", "table1"} for "figs 8, 9, table 1"."""
+    kind, names = "", set()
+    for word, number in re.findall(r"([a-z]*?)s?\s*(\d+(?:\.\d+)?)", figure):
+        kind = word or kind
+        names.add(f"{kind}{number}")
+    return names or {figure}
+
+
+def seen(*names):
+    """The verdicts on the claims about some figures and tables, or on all of them: a list in reStructuredText."""
+    if not CLAIMS.exists():
+        return "The claims of the paper are not judged yet."
+    lines = []
+    for row in read_csv(CLAIMS).to_dict("records"):
+        if names and names_of(row["figure"]).isdisjoint(names):
+            continue
+        measured = "not measured in this run"
+        if row["seeds"]:
+            interval = "" if math.isnan(row["low"]) else f" [{row['low']:.3g}, {row['high']:.3g}]"
+            measured = f"{row['value']:.3g}{interval} over {row['seeds']} seed{'s' * (row['seeds'] > 1)}"
+        lines.append(
+            f"* **{row['verdict']}**: {row['statement']}. ``{row['quantity']}``: {measured}; to be {row['criterion']}."
+        )
+    return "\n".join(lines) or "No claim of the paper is judged by this."
+
+
+def verdicts():
+    """How many claims have which verdict, in words."""
+    if not CLAIMS.exists():
+        return "not judged yet"
+    return ", ".join(f"{count} {verdict}" for verdict, count in Counter(read_csv(CLAIMS).verdict).most_common())
+
+
+def made(experiment):
+    """How large an experiment is in this run, in words."""
+    settings, ladders = CONFIG.experiments[experiment], {}
+    for arm in settings.arms:
+        rungs = [
+            f"{level.resolution} ({f'{level.epochs} epochs' if level.epochs else f'{level.steps} steps'}"
+            f"{f' of batch {level.batch_size}' if level.batch_size else ''})"
+            for level in settings.training_of(arm).ladder
+        ]
+        ladders.setdefault(", ".join(rungs), []).append(arm)
+    trained = "; ".join(f"{', '.join(arms)} at {rungs}" for rungs, arms in ladders.items())
+    epoch = f"{settings.training.steps_per_epoch} steps" if settings.training.steps_per_epoch else "a pass"
+    return (
+        f"Preset {CONFIG.preset}, seeds {', '.join(map(str, settings.seeds))}: trained {trained}, an epoch being {epoch} "
+        f"of batch {settings.training.batch_size}; {settings.sampling.samples} samples in {settings.sampling.steps} steps of "
+        f"{settings.sampling.sampler}."
+    )
+
+
+def config_option():
+    """What the command line changed, as Snakemake's own option."""
+    changed = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in OVERRIDES.items()]
+    return f" --config {shlex.join(changed)}" if changed else ""
+
+
+def command(target=""):
+    """What to type for a target of this run."""
+    return f"snakemake {target}{' ' * bool(target)}--cores all{config_option()}"
+
+
+def origin():
+    """What made the table of all metrics, in words."""
+    table = Path(f"{RESULTS}/tables/metrics.csv")
+    if not table.exists():
+        return "metrics not measured yet"
+    facts = read_facts(table)
+    return f"commit {facts['commit']}, Python {facts['python']}, PyTorch {facts['torch']}"
+
+
+def last_screen():
+    """Where the results lie, of those that are made."""
+    places = {
+        "figures": ("figures", ""),
+        "tables": ("tables", ""),
+        "claims": ("tables/claims.md", f": {verdicts()}"),
+        "report": ("report.html", ""),
+    }
+    lines = [
+        f"{name:8} {RESULTS}/{path}{more}" for name, (path, more) in places.items() if Path(RESULTS, path).exists()
+    ]
+    return "\n".join(lines)
+
+
+# all that a caption sees of a run besides its own job
+config["about"] = {
+    "settings": CONFIG,
+    "seen": seen,
+    "verdicts": verdicts,
+    "made": made,
+    "command": command,
+    "origin": origin,
+}
