@@ -18,6 +18,7 @@ include: "workflow/rules/mnist.smk"
 include: "workflow/rules/ladders.smk"
 include: "workflow/rules/reaction_diffusion.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/cost.smk"
 
 
 rule report:

@@ -52,7 +52,7 @@ def test_help_lists_every_stage(mld_process):
         assert f"\n  {command} " in done.out
 
 
-@pytest.mark.parametrize("group", [[], ["data"], ["figure"], ["table"]])
+@pytest.mark.parametrize("group", [[], ["data"], ["figure"], ["table"], ["bench"]])
 def test_a_command_without_arguments_shows_its_help(mld_process, group):
     done = mld_process(*group)
     assert (done.out + done.err).startswith(f"Usage: {' '.join(['mld', *group])}")

@@ -227,3 +227,21 @@ def test_the_tradeoff_is_against_time_and_the_ablation_against_epochs():
         (axes,) = draw(ladder_histories()).axes
         assert axes.get_xlabel() == label
         assert len({line.get_color() for line in axes.lines}) == 3  # two arms and the level change
+
+
+def test_the_figure_of_costs_has_the_slopes_of_power_laws():
+    rows = pd.DataFrame(
+        [
+            {"against": against, "value": value, "resolution": 64, "batch": 16, "width": 32}
+            | {"seconds": value**1.5, "expected_seconds": value**2, "bytes": 1e9 * value, "expected_bytes": 1e9}
+            for against, values in (("resolution", (32, 64, 128)), ("batch", (4, 1, 2)), ("width", (8,)))
+            for value in values
+        ]
+    )
+    panels = figures.cost(rows).axes
+    assert [axes.get_xlabel() for axes in panels[3:]] == ["points per side $N$", "fields a step", "channels"]
+    assert [axes.get_ylabel() for axes in (panels[0], panels[3])] == ["time of a step (s)", "memory of a step (GB)"]
+    assert panels[0].get_title() == "16 fields, 32 channels"
+    labels = [line.get_label() for axes in (panels[1], panels[4]) for line in axes.lines]
+    assert labels == ["measured: slope 1.50", "expected: slope 2.00", "measured: slope 1.00", "expected: slope 0.00"]
+    assert list(panels[1].lines[0].get_xdata()) == [1, 2, 4]

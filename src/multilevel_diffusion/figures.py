@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from .storage import software, write_atomically
 
 __all__ = [
+    "COST_COLUMNS",
     "HISTORY_COLUMNS",
     "SCORE_COLUMNS",
+    "cost",
     "fields",
     "fig1",
     "fig3",
@@ -95,6 +97,21 @@ SCORE_COLUMNS = (
     "exact_loss",
 )
 """What figure 1 reads of the tables of score errors."""
+
+COST_COLUMNS = (
+    "against",
+    "value",
+    "resolution",
+    "batch",
+    "width",
+    "seconds",
+    "expected_seconds",
+    "bytes",
+    "expected_bytes",
+)
+"""What the figure of costs reads of the table of `mld bench scaling`."""
+
+COST_AXES = {"resolution": "points per side $N$", "batch": "fields a step", "width": "channels"}
 
 
 def fig1(scores: pd.DataFrame) -> Figure:
@@ -354,6 +371,44 @@ def log_density(rows: pd.DataFrame) -> Figure:
         return figure
 
 
+def cost(rows: pd.DataFrame) -> Figure:
+    """Time (above) and memory (below) of a training step as the work grows, a column a direction in which it grows.
+
+    Points: measured. Dashed: expected by counting, the time from the roofline. A slope p in the legend means growth as x^p.
+
+    Args:
+        rows: COST_COLUMNS, as `mld bench scaling` writes them.
+    """
+    sweeps = [(name, rows[rows.against == name].sort_values("value")) for name in dict.fromkeys(rows.against)]
+    quantities = {"seconds": (1.0, "time of a step (s)"), "bytes": (1e-9, "memory of a step (GB)")}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 4.4), layout="constrained")
+        grid = figure.subplots(2, len(sweeps), sharex="col", sharey="row", squeeze=False)
+        for panels, (quantity, (unit, label)) in zip(grid, quantities.items(), strict=True):
+            panels[0].set_ylabel(label)
+            for axes, (_, sweep) in zip(panels, sweeps, strict=True):
+                for column, name, look in (
+                    (quantity, "measured", {"color": "#1f4e9e", "marker": "o", "markersize": 3}),
+                    (f"expected_{quantity}", "expected", {"color": "0.3", "linestyle": "--"}),
+                ):
+                    slope = _slope(sweep.value, sweep[column])
+                    axes.plot(sweep.value, unit * sweep[column], label=f"{name}: slope {slope:.2f}", **look)
+                axes.set(xscale="log", yscale="log")
+                axes.legend(loc="upper left", handlelength=1.5)
+        for axes, (against, sweep) in zip(grid[-1], sweeps, strict=True):
+            axes.set_xlabel(COST_AXES[against])
+            axes.set_xticks(sweep.value, [str(value) for value in sweep.value])
+            axes.minorticks_off()
+        for axes, (against, sweep) in zip(grid[0], sweeps, strict=True):
+            fixed = {name: sweep[name].iloc[0] for name in COST_AXES if name != against}
+            units = {"resolution": "$N$ = {}", "batch": "{} fields", "width": "{} channels"}
+            axes.set_title(", ".join(units[name].format(value) for name, value in fixed.items()))
+        for panels in grid:
+            low, high = panels[0].get_ylim()
+            panels[0].set_ylim(low, high * (high / low) ** 0.35)  # room for the legends
+        return figure
+
+
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png: with the software that drew them, without dates, so that equal figures are equal files."""
     made = {"Description": json.dumps(software())}
@@ -512,6 +567,12 @@ def _curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, 
     median = seeds.median()
     axes.plot(median.index, median, style, color=color, label=label)
     axes.fill_between(median.index, seeds.min(), seeds.max(), color=color, alpha=0.15, linewidth=0)
+
+
+def _slope(x: pd.Series, y: pd.Series) -> float:
+    """The exponent p of the power law y ∝ x^p that fits best, by least squares on both logarithms; nan for a single point."""
+    x, y = np.log(x), np.log(y)
+    return x.cov(y) / x.var() if len(x) > 1 else math.nan
 
 
 def _fields_of(rows: pd.DataFrame) -> pd.Series:

@@ -6,7 +6,6 @@ which source files a stage depends on.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 
 import typer
@@ -20,6 +19,7 @@ from .data import data
 from .evaluate import evaluate
 from .figure import figure
 from .log_density import log_density
+from .memory import keep_freed_memory
 from .resolve import resolve
 from .sample import sample
 from .score_error import score_error
@@ -57,7 +57,7 @@ app.add_typer(bench, name="bench")
 
 def main() -> None:
     """Run a command; what the user can mend comes as one line on stderr with exit code 1 (2 for a wrong call)."""
-    _keep_freed_memory()
+    keep_freed_memory()
     try:
         sys.exit(app(standalone_mode=False))
     except USAGE_ERROR as error:
@@ -70,14 +70,3 @@ def main() -> None:
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to serve large blocks from a heap it keeps: most of a training step would else go to page faults."""
-    m_trim_threshold, m_mmap_max = -1, -4
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, 2**31 - 1)

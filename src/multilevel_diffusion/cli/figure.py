@@ -145,6 +145,14 @@ def log_density(
     _draw_numbers(tables, DENSITY_COLUMNS, log_density, output)
 
 
+@figure.command()
+def cost(tables: Annotated[list[Path], typer.Argument(help="Table of `mld bench scaling`.")], output: Output) -> None:
+    """Time and memory of a training step as resolution, batch and width grow, beside what counting expects."""
+    from ..figures import COST_COLUMNS, cost
+
+    _draw_numbers(tables, COST_COLUMNS, cost, output)
+
+
 def _draw_numbers(
     tables: list[Path], columns: Sequence[str], draw: Callable[[pandas.DataFrame], Figure], output: Path
 ) -> None:

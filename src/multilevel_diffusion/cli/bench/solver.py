@@ -4,15 +4,7 @@ from typing import Annotated
 
 import typer
 
-bench = typer.Typer(help="Measure speed against stated baselines, in one run.", no_args_is_help=True)
 
-
-@bench.callback()
-def _group() -> None:
-    pass
-
-
-@bench.command()
 def solver(
     resolution: Annotated[int, typer.Option(min=8)] = 128,
     end_time: Annotated[float, typer.Option()] = 2.5,
@@ -24,13 +16,13 @@ def solver(
     import statistics
     import time
 
-    import pandas as pd
     import torch
     from scipy.integrate import solve_ivp
 
-    from ..config import UserError
-    from ..data.reaction_diffusion import ReactionDiffusion, graded_times, initial_values, method_of_lines
-    from .build import device
+    from ...config import UserError
+    from ...data.reaction_diffusion import ReactionDiffusion, graded_times, initial_values, method_of_lines
+    from ..build import device
+    from .report import show
 
     rate, on = method_of_lines(resolution), device()
     values = torch.stack([initial_values(seed, resolution) for seed in range(trajectories)])
@@ -69,9 +61,7 @@ def solver(
         median = statistics.median(seconds)
         error = float(((end - true) ** 2).mean() ** 0.5 / (true**2).mean() ** 0.5)
         rows.append({"solver": name, "ms a trajectory": 1e3 * median, "relative error of u": error})
-    table = pd.DataFrame(rows)
-    table["times as fast"] = table["ms a trajectory"][0] / table["ms a trajectory"]
-    table["relative error of u"] = table["relative error of u"].map("{:.1e}".format)
-    print(f"{resolution} x {resolution} to t = {end_time:g} on {on} with {torch.get_num_threads()} threads,", end=" ")
-    print(f"ours {trajectories} trajectories at a time")
-    print(table.round(1).to_string(index=False))
+    for row in rows:
+        row["times as fast"] = rows[0]["ms a trajectory"] / row["ms a trajectory"]
+        row["relative error of u"] = f"{row['relative error of u']:.1e}"
+    show(f"{resolution} x {resolution} to t = {end_time:g} on {on}, ours {trajectories} trajectories at a time", rows)

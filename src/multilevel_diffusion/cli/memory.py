@@ -1,0 +1,50 @@
+"""The memory of this process: whether glibc keeps what is freed, and how much was in use at most."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+from pathlib import Path
+
+__all__ = ["keep_freed_memory", "peak", "reset_peak", "resident"]
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to serve large blocks from a heap it keeps: most of a training step would else go to page faults."""
+    m_trim_threshold, m_mmap_max = -1, -4
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
+
+
+_before = 0.0
+
+
+def reset_peak() -> None:
+    """Count `peak` from what is resident now."""
+    global _before
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark goes down to what is resident
+    _before = resident()
+
+
+def peak() -> float:
+    """The most bytes resident at once since `reset_peak`, beyond those resident then; nan where there is no /proc."""
+    return _status("VmHWM") - _before
+
+
+def resident() -> float:
+    """Bytes of this process in memory; nan where there is no /proc."""
+    return _status("VmRSS")
+
+
+def _status(field: str) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return 1024.0 * int(line.split()[1])
+    return math.nan

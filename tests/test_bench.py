@@ -1,0 +1,174 @@
+"""What the benchmarks count and compare; never how fast this machine is."""
+
+import itertools
+import os
+
+import pytest
+import torch
+from blocks import most_of, resident_after
+from torch.utils.flop_counter import FlopCounterMode
+
+from multilevel_diffusion import figures
+from multilevel_diffusion.cli.bench import distances, network, worker
+from multilevel_diffusion.cli.bench.network import Case, Plain, Step, flops, traffic
+from multilevel_diffusion.config import UserError
+from multilevel_diffusion.storage import read_csv
+
+MEGABYTE = 10**6
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("ours", 32, 2),
+        Case("ours", 20, 3, width=8, layers=2, modes=5, head=12),
+        Case("ours", 9, 1, width=4, layers=1, modes=6, head=8),  # modes that the grid does not resolve
+    ],
+)
+def test_the_flops_are_those_that_pytorch_counts(case):
+    step = Step(case)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert sum(flops(case).values()) == counter.get_total_flops()
+
+
+def test_traffic_is_what_operators_read_and_write():
+    x, y = torch.zeros(2, 6, 5)
+    with network._Traffic() as counted:
+        z = x + y  # two are read, one is written
+        z.view(30).t()[None].expand(4, 30)
+    assert counted.bytes == 3 * x.nbytes
+    with network._Traffic() as counted:
+        x += torch.zeros(1).expand(6, 5)  # of the expanded, four bytes are there to be read
+    assert counted.bytes == 2 * x.nbytes + 4 + 4
+
+
+def test_traffic_without_data_is_that_of_a_step_with_data():
+    case = Case("ours", 10, 2, width=4, layers=2, modes=3, head=8)
+    step = Step(case)
+    step()
+    with network._Traffic() as counted:
+        step()
+    assert traffic(case)[0] == counted.bytes
+
+
+def test_traffic_and_memory_grow_by_as_much_with_every_field():
+    counts = [traffic(Case("ours", 12, batch, width=4, layers=2, modes=3, head=8)) for batch in (1, 2, 3)]
+    for one, two, three in zip(*counts, strict=True):
+        assert three - two == two - one > 0
+
+
+@pytest.mark.parametrize("n", [30, 50])
+def test_neuraloperators_layers_compute_our_function(n):
+    """The paper's network, weight by weight in their layout: what is timed is not another function."""
+    case = Case("ours", n, 2)
+    step = Step(case)
+    fields = step.values, step.t, step.grid
+    with torch.no_grad():
+        plain, ours = Plain(case, step.network)(*fields), step.network(*fields)
+    assert (ours - plain).norm() / plain.norm() < 1e-5
+
+
+def test_neuraloperators_network_has_the_parameters_of_ours():
+    ours, stock = (
+        sum(parameter.numel() for parameter in Case(name, 32, 1).build().parameters())
+        for name in ("ours", "neuraloperator")
+    )
+    assert ours == stock
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_freed_memory_is_kept_where_it_should_be_and_only_there(keep, monkeypatch):
+    monkeypatch.setenv("MALLOC_TOP_PAD_", str(500 * MEGABYTE))
+    with worker.process(keep_freed=keep) as call:
+        used, left = call(resident_after, 100 * MEGABYTE)
+        assert call(os.getenv, "MALLOC_TOP_PAD_") is None
+    assert used > 90 * MEGABYTE
+    assert (left > 90 * MEGABYTE) == keep
+    assert os.environ["MALLOC_TOP_PAD_"]
+
+
+def test_the_peak_is_what_was_in_use_at_most():
+    with worker.process(keep_freed=False) as call:
+        peaks = [call(most_of, size * MEGABYTE) for size in (200, 50)]
+    assert peaks == pytest.approx([200e6, 50e6], rel=0.1)
+
+
+def test_a_process_that_is_killed_is_one_line():
+    with worker.process(keep_freed=True) as call, pytest.raises(UserError, match="memory does not suffice"):
+        call(os._exit, 9)
+
+
+def test_a_lack_of_memory_is_one_line():
+    with worker.process(keep_freed=True) as call, pytest.raises(UserError, match="memory does not suffice"):
+        call(torch.empty, 2**50)
+
+
+def test_medians_are_of_calls_in_turn_after_one_that_does_not_count():
+    order, count = [], itertools.count()
+
+    def call(name):
+        order.append(name)
+        return float(next(count))
+
+    found = worker.medians({name: lambda name=name: call(name) for name in "ab"}, 3)
+    assert order == list("ab" * 4)
+    assert found == {"a": 4, "b": 5}
+
+
+def test_all_ways_to_compute_the_distance_agree():
+    inputs = distances.inputs(12, 20, 30)
+    values = [way(*inputs) for way in distances.WAYS.values()]
+    assert values == pytest.approx([values[0]] * len(values), rel=1e-9)
+
+
+def test_training_is_measured_against_neuraloperator(mld):
+    done = mld("bench", "train", "--resolution", 30, "--batch", 1, "--repeats", 1, "--ablation")
+    assert done.code == 0, done.err
+    assert [done.out.count(f"| {name} ") for name in ("neuraloperator", "ours")] == [1, 1]
+    assert "neuraloperator, freed memory kept" in done.out
+    assert "ours, default allocator" in done.out
+    assert "fraction reached" in done.out
+
+
+def test_sampling_and_metrics_are_measured_against_baselines(mld):
+    done = mld("bench", "sample", "--resolution", 30, "--batch", 1, "--repeats", 1, "--steps", 2, "--sampler", "heun")
+    assert done.code == 0, done.err
+    assert "| ours, heun |             3 |" in done.out  # evaluations of two steps, the last of which is Euler's
+    done = mld("bench", "metrics", "--resolution", 8, "--samples", 4, "--projections", 3, "--repeats", 1)
+    assert done.code == 0, done.err
+    assert done.out.count("| POT, ") == 2
+    assert "| ours " in done.out
+
+
+def test_costs_are_a_table_and_a_figure(mld, tmp_path):
+    table, picture = tmp_path / "scaling.csv", tmp_path / "cost.svg"
+    sizes = ["--resolution", 12, "--resolution", 64, "--batch", 16, "--width", 32]
+    done = mld("bench", "scaling", *sizes, "--repeats", 1, "-o", table)
+    assert done.code == 0, done.err
+    rows = read_csv(table, figures.COST_COLUMNS)
+    assert list(zip(rows.against, rows.value, strict=True)) == [
+        *(("resolution", 12), ("resolution", 64)),
+        *(("batch", 16), ("width", 32)),
+    ]
+    assert (rows[["seconds", "expected_seconds", "bytes", "expected_bytes"]] > 0).all(axis=None)
+    assert rows.seconds.nunique() == 2  # one measurement serves all three
+    assert mld("figure", "cost", table, "-o", picture).code == 0
+    assert picture.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["train", "--resolution", 33], "odd grids"),
+        (["train", "--resolution", 28], "--resolution"),
+        (["train", "--batch", 0], "--batch"),
+        (["train", "--repeats", 0], "--repeats"),
+        (["sample", "--sampler", "runge-kutta"], "runge-kutta"),
+        (["metrics", "--samples", 1], "--samples"),
+        (["scaling"], "--output"),
+        (["gpu"], "gpu"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(mld, args, word):
+    assert word in mld("bench", *args).refusal
