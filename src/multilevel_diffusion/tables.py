@@ -245,6 +245,7 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
 
     reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: anything else, and always
     with fewer seeds than settings.seeds or if the quantity did not come to pass in one of them; not measured: no such row.
+    reached: in how many seeds it came to pass.
 
     Args:
         tables: name to rows, as `QuantitySettings.table` names them.
@@ -277,7 +278,8 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
                 "high": high,
                 "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}",
                 "verdict": verdict,
-                "seeds": f"{values.count()} of {len(values)}" if values.hasnans else f"{len(values)}",
+                "seeds": len(values),
+                "reached": values.count(),
             }
         )
     return pd.DataFrame(rows)
