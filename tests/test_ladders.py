@@ -11,7 +11,7 @@ from multilevel_diffusion.cli.build import build_denoiser, read_model
 from multilevel_diffusion.config import Gain
 from multilevel_diffusion.grids import Torus
 from multilevel_diffusion.storage import read_csv, read_tensors
-from multilevel_diffusion.training import Dataset, Validation
+from multilevel_diffusion.training import Dataset, Trainer, Validation
 
 LADDERS = {
     "cold": [{"resolution": 16, "epochs": 3}],
@@ -75,6 +75,33 @@ def test_gains_differ_on_the_coarse_level_only(stages):
     model = read_model(stages.folder / "other" / "model.safetensors", torch.device("cpu"))
     gains = [build_denoiser(model.spec, model.network, model.prior, gain).gain for gain in Gain]
     assert [[gain(n) for n in (8, 16)] for gain in gains] == [[1, 1], [2, 1]]
+
+
+def test_arms_on_the_same_level_start_from_the_same_weights_and_see_the_same_batches(mld, tiny, stages, tmp_path):
+    spec, settings = tmp_path / "spec.json", spec_of(tiny, "warm")
+    settings["training"]["ladder"] = [LADDERS["warm"][0], {"resolution": 16, "steps": 1}]
+    spec.write_text(json.dumps(settings | {"arm": "shorter"}))
+    assert mld("train", spec, "--data", stages.data, "--seed", 1, "-o", tmp_path / "shorter").code == 0
+    folders = (stages.folder / "warm", tmp_path / "shorter")
+    a, b = (read_tensors(folder / "snapshots" / "epoch_0001.safetensors")[0] for folder in folders)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    losses = [read_csv(folder / "history.csv").loss for folder in folders]
+    assert losses[0][0] == losses[1][0]
+
+
+def test_data_are_restricted_before_the_first_step_so_that_no_time_of_training_has_it_in(
+    mld, stages, tmp_path, monkeypatch
+):
+    run = Trainer.run
+
+    def without_restriction(*args):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr("multilevel_diffusion.training.restrict")
+            return run(*args)
+
+    monkeypatch.setattr(Trainer, "run", without_restriction)
+    spec = stages.folder / "warm.json"
+    assert mld("train", spec, "--data", stages.data, "--seed", 1, "-o", tmp_path / "warm").code == 0
 
 
 def test_the_epoch_kept_has_the_least_validation_loss_whatever_the_test_says(stages):

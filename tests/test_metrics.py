@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from multilevel_diffusion import metrics
+from multilevel_diffusion.cli.prior import build_prior
+from multilevel_diffusion.config import ArmSpec, parse
 from multilevel_diffusion.grids import Torus, prolong, white_noise
+from multilevel_diffusion.mixture import GaussianMixture
 from multilevel_diffusion.priors import Laplacian
-from multilevel_diffusion.storage import generator
+from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
 
 
 def smooth(n, count, seed, scale=1.0):
@@ -190,3 +193,31 @@ def test_the_jackknife_predicts_how_distances_vary_between_sets_of_samples():
         spread = np.std([estimates[name].value for estimates in sets], ddof=1)
         predicted = np.mean([estimates[name].stderr for estimates in sets])
         assert predicted == pytest.approx(spread, rel=0.5), name
+
+
+def test_mld_evaluate_gives_the_values_and_errors_of_the_jackknife(files):
+    x, y = read_tensors(files.samples)[0]["samples"].numpy(), read_tensors(files.data)[0]["reference"].numpy()
+    directions = metrics.projections(8, 4, generator(0, "projections", 8))
+
+    def measure(x):
+        return {
+            "sliced_wasserstein": metrics.sliced_wasserstein(x, y, directions),
+            "moment_sliced_wasserstein": metrics.moment_sliced_wasserstein(x, y),
+            "spectrum_distance": metrics.spectrum_distance(x, y),
+            "histogram_distance": metrics.histogram_distance(x, y),
+            "vendi_score": metrics.vendi_score(x),
+        }
+
+    rows = read_csv(files.metrics).set_index("metric")
+    for name, expected in metrics.jackknife(measure, x).items():
+        assert (rows.value[name], rows.stderr[name]) == pytest.approx((expected.value, expected.stderr), rel=1e-6)
+
+
+def test_mld_evaluate_counts_the_fields_of_the_first_component(mld, files, tiny, tmp_path):
+    prior = build_prior(parse(ArmSpec, tiny(), "tiny"))
+    first, second = GaussianMixture(prior).means(Torus(8)).float()
+    samples, out = prior.sample(8, Torus(8), generator(1, "fields")), tmp_path / "metrics.csv"
+    samples += torch.stack([first] * 6 + [second] * 2)
+    write_tensors(tmp_path / "samples", {"samples": samples}, read_tensors(files.samples)[1])
+    assert mld("evaluate", tmp_path / "samples", "--data", files.data, "--projections", 2, "-o", out).code == 0
+    assert read_csv(out).set_index("metric").value["component_share"] == 6 / 8

@@ -18,10 +18,14 @@ import pytest
 import torch
 import yaml
 
-from multilevel_diffusion.config import UserError
+from multilevel_diffusion import metrics
+from multilevel_diffusion.cli.build import build_denoiser, read_model
+from multilevel_diffusion.config import Gain, UserError
 from multilevel_diffusion.data.mnist import FILES, digits, fetch, read_idx, split
 from multilevel_diffusion.grids import Torus, restrict
-from multilevel_diffusion.storage import read_csv, read_tensors
+from multilevel_diffusion.priors import Laplacian
+from multilevel_diffusion.sample import EulerMaruyama, Heun, time_grid
+from multilevel_diffusion.storage import generator, read_csv, read_tensors
 
 EXCERPT = Path(__file__).parent / "mnist"
 PRESETS = Path(__file__).parents[1] / "workflow" / "presets"
@@ -185,11 +189,15 @@ def test_resizing_keeps_constants_and_is_exact_on_ramps_away_from_the_border():
     torch.testing.assert_close(field[1][inside], expected, rtol=0, atol=1e-6)
 
 
-def test_resizing_to_28_changes_nothing_and_coarser_grids_are_averaged_over():
-    images = read_idx(UNPACKED[FILES[0]])[:5]
-    torch.testing.assert_close(digits(images, 28), torch.tensor(images) / 255)
-    checkerboard = (np.indices((28, 28)).sum(axis=0) % 2 * 255).astype(np.uint8)[None]
-    assert (digits(checkerboard, 7)[0, 1:-1, 1:-1] - 0.5).abs().max() < 0.01
+@pytest.mark.parametrize("resolution", [7, 12, 28, 40])
+def test_resizing_averages_with_a_triangle_of_half_width_a_cell_or_a_pixel_whichever_is_larger(resolution):
+    """u = W I Wᵀ, rows of W ∝ max(0, 1 − |c_i − j| / max(1, r)), r = 28/N, c_i the centre of cell i in pixels."""
+    images, r = read_idx(UNPACKED[FILES[0]])[:5], 28 / resolution
+    centres = (np.arange(resolution) + 0.5) * r - 0.5
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(28)) / max(1, r))
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = torch.from_numpy(weights @ (images / 255) @ weights.T).float()
+    torch.testing.assert_close(digits(images, resolution), expected, rtol=0, atol=1e-5)
 
 
 def test_the_sets_are_disjoint_and_those_of_small_presets_parts_of_those_of_large_ones():
@@ -306,34 +314,33 @@ def test_distances_along_training_have_a_row_a_snapshot_and_gain(stages):
     assert table[["value", "stderr", "floor"]].gt(0).all(axis=None)
 
 
-def test_the_last_snapshot_is_measured_as_evaluate_measures_samples_from_the_same_noise(mld, stages, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "sampler", "times"),
+    [([], EulerMaruyama, "uniform"), (["--sampler", "{kind: heun, times: karras}"], Heun, "karras")],
+)
+def test_the_last_snapshot_is_measured_as_evaluate_measures_samples_from_the_same_noise(
+    mld, stages, tmp_path, options, sampler, times
+):
     """The same numbers by hand from the library."""
-    from multilevel_diffusion import metrics
-    from multilevel_diffusion.cli.build import build_denoiser, read_model
-    from multilevel_diffusion.config import Gain
-    from multilevel_diffusion.sample import EulerMaruyama, time_grid
-    from multilevel_diffusion.storage import generator
-
-    on = torch.device("cpu")
-    model = read_model(stages.folder / "fno" / "snapshots" / "epoch_0002.safetensors", on)
+    snapshots, along = stages.folder / "fno" / "snapshots", tmp_path / "along"
+    command = ["along-training", snapshots, "--data", stages.truth_12, "--gain", "values", "--gain", "coefficients"]
+    assert mld(*command, *options, "--samples", 3, "--steps", 3, "--projections", 4, "-o", along).code == 0
+    model = read_model(snapshots / "epoch_0002.safetensors", torch.device("cpu"))
     denoiser = build_denoiser(model.spec, model.network, model.prior, Gain.COEFFICIENTS)
-    drawn = EulerMaruyama(denoiser).sample(
+    drawn = sampler(denoiser).sample(
         3,
         Torus(12),
-        time_grid("uniform", 2, denoiser.sde),
+        time_grid(times, 3, denoiser.sde),
         lambda block: generator(1, "along-training", "mnist", "fno", 12, block),
     )
     truth = read_tensors(stages.truth_12)[0]
-    directions = metrics.projections(12, 4, generator(0, "projections", 12))
-    row = read_csv(stages.along_fno).iloc[-1]
-    for column, fields in (("value", drawn), ("floor", truth["floor"][:3])):
-        expected = metrics.sliced_wasserstein(fields.numpy(), truth["reference"].numpy(), directions).value
-        assert row[column] == pytest.approx(expected, rel=1e-6)
+    directions, y = metrics.projections(12, 4, generator(0, "projections", 12)), truth["reference"].numpy()
+    expected, floor = (metrics.sliced_wasserstein(u.numpy(), y, directions) for u in (drawn, truth["floor"][:3]))
+    row = read_csv(along).iloc[-1]
+    assert (row.value, row.stderr, row.floor) == pytest.approx((expected.value, expected.stderr, floor.value), rel=1e-6)
 
 
 def test_the_floor_has_as_many_true_fields_as_there_are_samples(stages):
-    from multilevel_diffusion import metrics
-
     table = read_csv(stages.metrics)
     truth = read_tensors(stages.truth_12)[0]
     row = table[(table.metric == "vendi_score") & (table.resolution == 12)].iloc[0]
@@ -342,8 +349,6 @@ def test_the_floor_has_as_many_true_fields_as_there_are_samples(stages):
 
 
 def test_the_distance_after_min_max_scaling_is_that_of_scaled_samples(stages):
-    from multilevel_diffusion import metrics
-
     table = read_csv(stages.metrics)
     x, y = read_tensors(stages.samples[0])[0]["samples"], read_tensors(stages.truth_8)[0]["reference"]
     scaled = torch.stack([(u - u.min()) / (u.max() - u.min()) for u in x])
@@ -387,8 +392,6 @@ def test_where_gains_agree_one_is_measured(mld, stages, tmp_path):
 
 
 def test_the_table_of_priors_has_the_shares_and_the_ratio_by_their_formulas(mld, tiny, stages, tmp_path):
-    from multilevel_diffusion.priors import Laplacian
-
     spec, settings = tmp_path / "spec.json", json.loads((stages.folder / "fno.json").read_text())
     spec.write_text(json.dumps(settings | {"prior": {"kind": "laplacian", "scale": 8}}))
     assert mld("table", "priors", spec, "--data", stages.truth_8, "-o", tmp_path / "priors.csv").code == 0
@@ -428,6 +431,7 @@ def test_the_transfer_table_is_the_ratio_of_distances_of_one_network(mld, stages
         (["sample", "{unet}/model.safetensors", *sampling(9)], "multiples of 2"),
         (["data", "restrict", "{truth_8}", "--resolution", 4], "native grid"),
         (["along-training", "{folder}", "--data", "{truth_8}"], "no snapshots"),
+        (["along-training", "{unet}/snapshots", "--data", "{pde}"], "not the data that"),
         (["figure", "fig4", "{metrics}"], "epoch"),
         (["table", "transfer", "{metrics}", "--experiment", "mixture"], "no network is sampled"),
         (["table", "priors", "{folder}/fno.json", "--data", "{pde}"], "no --data of mnist"),
@@ -444,6 +448,16 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp
     places = vars(stages) | {"unet": stages.folder / "unet", "pde": pde}
     refused = mld(*[str(arg).format_map(places) for arg in args], "-o", out / "x").refusal
     assert word in refused
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", [FILES[1], FILES[3]])
+def test_fewer_labels_than_images_are_refused_though_their_digest_be_right(mld, tmp_path, name):
+    labels = UNPACKED[name]
+    fewer = labels[:4] + struct.pack(">I", len(read_idx(labels)) - 1) + labels[8:-1]
+    source = written(tmp_path / "digits", UNPACKED | {name: fewer})
+    known, out = SHA256 | {name: hashlib.sha256(fewer).hexdigest()}, tmp_path / "data"
+    assert "not as many labels as images" in mld(*fetching(source, known), "-o", out).refusal
     assert not out.exists()
 
 

@@ -156,8 +156,9 @@ def test_what_cannot_be_solved_is_refused():
     with pytest.raises(ValueError, match="steps must be ≥ 1"):
         graded_times(1.0, 0)
     u = torch.zeros(1, 8, 8)
-    with pytest.raises(ValueError, match="increase"):
-        ReactionDiffusion(8).solve(u, u, torch.tensor([0.0, 1.0, 0.5]))
+    for times in ([0.0, 1.0, 0.5], [1.0]):
+        with pytest.raises(ValueError, match="increase"):
+            ReactionDiffusion(8).solve(u, u, torch.tensor(times))
     with pytest.raises(ValueError, match="finite"):
         ReactionDiffusion(8).solve(u, u, torch.tensor([0.0, math.nan]))
     with pytest.raises(ValueError, match=r"\(batch, 8, 8\)"):

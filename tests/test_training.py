@@ -13,6 +13,7 @@ from conftest import MLD
 from multilevel_diffusion.cli.build import build_denoiser, build_network
 from multilevel_diffusion.cli.prior import build_prior
 from multilevel_diffusion.config import ArmSpec, Gain, TrainingSettings, UserError, parse
+from multilevel_diffusion.denoise import LearnedDenoiser
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.sde import ForwardSDE
@@ -77,6 +78,11 @@ def without_seconds(history):
     return history.drop(columns="seconds")
 
 
+def real(values):
+    values = values.detach()
+    return torch.view_as_real(values) if values.is_complex() else values
+
+
 def one_level(epochs, resolution=8):
     return [{"resolution": resolution, "epochs": epochs}]
 
@@ -108,6 +114,30 @@ def test_the_gradient_is_that_of_loss_scale_times_the_loss(trainer):
     for parameter, gradient in zip(parameters, expected, strict=True):
         assert gradient.abs().max() > 0
         torch.testing.assert_close(parameter.grad, 256 * gradient, rtol=1e-5, atol=0)
+
+
+def test_a_run_is_adam_by_its_formulas_with_coupled_weight_decay_at_the_rates_of_the_schedule(trainer):
+    """Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1, on the gradient of N_native² L + ½ λ‖θ‖²."""
+    ladder = [{"resolution": 8, "epochs": 1}, {"resolution": 12, "epochs": 1, "learning_rate": 2e-3}]
+    t = trainer(ladder=ladder, steps_per_epoch=3, learning_rate=5e-3, weight_decay=30.0, schedule="one-cycle")
+    network, prior, stream = copy.deepcopy(t.network), t.denoiser.prior, generator(1, "train")
+    denoiser, mixture = LearnedDenoiser(network, ForwardSDE(), prior, t.denoiser.gain), GaussianMixture(prior)
+    parameters = list(network.parameters())
+    first, second = ([torch.zeros_like(real(p)) for p in parameters] for _ in range(2))
+    for step in range(6):
+        grid, rate = (Torus(8), 5e-3) if step < 3 else (Torus(12), 2e-3)
+        u_0 = mixture.sample(4, grid, stream)
+        times, eta = torch.rand(4, generator=stream), prior.sample(4, grid, stream)
+        loss = 256 * denoising_loss(denoiser, u_0, times, eta, grid).mean()
+        for p, g, m, v in zip(parameters, torch.autograd.grad(loss, parameters), first, second, strict=True):
+            g = real(g) + 30 * real(p)
+            m.lerp_(g, 0.1)
+            v.lerp_(g.square(), 0.001)
+            m_hat, v_hat = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.999 ** (step + 1))
+            real(p).sub_(rate * one_cycle(step, 6) * m_hat / (v_hat.sqrt() + 1e-8))
+    t.run()
+    for ours, expected in zip(t.network.parameters(), parameters, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_loss_scale_does_not_show_in_the_history(trainer):
@@ -198,6 +228,25 @@ def test_averaging_is_an_exponential_mean_of_the_weights(trainer):
         torch.testing.assert_close(value, mean)
 
 
+def test_what_is_validated_written_along_training_and_kept_is_the_average(trainer):
+    losses, averages, means = iter([2.0, 1.0, 3.0]), [], []
+
+    def validate(network):
+        averages.append(weights(network))
+        return {"validation_8": next(losses)}
+
+    def average_by_hand(row):
+        now = weights(t.network)
+        means.append({key: 0.9 * means[-1][key] + 0.1 * value for key, value in now.items()} if means else now)
+
+    t = trainer(ladder=one_level(3), steps_per_epoch=1, learning_rate=0.1, averaging=0.9, validate=validate)
+    t.run(average_by_hand)
+    for number, (average, mean) in enumerate(zip(averages, means, strict=True), start=1):
+        torch.testing.assert_close(average, mean)
+        assert_same(read_tensors(t.snapshots / f"epoch_{number:04d}.safetensors")[0], average)
+    assert_same(weights(t.result), averages[1])
+
+
 def test_training_twice_gives_the_same_numbers(trainer):
     runs = [trainer(name, ladder=one_level(4)) for name in ("a", "b")]
     histories = [run.run() for run in runs]
@@ -258,15 +307,22 @@ def test_the_best_network_outlives_an_interruption(trainer):
     assert_same(weights(resumed.result), weights(whole.result))
 
 
-def test_validation_neither_changes_training_nor_counts_as_its_time(trainer):
-    def slow(network):
-        time.sleep(0.05)
+def test_validation_neither_changes_training_nor_counts_as_its_time(trainer, monkeypatch):
+    """By a clock on which a step takes a second and a validation a hundred."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def passes(seconds):
+        now[0] += seconds
         return {"validation_8": 1.0}
 
-    plain, validated = trainer("plain", ladder=one_level(4)), trainer("slow", ladder=one_level(4), validate=slow)
+    plain = trainer("plain", ladder=one_level(4))
+    validated = trainer("validated", ladder=one_level(4), validate=lambda network: passes(100))
+    drawn = validated.batches
+    validated.batches = lambda *args: (passes(1) and u_0 for u_0 in drawn(*args))
     a, b = plain.run(), validated.run()
     pd.testing.assert_series_equal(a.loss, b.loss, check_exact=True)
-    assert b.seconds.iloc[-1] < 0.2
+    assert list(b.seconds) == list(b.step)
     assert_same(weights(plain.network), weights(validated.network))
 
 
@@ -313,6 +369,21 @@ def test_the_validation_loss_is_fixed_and_that_of_the_exact_field_is_least(train
     fresh = denoising_loss(exact, u_0, time_, eta, Torus(8))
     spread = fresh.std().item() / math.sqrt(64 * 8)
     assert least[8] == pytest.approx(fresh.mean().item(), abs=5 * spread)
+
+
+def test_validation_times_are_one_in_each_of_as_many_equal_parts_as_draws(trainer):
+    parts = []
+
+    class Recorder:
+        sde, prior = ForwardSDE(), trainer().denoiser.prior
+
+        def noise(self, u_t, t, grid):
+            parts.append((5 * t).floor().tolist())
+            return u_t
+
+    data = Dataset(torch.zeros(3, 16, 16), Torus(16))
+    Validation(data, [Torus(8), Torus(16)], 5, Recorder(), torch.device("cpu")).losses(Recorder())
+    assert parts == [[j] * 3 for j in range(5)] * 2
 
 
 def test_parts_bound_memory_and_change_nothing(trainer, monkeypatch):
