@@ -48,7 +48,9 @@ def seen(*names):
         measured = "not measured in this run"
         if row["seeds"]:
             interval = "" if math.isnan(row["low"]) else f" [{row['low']:.3g}, {row['high']:.3g}]"
-            measured = f"{row['value']:.3g}{interval} over {row['reached']} of {row['seeds']} seed{'s' * (row['seeds'] > 1)}"
+            measured = (
+                f"{row['value']:.3g}{interval} over {row['reached']} of {row['seeds']} seed{'s' * (row['seeds'] > 1)}"
+            )
         lines.append(
             f"* **{row['verdict']}**: {row['statement']}. ``{row['quantity']}``: {measured}; to be {row['criterion']}."
         )

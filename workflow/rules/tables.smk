@@ -112,7 +112,7 @@ rule claims:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
-        settings=CONFIG.claims.model_dump_json(),
+        settings=lambda wildcards: CONFIG.claims.model_dump_json(),
         preset=CONFIG.preset,
         code=code("table"),
         # taking `output` keeps it out of the record: other overrides must not judge anew
