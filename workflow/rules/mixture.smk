@@ -246,7 +246,7 @@ rule samplers:
     input:
         tables=CONVERGENCE,
     output:
-        **picture("samplers", "5.1 Gaussian mixture", "Distance against evaluations"),
+        **picture("samplers", "5.1 Gaussian mixture", "Samplers: distance against evaluations"),
     log:
         f"{RESULTS}/logs/figures/samplers.log",
     conda:
