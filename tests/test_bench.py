@@ -105,7 +105,7 @@ def test_a_lack_of_memory_is_one_line():
         call(torch.empty, 2**50)
 
 
-def test_medians_are_of_calls_in_turn_after_one_that_does_not_count():
+def test_medians_are_of_calls_in_turn():
     order, count = [], itertools.count()
 
     def call(name):
@@ -113,8 +113,15 @@ def test_medians_are_of_calls_in_turn_after_one_that_does_not_count():
         return float(next(count))
 
     found = worker.medians({name: lambda name=name: call(name) for name in "ab"}, 3)
-    assert order == list("ab" * 4)
-    assert found == {"a": 4, "b": 5}
+    assert order == list("ab" * 3)
+    assert found == {"a": 2, "b": 3}
+
+
+def test_what_is_timed_has_just_been_done(monkeypatch):
+    events = []
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: events.append("clock") or float(len(events)))
+    assert worker.seconds(lambda: events.append("work")) == 2
+    assert events == ["work", "clock", "work", "clock"]
 
 
 def test_all_ways_to_compute_the_distance_agree():

@@ -233,8 +233,13 @@ def test_the_figure_of_costs_has_the_slopes_of_power_laws():
     rows = pd.DataFrame(
         [
             {"against": against, "value": value, "resolution": 64, "batch": 16, "width": 32}
-            | {"seconds": value**1.5, "expected_seconds": value**2, "bytes": 1e9 * value, "expected_bytes": 1e9}
-            for against, values in (("resolution", (32, 64, 128)), ("batch", (4, 1, 2)), ("width", (8,)))
+            | {
+                "seconds": max(value, 2) ** 1.5,
+                "expected_seconds": value**2,
+                "bytes": 1e9 * value,
+                "expected_bytes": 1e9,
+            }
+            for against, values in (("resolution", (32, 64, 128)), ("batch", (8, 1, 4, 2)), ("width", (8,)))
             for value in values
         ]
     )
@@ -244,4 +249,4 @@ def test_the_figure_of_costs_has_the_slopes_of_power_laws():
     assert panels[0].get_title() == "16 fields, 32 channels"
     labels = [line.get_label() for axes in (panels[1], panels[4]) for line in axes.lines]
     assert labels == ["measured: slope 1.50", "expected: slope 2.00", "measured: slope 1.00", "expected: slope 0.00"]
-    assert list(panels[1].lines[0].get_xdata()) == [1, 2, 4]
+    assert list(panels[1].lines[0].get_xdata()) == [1, 2, 4, 8]

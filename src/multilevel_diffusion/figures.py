@@ -374,7 +374,8 @@ def log_density(rows: pd.DataFrame) -> Figure:
 def cost(rows: pd.DataFrame) -> Figure:
     """Time (above) and memory (below) of a training step as the work grows, a column a direction in which it grows.
 
-    Points: measured. Dashed: expected by counting, the time from the roofline. A slope p in the legend means growth as x^p.
+    Points: measured. Dashed: expected by counting, the time from the roofline. A slope p in the legend means growth as x^p at
+    the three largest x.
 
     Args:
         rows: COST_COLUMNS, as `mld bench scaling` writes them.
@@ -391,7 +392,7 @@ def cost(rows: pd.DataFrame) -> Figure:
                     (quantity, "measured", {"color": "#1f4e9e", "marker": "o", "markersize": 3}),
                     (f"expected_{quantity}", "expected", {"color": "0.3", "linestyle": "--"}),
                 ):
-                    slope = _slope(sweep.value, sweep[column])
+                    slope = _slope(sweep.value.tail(3), sweep[column].tail(3))
                     axes.plot(sweep.value, unit * sweep[column], label=f"{name}: slope {slope:.2f}", **look)
                 axes.set(xscale="log", yscale="log")
                 axes.legend(loc="upper left", handlelength=1.5)

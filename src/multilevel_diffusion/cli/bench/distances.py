@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +13,7 @@ from ...grids import Torus
 from ...priors import Laplacian
 from ...storage import generator
 from ..memory import peak, reset_peak
+from .worker import seconds
 
 __all__ = ["BASELINE", "OURS", "WAYS", "distance_and_memory", "distance_seconds", "inputs"]
 
@@ -52,9 +52,7 @@ def inputs(resolution: int, samples: int, projections: int) -> tuple[NDArray, ND
 def distance_seconds(way: str, *sizes: int) -> float:
     """The time to compute the distance of `inputs(*sizes)`."""
     fields = inputs(*sizes)
-    start = time.perf_counter()
-    WAYS[way](*fields)
-    return time.perf_counter() - start
+    return seconds(lambda: WAYS[way](*fields))
 
 
 def distance_and_memory(way: str, *sizes: int) -> tuple[float, float]:

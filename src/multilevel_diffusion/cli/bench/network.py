@@ -7,8 +7,6 @@ Functions of a `Case` run in a process of their own (`worker.process`), which ke
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -31,6 +29,7 @@ from ...sde import ForwardSDE
 from ...storage import generator
 from ..memory import peak, reset_peak
 from ..sampler import build_sampler
+from .worker import seconds
 
 __all__ = [
     "OURS",
@@ -149,7 +148,7 @@ class Step:
 
 def step_seconds(case: Case) -> float:
     """The time of one training step."""
-    return _seconds(_step(case))
+    return seconds(_step(case))
 
 
 def step_memory(case: Case) -> float:
@@ -160,14 +159,14 @@ def step_memory(case: Case) -> float:
 
 def forward_seconds(case: Case) -> float:
     """The time of one evaluation, without gradients."""
-    return _seconds(_step(case).evaluate)
+    return seconds(_step(case).evaluate)
 
 
 def sampling_seconds(case: Case, settings: SamplerSettings, steps: int) -> float:
     """The time in which a sampler draws case.batch fields."""
     solver, grid = _sampler(case, settings), Torus(case.resolution)
     times = time_grid(settings.times, steps, solver.sde)
-    return _seconds(
+    return seconds(
         lambda: solver.sample(case.batch, grid, times, lambda block: generator(0, "bench", block), lambda: None)
     )
 
@@ -195,7 +194,7 @@ def ceilings(repeats: int) -> tuple[float, float]:
     x, y, product = (torch.ones(n, n) for _ in range(3))
     a, b, c = (torch.ones(size) for _ in range(3))
     best = [
-        min(_seconds(work) for _ in range(repeats + 1))
+        min(seconds(work) for _ in range(repeats))
         for work in (lambda: torch.mm(x, y, out=product), lambda: torch.add(b, c, alpha=0.5, out=a))
     ]
     return 2 * n**3 / best[0], 12 * size / best[1]
@@ -270,9 +269,3 @@ def _step(case: Case) -> Step:
 def _sampler(case: Case, settings: SamplerSettings) -> Sampler:
     network = _step(case).network
     return build_sampler(settings, LearnedDenoiser(network, ForwardSDE(), Laplacian(64, 10.0), lambda resolution: 1.0))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

@@ -46,8 +46,8 @@ def train(
                 calls = {way: stack.enter_context(process(keep_freed=way[1])) for way in ways}
                 cases = {way: Case(way[0], n, batch) for way in ways}
                 steps, forwards = (
-                    medians({way: partial(calls[way], seconds, cases[way]) for way in ways}, repeats)
-                    for seconds in (step_seconds, forward_seconds)
+                    medians({way: partial(calls[way], measure, cases[way]) for way in ways}, repeats)
+                    for measure in (step_seconds, forward_seconds)
                 )
                 memory = {way: calls[way](step_memory, cases[way]) for way in ways}
                 error = calls[OURS, True](difference, cases[OURS, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +15,7 @@ from typing import Any
 from ...config import UserError
 from ..memory import keep_freed_memory
 
-__all__ = ["medians", "process"]
+__all__ = ["medians", "process", "seconds"]
 
 ALLOCATOR_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES")
 
@@ -48,11 +49,14 @@ def process(*, keep_freed: bool) -> Iterator[Callable[..., Any]]:
 
 
 def medians(calls: Mapping[Any, Callable[[], float]], repeats: int) -> dict[Any, float]:
-    """The median of `repeats` results of each call, by its key.
-
-    One of each comes first and does not count; the others are taken in turn, so that a drift of the machine meets all alike.
-    """
-    for call in calls.values():
-        call()
+    """The median of `repeats` results of each call, by its key; taken in turn, so that a drift of the machine meets all alike."""
     rounds = [{key: call() for key, call in calls.items()} for _ in range(repeats)]
     return {key: statistics.median(results[key] for results in rounds) for key in calls}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The time of `work` in a loop: once untimed, so that caches and memory are its own again, then once timed."""
+    work()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
