@@ -38,12 +38,12 @@ def names_of(figure):
 
 
 def seen(*names):
-    """The verdicts on the claims about some figures and tables, or on all of them: a list in reStructuredText."""
+    """The verdicts on the claims about some figures and tables: a list in reStructuredText."""
     if not CLAIMS.exists():
         return "The claims of the paper are not judged yet."
     lines = []
     for row in read_csv(CLAIMS).to_dict("records"):
-        if names and names_of(row["figure"]).isdisjoint(names):
+        if names_of(row["figure"]).isdisjoint(names):
             continue
         measured = "not measured in this run"
         if row["seeds"]:
@@ -75,9 +75,10 @@ def made(experiment):
         ]
         ladders.setdefault(", ".join(rungs), []).append(arm)
     trained = "; ".join(f"{', '.join(arms)} at {rungs}" for rungs, arms in ladders.items())
+    seeds = f"seed{'s' * (len(settings.seeds) > 1)} {', '.join(map(str, settings.seeds))}"
     epoch = f"{settings.training.steps_per_epoch} steps" if settings.training.steps_per_epoch else "a pass"
     return (
-        f"Preset {CONFIG.preset}, seeds {', '.join(map(str, settings.seeds))}: trained {trained}, an epoch being {epoch} "
+        f"Preset {CONFIG.preset}, {seeds}: trained {trained}, an epoch being {epoch} "
         f"of batch {settings.training.batch_size}; {settings.sampling.samples} samples in {settings.sampling.steps} steps of "
         f"{settings.sampling.sampler}."
     )

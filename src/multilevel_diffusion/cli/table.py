@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
 PAGE = """<!doctype html><meta charset="utf-8"><style>
-body { font: 13px sans-serif } table { border-collapse: collapse } tr:hover { background: #eee }
-th, td { padding: 2px 8px; text-align: left } th { position: sticky; top: 0; background: white }
+body { font: 13px sans-serif } table { border-collapse: collapse; width: max-content } tr:hover { background: #eee }
+th, td { padding: 2px 8px; text-align: left; max-width: 30em } th { position: sticky; top: 0; background: white }
 </style>
 """
 Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
