@@ -178,7 +178,7 @@ def metrics(workflow):
 def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
     assert list(metrics.columns) == COLUMNS
     assert metrics[["value", "stderr", "floor", "n_samples", "seed", "resolution"]].notna().all(axis=None)
-    keys = ["experiment", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
+    keys = ["experiment", "arm", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
     assert not metrics.duplicated(keys).any()
 
 
@@ -273,7 +273,7 @@ def test_the_report_works_offline_and_has_the_graph_and_the_run_times(workflow):
 def test_captions_say_what_the_claims_say(copied):
     table = copied.folder / "results/smoke/tables/claims.csv"
     verdicts = ["reproduced", "not reproduced", "undecided"]
-    claims = read_csv(table).assign(value=1.125, low=1.0625, high=1.25, seeds=3)
+    claims = read_csv(table).assign(value=1.125, low=1.0625, high=1.25, seeds=3, reached=3)
     claims["verdict"] = [verdicts[i % 3] for i in range(len(claims))]
     write_csv(table, claims, {})
     again = copied.run("report", "--forcerun", "report")
@@ -281,7 +281,7 @@ def test_captions_say_what_the_claims_say(copied):
     captions = captions_in(copied.folder / "results/smoke/report.html")
     shown = {"fig1": ["fig1"], "fig3": ["fig3"], "figs 8, 9, table 1": ["fig8", "fig9"], "theorem 3.4": ["fig10"]}
     for claim in claims.itertuples():
-        line = rf"(?<!not ){claim.verdict}: {re.escape(claim.statement)}\. [^:]*: 1.12 \[1.06, 1.25\] over 3 seeds"
+        line = rf"(?<!not ){claim.verdict}: {re.escape(claim.statement)}\. [^:]*: 1.12 \[1.06, 1.25\] over 3 of 3 seeds"
         for path in ["tables/claims.html", *(f"figures/{name}.svg" for name in shown.get(claim.figure, ()))]:
             assert re.search(line, captions[f"results/smoke/{path}"]), (claim.claim, path)
         assert not re.search(line, captions["results/smoke/figures/log_density.svg"])
