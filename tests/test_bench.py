@@ -149,6 +149,14 @@ def test_sampling_and_metrics_are_measured_against_baselines(mld):
     assert "| ours " in done.out
 
 
+def test_the_solver_is_measured_against_solve_ivp(mld):
+    sizes = ["--resolution", 16, "--trajectories", 2, "--steps", 10, "--repeats", 1]
+    done = mld("bench", "solver", *sizes)
+    assert done.code == 0, done.err
+    assert re.search(r"\| ours, float64, 10 steps +\|", done.out)
+    assert "positive and finite" in mld("bench", "solver", *sizes, "--end-time", -1).refusal
+
+
 def test_costs_are_a_table_and_a_figure(mld, tmp_path):
     table, picture = tmp_path / "scaling.csv", tmp_path / "cost.svg"
     sizes = ["--resolution", 12, "--resolution", 64, "--batch", 16, "--width", 32]

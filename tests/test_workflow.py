@@ -178,7 +178,7 @@ def metrics(workflow):
 def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
     assert list(metrics.columns) == COLUMNS
     assert metrics[["value", "stderr", "floor", "n_samples", "seed", "resolution"]].notna().all(axis=None)
-    keys = ["experiment", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
+    keys = ["experiment", "arm", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
     assert not metrics.duplicated(keys).any()
 
 
