@@ -32,7 +32,7 @@ def test_the_spectral_convolution_equals_neuraloperators_on_even_grids(n, m):
     theirs.load_state_dict(ours.state_dict())
     v = torch.randn(3, 6, n, n, generator=generator(0))
     with torch.no_grad():
-        out = ours(v.permute(3, 2, 0, 1)).permute(2, 3, 1, 0)
+        out = ours(v.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
         reference = theirs(v)
     assert (out - reference).norm() / reference.norm() < 1e-5
 
@@ -54,7 +54,7 @@ def test_the_spectral_convolution_multiplies_every_mode_by_its_matrix(n):
                 wave = torch.exp(2j * torch.pi * (k1 * x[:, None] + k2 * x))
                 out += (1 if k2 == 0 else 2) * y[:, :, None, None] * wave
     with torch.no_grad():
-        ours = layer(v.permute(3, 2, 0, 1)).permute(2, 3, 1, 0)
+        ours = layer(v.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
     torch.testing.assert_close(ours, out.real, rtol=1e-10, atol=1e-10)
 
 
@@ -65,7 +65,7 @@ def test_the_spectral_convolution_commutes_with_prolongation_exactly(coarse, fin
     u = torch.randn(3, 4, 13, 13, generator=generator(3))
     on = {n: prolong(u, Torus(13), Torus(n)) for n in (coarse, fine)}
     with torch.no_grad():
-        out = {n: layer(v.permute(3, 2, 0, 1)).permute(2, 3, 1, 0) for n, v in on.items()}
+        out = {n: layer(v.permute(0, 3, 2, 1)).permute(0, 3, 2, 1) for n, v in on.items()}
     torch.testing.assert_close(prolong(out[coarse], Torus(coarse), Torus(fine)), out[fine], rtol=0, atol=1e-5)
 
 
@@ -221,18 +221,18 @@ def test_modes_a_grid_does_not_resolve_are_left_out(n):
     with torch.no_grad():
         weight = layer.weight.to_tensor()
         weight.copy_(torch.randn(weight.shape, dtype=weight.dtype, generator=generator(1, "weights")))
-        fields = torch.randn(n, n, 2, 3, generator=generator(1, "fields"))
+        fields = torch.randn(2, n, n, 3, generator=generator(1, "fields"))
         out = layer(fields)
         k1, k2 = torch.arange(-6, 6)[:, None], torch.arange(6)
         weight[..., (2 * k1.abs() >= n) | (2 * k2 >= n)] = 0
         torch.testing.assert_close(layer(fields), out, rtol=0, atol=0)
-        spectrum = torch.fft.fft2(fields.permute(2, 3, 1, 0), norm="forward")  # (batch, channel, k₁, k₂)
-        expected = torch.zeros(n, n, 2, 3)
+        spectrum = torch.fft.fft2(fields.permute(0, 3, 2, 1), norm="forward")  # (batch, channel, k₁, k₂)
+        expected = torch.zeros(2, n, n, 3)
         x = torch.arange(n) / n
         for a in range(-6, 6):
             for b in range(6):
                 if 2 * abs(a) < n and 2 * b < n:
                     y = spectrum[:, :, a, b] @ weight[:, :, a + 6, b]
                     wave = torch.exp(2j * math.pi * (a * x[None, :] + b * x[:, None]))
-                    expected += (2 if b else 1) * (wave[:, :, None, None] * y).real
+                    expected += (2 if b else 1) * (wave[..., None] * y[:, None, None]).real
         torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)

@@ -6,8 +6,8 @@ products, so that any grid, odd or even, CPU or GPU, computes the same real func
 
     X_k = (1/N²) Σ_x exp(−2πi k·x) v(x),    Y_k = X_k W_k,    (K v)(x) = Re Σ_{k₁, k₂} (2 − δ_{k₂0}) exp(2πi k·x) Y_k.
 
-Tensors inside are laid out (x₂, x₁, batch, channel): then transforms, mode mixing and pointwise layers are all plain
-matrix products and nothing is ever transposed. Modes a grid does not resolve (2|k_i| ≥ N) are left out.
+Tensors inside are laid out (batch, x₂, x₁, channel): then transforms, mode mixing and pointwise layers are all plain matrix
+products, each of a field within reach of a cache. Modes a grid does not resolve (2|k_i| ≥ N) are left out.
 
 The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutions reach as many of them on every grid.
 """
@@ -31,7 +31,7 @@ __all__ = ["FNO", "SpectralConvolution", "UNet"]
 
 
 class SpectralConvolution(SpectralConv):
-    """neuraloperator's `SpectralConv` (its weights and their layout) without bias, on fields laid out (x₂, x₁, batch, channel).
+    """neuraloperator's `SpectralConv` (its weights and their layout) without bias, on fields laid out (batch, x₂, x₁, channel).
 
     Args:
         width: channels C in and out.
@@ -43,28 +43,28 @@ class SpectralConvolution(SpectralConv):
         self.modes = modes
 
     def forward(self, fields: Tensor) -> Tensor:
-        n, _, batch, channels = fields.shape
+        batch, n, _, channels = fields.shape
         k1, k2 = _resolved_modes(n, self.modes)
         analysis_2, analysis_1, synthesis_1, synthesis_2 = _truncated_fourier(
             n, self.modes, fields.dtype, fields.device
         )
 
-        spectrum = (analysis_2 @ fields.reshape(n, -1)).view(len(k2), 2 * n, -1)
-        spectrum = torch.matmul(analysis_1, spectrum).view(len(k2), 2, len(k1), batch, channels)
-        real, imag = (part.reshape(-1, batch, channels) for part in spectrum.unbind(1))
+        spectrum = (analysis_2 @ fields.reshape(batch, n, -1)).view(batch * len(k2), 2 * n, channels)
+        spectrum = (analysis_1 @ spectrum).view(batch, len(k2), 2, len(k1), channels)
+        real, imag = (part.permute(1, 2, 0, 3).reshape(-1, batch, channels) for part in spectrum.unbind(2))
 
         weight = torch.view_as_real(self.weight.to_tensor()).to(fields.dtype)
         weight = weight[:, :, k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
         weight = weight.permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
         mixed = torch.stack(
             [
-                torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1).view(len(k2), -1),
-                torch.baddbmm(real @ weight[1], imag, weight[0]).view(len(k2), -1),
-            ],
-            dim=1,
+                torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1),
+                torch.baddbmm(real @ weight[1], imag, weight[0]),
+            ]
         )
-        mixed = torch.matmul(synthesis_1, mixed.view(len(k2), 2 * len(k1), -1))
-        return (synthesis_2 @ mixed.view(2 * len(k2), -1)).view(n, n, batch, channels)
+        mixed = mixed.view(2, len(k2), len(k1), batch, channels).permute(3, 1, 0, 2, 4)
+        mixed = synthesis_1 @ mixed.reshape(batch * len(k2), 2 * len(k1), channels)
+        return (synthesis_2 @ mixed.view(batch, 2 * len(k2), -1)).view(batch, n, n, channels)
 
 
 class FNO(nn.Module):
@@ -95,12 +95,12 @@ class FNO(nn.Module):
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape on `grid` and t of shape (batch,)."""
         x = grid.points(values.device).to(values.dtype)
-        channels = values.permute(2, 1, 0), x[None, :, None], x[:, None, None], t
+        channels = values.mT, x, x[:, None], t[:, None, None]
         hidden = self.lift(torch.stack(torch.broadcast_tensors(*channels), dim=-1))
         for i, (convolution, pointwise) in enumerate(zip(self.spectral, self.pointwise, strict=True)):
             hidden = gelu(hidden) if i else hidden
             hidden = convolution(hidden) + pointwise(hidden)
-        return self.head(hidden)[..., 0].permute(2, 1, 0)
+        return self.head(hidden)[..., 0].mT
 
 
 class UNet(nn.Module):
