@@ -70,7 +70,11 @@ rule all:
         rules.report.input.made,
         rules.report.output,
         # named, so that a deleted one is made again: Snakemake does not miss what only stands between others
-        [data_of(name, arm) + samples_of(name, arm, seed) for name in CONFIG.experiments for arm, seed in runs_of(name)],
+        [
+            data_of(name, arm) + folders_of(samples_of(name, arm, seed))
+            for name in CONFIG.experiments
+            for arm, seed in runs_of(name)
+        ],
         rules.metrics.input,
     message:
         "All figures and tables, and the report"

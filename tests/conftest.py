@@ -117,8 +117,8 @@ def files(mld, tiny, tmp_path_factory):
         snapshots=trained / "snapshots",
         scores=folder / "score_error.csv",
         data=folder / "data-8.safetensors",
-        samples=folder / "samples-8.safetensors",
-        samples_12=folder / "samples-12.safetensors",
+        samples=trained / "samples" / "values-8.safetensors",
+        samples_12=folder / "exact" / "exact-12.safetensors",
         metrics=folder / "metrics.csv",
     )
     grid = ["--resolution", 8, "--samples", 4]
@@ -127,8 +127,8 @@ def files(mld, tiny, tmp_path_factory):
         ["train", spec, "--seed", 1, "-o", trained],
         ["score-error", made.snapshots, "--resolution", 8, "--resolution", 16, *scoring, "-o", made.scores],
         ["data", "mixture", spec, *grid, "-o", made.data],
-        ["sample", made.model, *grid, "--steps", 2, "--seed", 1, "-o", made.samples],
-        ["sample", spec, "--resolution", 12, "--samples", 4, "--steps", 2, "--seed", 1, "-o", made.samples_12],
+        ["sample", made.model, *grid, "--steps", 2, "--seed", 1, "-o", trained / "samples"],
+        ["sample", spec, "--resolution", 12, "--samples", 4, "--steps", 2, "--seed", 1, "-o", folder / "exact"],
         ["evaluate", made.samples, "--data", made.data, "--projections", 4, "-o", made.metrics],
     ]:
         done = mld(*command)

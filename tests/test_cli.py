@@ -196,9 +196,9 @@ def test_figure_10_without_the_truth_is_one_line(mld, files, tmp_path):
 
 def test_figure_10_draws_the_fewest_samples_the_settings_allow(mld, files, tmp_path):
     few = ["--resolution", 8, "--samples", 2]
-    data, samples = tmp_path / "data.safetensors", tmp_path / "samples.safetensors"
+    data, samples = tmp_path / "data.safetensors", tmp_path / "exact-8.safetensors"
     mld("data", "mixture", files.spec, *few, "-o", data)
-    mld("sample", files.spec, *few, "--steps", 2, "--seed", 1, "-o", samples)
+    mld("sample", files.spec, *few, "--steps", 2, "--seed", 1, "-o", tmp_path)
     done = mld("figure", "fig10", data, samples, "-o", tmp_path / "fig10.svg")
     assert done.code == 0
     assert (tmp_path / "fig10.png").stat().st_size > 0
@@ -237,7 +237,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_leaves_no_result(mld, tiny
 def test_a_model_that_blows_up_is_refused_when_sampled(mld, tiny, spec_of, tmp_path):
     settings = tiny(learning_rate=1e30, steps_per_epoch=1, ladder=[{"resolution": 8, "epochs": 1}])
     assert mld("train", spec_of(settings), "--seed", 1, "-o", tmp_path / "trained").code == 0
-    model, out = tmp_path / "trained" / "model.safetensors", tmp_path / "x.safetensors"
+    model, out = tmp_path / "trained" / "model.safetensors", tmp_path / "x"
     assert str(model) in mld("sample", model, *[arg.format(out=out) for arg in SAMPLE]).refusal
     assert not out.exists()
 
@@ -250,7 +250,7 @@ def test_a_disk_that_fills_up_stops_training_with_one_line_and_no_partial_file(m
 
 
 def test_train_leaves_model_history_and_snapshots_and_nothing_else(files):
-    made = {str(path) for path in everything_in(files.model.parent)}
+    made = {str(path) for path in everything_in(files.model.parent) if path.parts[0] != "samples"}
     snapshots = {f"snapshots/epoch_000{epoch}.safetensors" for epoch in (1, 2)}
     assert made == {"model.safetensors", "history.csv", "snapshots"} | snapshots
 
@@ -269,10 +269,11 @@ def test_a_file_carries_settings_seed_and_provenance(files, tiny):
 @pytest.fixture
 def sampled(mld, tmp_path):
     def draw(source, samples=4, seed=1, resolution=8):
-        out = tmp_path / f"{os.urandom(4).hex()}.safetensors"
+        out = tmp_path / os.urandom(4).hex()
         grid = ["--resolution", resolution, "--samples", samples]
         assert mld("sample", source, *grid, "--steps", 3, "--seed", seed, "-o", out).code == 0
-        return read_tensors(out)[0]["samples"]
+        (made,) = out.iterdir()
+        return read_tensors(made)[0]["samples"]
 
     return draw
 
@@ -284,6 +285,20 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(files, sampled, source):
     assert many.shape == (70, 8, 8)
     torch.testing.assert_close(many[:10], few, rtol=1e-5, atol=1e-6)
     assert len(many.flatten(1).unique(dim=0)) == 70
+
+
+def test_samples_are_drawn_on_every_grid_under_every_gain_but_once_where_gains_agree(mld, files, sampled, tmp_path):
+    words = ["--resolution", 8, "--resolution", 12, "--gain", "coefficients", "--gain", "values"]
+    for source in (files.model, files.spec):
+        assert mld("sample", source, *words, "--samples", 4, "--steps", 3, "--seed", 1, "-o", tmp_path / "x").code == 0
+    drawn = {file.stem: read_tensors(file) for file in (tmp_path / "x").iterdir()}
+    assert drawn.keys() == {"coefficients-8", "coefficients-12", "values-12", "exact-8", "exact-12"}
+    for name, (_, header) in drawn.items():
+        assert name == f"{header['gain'] or 'exact'}-{header['resolution']}"
+    samples = {name: tensors["samples"] for name, (tensors, _) in drawn.items()}
+    assert torch.equal(samples["coefficients-8"], sampled(files.model))
+    assert torch.equal(samples["values-12"], sampled(files.model, resolution=12))
+    assert not torch.isclose(samples["coefficients-12"], samples["values-12"]).all()
 
 
 @pytest.mark.parametrize("source", ["model", "spec"])
@@ -332,10 +347,10 @@ def test_floors_are_the_metrics_of_the_floor_set(mld, files, tmp_path):
 
 
 def test_samples_of_another_prior_are_refused(mld, files, tiny, tmp_path):
-    spec, samples = tmp_path / "spec.json", tmp_path / "samples.safetensors"
+    spec, samples = tmp_path / "spec.json", tmp_path / "exact-8.safetensors"
     spec.write_text(json.dumps(tiny() | {"prior": {"kind": "bessel", "shift": 8, "power": 0.55}}))
     drawing = ["--resolution", 8, "--samples", 4, "--steps", 2, "--seed", 1]
-    assert mld("sample", spec, *drawing, "-o", samples).code == 0
+    assert mld("sample", spec, *drawing, "-o", tmp_path).code == 0
     out = tmp_path / "metrics.csv"
     refused = mld("evaluate", samples, "--data", files.data, "--projections", 4, "-o", out)
     assert str(samples) in refused.refusal
@@ -361,10 +376,9 @@ def test_an_unknown_sampler_is_refused_with_those_there_are(mld, files, tmp_path
     ],
 )
 def test_samples_carry_their_sampler_by_name_and_its_evaluations(mld, files, tmp_path, sampler, name, evaluations):
-    out = tmp_path / "x.safetensors"
-    done = mld("sample", files.model, *[arg.format(out=out) for arg in SAMPLE], "--steps", 3, "--sampler", sampler)
+    done = mld("sample", files.model, *[arg.format(out=tmp_path) for arg in SAMPLE], "--steps", 3, "--sampler", sampler)
     assert done.code == 0, done.err
-    header = read_tensors(out)[1]
+    header = read_tensors(tmp_path / "values-8.safetensors")[1]
     assert (header["sampler"], header["steps"], header["evaluations"]) == (name, 3, evaluations)
 
 
@@ -378,8 +392,7 @@ def test_samples_carry_their_sampler_by_name_and_its_evaluations(mld, files, tmp
     ],
 )
 def test_the_command_runs_the_sampler_and_times_that_its_options_say(mld, files, tmp_path, options, make, times):
-    out = tmp_path / "x.safetensors"
-    words = [arg.format(out=out) for arg in SAMPLE]
+    words = [arg.format(out=tmp_path) for arg in SAMPLE]
     done = mld("sample", files.spec, *words, "--samples", 70, "--sampler", f"{{{options}, times: {times}}}")
     assert done.code == 0, done.err
     denoiser = MixtureDenoiser(GaussianMixture(build_prior(read_target(files.spec))), ForwardSDE())
@@ -389,7 +402,9 @@ def test_the_command_runs_the_sampler_and_times_that_its_options_say(mld, files,
         time_grid(times, 2, denoiser.sde),
         lambda block: generator(1, "sample exact", "mixture", "tiny", 8, block),
     )
-    torch.testing.assert_close(read_tensors(out)[0]["samples"], expected.float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        read_tensors(tmp_path / "exact-8.safetensors")[0]["samples"], expected.float(), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_convergence_measures_what_it_says(mld, files, tmp_path):
@@ -523,14 +538,14 @@ def test_the_loss_is_scaled_by_the_native_grid(mld, files, tmp_path, monkeypatch
     ids=lambda prior: prior["kind"],
 )
 def test_every_prior_goes_the_whole_way(mld, tiny, tmp_path, prior):
-    spec, data, samples, out = (tmp_path / name for name in ("spec.json", "d.safetensors", "s.safetensors", "m.csv"))
+    spec, data, out = (tmp_path / name for name in ("spec.json", "d.safetensors", "m.csv"))
     spec.write_text(json.dumps(tiny() | {"prior": prior}))
     grid = ["--resolution", 9, "--samples", 4]
     for command in [
         ["train", spec, "--seed", 1, "-o", tmp_path],
         ["data", "mixture", spec, *grid, "-o", data],
-        ["sample", tmp_path / "model.safetensors", *grid, "--steps", 2, "--seed", 1, "-o", samples],
-        ["evaluate", samples, "--data", data, "--projections", 4, "-o", out],
+        ["sample", tmp_path / "model.safetensors", *grid, "--steps", 2, "--seed", 1, "-o", tmp_path],
+        ["evaluate", tmp_path / "values-9.safetensors", "--data", data, "--projections", 4, "-o", out],
     ]:
         done = mld(*command)
         assert done.code == 0, done.err

@@ -112,11 +112,15 @@ def test_the_epoch_kept_has_the_least_validation_loss_whatever_the_test_says(sta
 
 def test_samples_know_the_epoch_of_their_network(stages):
     for name, epoch in (("cold-epoch_0001", 1), ("warm-epoch_0003", 3)):
-        assert read_tensors(stages.folder / name)[1]["epoch"] == epoch
+        assert read_tensors(stages.folder / name / "values-24.safetensors")[1]["epoch"] == epoch
 
 
 def test_figures_and_table_are_made_from_the_stages(mld, stages, tmp_path):
-    drawn = [stages.folder / f"{name}-epoch_{epoch}" for name in ("cold", "warm") for epoch in ("0001", "0003")]
+    drawn = [
+        stages.folder / f"{name}-epoch_{n}" / "values-24.safetensors"
+        for name in ("cold", "warm")
+        for n in ("0001", "0003")
+    ]
     for figure in ("fig5", "fig5-tradeoff", "fig5-gain"):
         assert mld("figure", figure, *stages.histories, "-o", tmp_path / f"{figure}.svg").code == 0
         assert len(read_csv(tmp_path / f"{figure}.csv")) == 9

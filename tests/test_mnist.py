@@ -272,14 +272,17 @@ def stages(mld, tiny, tmp_path_factory):
             )
         )
         commands.append(["train", spec, "--data", made.data, "--seed", 1, "-o", trained])
-        commands += [
-            ["sample", trained / "model.safetensors", *sampling(n), "--gain", gain, "-o", trained / f"{gain}-{n}"]
-            for n, gain in ((8, "values"), (12, "values"), (12, "coefficients"))
-        ]
         gains = ["--gain", "values", "--gain", "coefficients"]
+        commands.append(
+            ["sample", trained / "model.safetensors", "--resolution", 8, *sampling(12), *gains, "-o", trained]
+        )
         along = ["along-training", trained / "snapshots", "--data", made.truth_12, *gains, "--samples", 3, "--steps", 2]
         commands.append([*along, "--projections", 4, "-o", folder / f"along_{name}"])
-    made.samples = [folder / name / f for name in networks for f in ("values-8", "values-12", "coefficients-12")]
+    made.samples = [
+        folder / name / f"{drawn}.safetensors"
+        for name in networks
+        for drawn in ("values-8", "values-12", "coefficients-12")
+    ]
     truth = ["--data", made.truth_8, "--data", made.truth_12]
     commands.append(["evaluate", *made.samples, *truth, "--projections", 4, "-o", made.metrics])
     for command in commands:

@@ -31,14 +31,14 @@ def stages(mld, tiny, tmp_path_factory):
         data=folder / "data.safetensors",
         truth=folder / "truth.safetensors",
         trained=folder / "trained",
-        samples=folder / "samples.safetensors",
+        samples=folder / "samples" / "values-24.safetensors",
         metrics=folder / "metrics.csv",
     )
     made.spec.write_text(json.dumps(spec_of(tiny)))
     for command in [
         [*SOLVE, "-o", made.data],
         ["train", made.spec, "--data", made.data, "--seed", 1, "-o", made.trained],
-        ["sample", made.trained / "model.safetensors", *sampling(), "-o", made.samples],
+        ["sample", made.trained / "model.safetensors", *sampling(), "-o", folder / "samples"],
         ["data", "restrict", made.data, "--resolution", 24, "-o", made.truth],
         ["evaluate", made.samples, "--data", made.truth, "--projections", 4, "-o", made.metrics],
     ]:

@@ -31,9 +31,9 @@ ALL = {
     "mixture_data": 3,
     "train": 17,
     "mixture_score_error": 1,
-    "sample": 43,
-    "ladder_sample_snapshot": 8,
-    "mixture_sample_exact": 3,
+    "sample": 17,
+    "ladder_sample_snapshot": 4,
+    "mixture_sample_exact": 1,
     "mixture_convergence": 2,
     "mixture_convergence_exact": 2,
     "mixture_log_density": 1,
@@ -337,15 +337,13 @@ def test_a_second_run_does_nothing(workflow):
 
 TABLES = only("metrics", "table1", "transfer", "claims")
 CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table", "claims")
-MIXTURE_TRAINED = {"train": 1, "sample": 5, "evaluate": 1} | TABLES
+MIXTURE_TRAINED = {"train": 1, "sample": 1, "evaluate": 1} | TABLES
 MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
-LADDERS_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("ladder_sample_snapshot", "ladders") | TABLES
+LADDERS_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("ladder_sample_snapshot", "ladders") | TABLES
 LADDERS_TRAINED |= only("fig5", "fig5_gain", "fig5_tradeoff", "fig6")
-MNIST_TRAINED = (
-    {"train": 6, "sample": 18, "evaluate": 6} | only("mnist_along_training", "fig2", "fig3", "fig4") | TABLES
-)
-PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") | TABLES
+MNIST_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("mnist_along_training", "fig2", "fig3", "fig4") | TABLES
+PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | TABLES
 
 
 @pytest.mark.parametrize(
@@ -353,7 +351,7 @@ PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") |
     [
         (
             {"sampling": {"steps": 5}},
-            {"sample": 5, "evaluate": 1} | only("mixture_sample_exact", "fig10") | TABLES,
+            {"sample": 1, "evaluate": 1} | only("mixture_sample_exact", "fig10") | TABLES,
         ),
         ({"convergence": {"evaluations": [3]}}, CONVERGENCE),
         ({"log_density": {"steps": 3}}, only("mixture_log_density", "mixture_log_density_exact", "log_density")),
@@ -373,19 +371,19 @@ PDE_TRAINED = {"train": 5, "sample": 10, "evaluate": 5} | only("fig8", "fig9") |
         ({"reaction_diffusion": {"validation": {"draws": 2}}}, {"resolve": 5} | only("priors") | PDE_TRAINED),
         (
             {"reaction_diffusion": {"sampling": {"steps": 3}}},
-            {"sample": 10, "evaluate": 5} | only("fig8") | TABLES,
+            {"sample": 5, "evaluate": 5} | only("fig8") | TABLES,
         ),
         (
             {"mnist": {"data": {"train": 17}}},
             LADDERS_TRAINED
             | MNIST_TRAINED
-            | {"truth": 2, "train": 11, "sample": 28, "evaluate": 11}
+            | {"truth": 2, "train": 11, "sample": 11, "evaluate": 11}
             | only("mnist_data", "priors"),
         ),
         ({"warm_start": {"arms": {"warm": {"gain": "values"}}}}, {}),
         (
             {"warm_start": {"arms": {"equal-32-64": {"gain": "coefficients"}}}},
-            {"resolve": 1, "train": 1, "sample": 2, "evaluate": 1} | only("fig5_tradeoff", "ladders") | TABLES,
+            {"resolve": 1, "train": 1, "sample": 1, "evaluate": 1} | only("fig5_tradeoff", "ladders") | TABLES,
         ),
         ({"mnist": {"along_training": {"steps": 3}}}, only("mnist_along_training", "fig4")),
         ({"mnist": {"training": {"weight_decay": 0.0}}}, {"resolve": 6} | only("priors") | MNIST_TRAINED),
@@ -433,8 +431,8 @@ def test_changed_code_reruns_the_commands_that_reach_it(workflow, module, old, n
         assert workflow.plan() == rerun
 
 
-def test_a_deleted_file_is_made_again_with_what_it_goes_into(workflow, tmp_path):
-    samples = workflow.folder / ARM / "seed1/samples/values-50.safetensors"
+def test_deleted_samples_are_made_again_with_what_they_go_into(workflow, tmp_path):
+    samples = workflow.folder / ARM / "seed1/samples"
     kept = samples.rename(tmp_path / samples.name)
     plan = workflow.plan()
     kept.rename(samples)

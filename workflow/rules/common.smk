@@ -72,12 +72,17 @@ def samples_of(experiment, arm, seed):
     """All samples of a trained network: under one gain only at N_ref, where all agree; the mixture has an exact field beside it."""
     settings = CONFIG.experiments[experiment]
     reference, gains = settings.reference_resolution(arm), settings.gains_of(arm)
-    exact = ["exact"] if experiment == "mixture" else []
+    exact = ["exact/exact"] if experiment == "mixture" else []
     return [
-        f"{RESULTS}/{experiment}/{arm}/seed{seed}/samples/{field}-{resolution}.safetensors"
+        f"{RESULTS}/{experiment}/{arm}/seed{seed}/{field}-{resolution}.safetensors"
         for resolution in settings.sampling.resolutions
-        for field in (*exact, *(gains[:1] if resolution == reference else gains))
+        for field in (*exact, *[f"samples/{gain}" for gain in (gains[:1] if resolution == reference else gains)])
     ]
+
+
+def folders_of(files):
+    """The folders that files lie in: samples of a network are made all at once."""
+    return sorted({str(Path(file).parent) for file in files})
 
 
 def data_of(experiment, arm):
@@ -110,7 +115,10 @@ def sampler_option(sampler):
 def sampling_options(experiment):
     """The options of `mld sample` that are settings."""
     settings = CONFIG.experiments[experiment].sampling
-    return f"{sampler_option(settings.sampler)} --steps {settings.steps} --samples {settings.samples}"
+    return " ".join(
+        [f"--resolution {resolution}" for resolution in settings.resolutions]
+        + [f"{sampler_option(settings.sampler)} --steps {settings.steps} --samples {settings.samples}"]
+    )
 
 
 def mnist_options():
@@ -182,4 +190,4 @@ wildcard_constraints:
     arm="|".join({arm for settings in CONFIG.experiments.values() for arm in settings.arms}),
     seed=r"\d+",
     resolution=r"\d+",
-    gain="values|coefficients",
+    epoch=r"\d+",

@@ -1,15 +1,21 @@
 # Experiment 5.3: training up a ladder of levels, figures 5 and 6; the trade-off of figure 5 on other data where there is a ladder on them.
 WARM_START = CONFIG.warm_start
 COMPARED = (WARM_START.baseline, WARM_START.warm)
+SNAPSHOT_SAMPLES = [
+    f"{RESULTS}/warm-start/{arm}/seed{WARM_START.seeds[0]}/epoch{epoch:04d}/{WARM_START.gains_of(arm)[0]}-{resolution}.safetensors"
+    for arm in COMPARED
+    for epoch in (WARM_START.change, WARM_START.epochs_of(arm))
+    for resolution in WARM_START.sampling.resolutions
+]
 
 
 rule ladder_sample_snapshot:
     input:
         snapshots=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/snapshots",
     output:
-        samples=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/samples/epoch{{epoch}}-{{resolution}}.safetensors",
+        samples=directory(f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/epoch{{epoch}}"),
     log:
-        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/sample-epoch{{epoch}}-{{resolution}}.log",
+        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/sample-epoch{{epoch}}.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
     threads: lambda wildcards: share_of_cores(wildcards.experiment)
@@ -20,10 +26,10 @@ rule ladder_sample_snapshot:
         gain=lambda wildcards: CONFIG.experiments[wildcards.experiment].gains_of(wildcards.arm)[0],
         code=code("sample"),
     message:
-        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, after epoch {wildcards.epoch}"
+        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, after epoch {wildcards.epoch}"
     shell:
         "mld sample {input.snapshots}/epoch_{wildcards.epoch}.safetensors --gain {params.gain}"
-        " --resolution {wildcards.resolution} {params.options} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+        " {params.options} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
 rule fig5:
@@ -80,12 +86,7 @@ rule fig5_gain:
 rule fig6:
     input:
         files=data_of("warm-start", None),
-        samples=[
-            f"{RESULTS}/warm-start/{arm}/seed{WARM_START.seeds[0]}/samples/epoch{epoch:04d}-{resolution}.safetensors"
-            for arm in COMPARED
-            for epoch in (WARM_START.change, WARM_START.epochs_of(arm))
-            for resolution in WARM_START.sampling.resolutions
-        ],
+        samples=folders_of(SNAPSHOT_SAMPLES),
     output:
         **picture("fig6", "5.3 Warm start", "Figure 6: digits, cold and warm", numbers=False),
     log:
@@ -93,11 +94,12 @@ rule fig6:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        samples=SNAPSHOT_SAMPLES,
         code=code("figure"),
     message:
         "Figure 6: digits of the cold and the warm training half-way and at the end, first seed"
     shell:
-        "mld figure fig6 {input.files} {input.samples} --output {output.svg} > {log} 2>&1"
+        "mld figure fig6 {input.files} {params.samples} --output {output.svg} > {log} 2>&1"
 
 
 rule ladders:

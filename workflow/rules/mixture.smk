@@ -83,9 +83,9 @@ rule mixture_sample_exact:
     input:
         target=f"{MIXTURE}/{{arm}}/target.json",
     output:
-        samples=f"{MIXTURE}/{{arm}}/seed{{seed}}/samples/exact-{{resolution}}.safetensors",
+        samples=directory(f"{MIXTURE}/{{arm}}/seed{{seed}}/exact"),
     log:
-        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-exact-{{resolution}}.log",
+        f"{RESULTS}/logs/mixture/{{arm}}/seed{{seed}}/sample-exact.log",
     conda:
         "../../envs/multilevel-diffusion.yaml"
     resources:
@@ -94,10 +94,9 @@ rule mixture_sample_exact:
         options=sampling_options("mixture"),
         code=code("sample"),
     message:
-        "Sample the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
+        "Sample the exact field of mixture/{wildcards.arm}, seed {wildcards.seed}, on every grid"
     shell:
-        "mld sample {input.target} --resolution {wildcards.resolution} {params.options}"
-        " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
+        "mld sample {input.target} {params.options} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
 rule mixture_convergence:
@@ -227,7 +226,8 @@ rule fig1:
 
 rule fig10:
     input:
-        files=data_of("mixture", RUNS[0][0]) + samples_of("mixture", *RUNS[0]),
+        files=data_of("mixture", RUNS[0][0]),
+        samples=folders_of(samples_of("mixture", *RUNS[0])),
     output:
         **picture("fig10", "5.1 Gaussian mixture", "Figure 10: truth and samples", numbers=False),
     log:
@@ -235,11 +235,12 @@ rule fig10:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        samples=samples_of("mixture", *RUNS[0]),
         code=code("figure"),
     message:
         "Figure 10: truth, exact field and network of the first arm and seed on several grids"
     shell:
-        "mld figure fig10 {input.files} --output {output.svg} > {log} 2>&1"
+        "mld figure fig10 {input.files} {params.samples} --output {output.svg} > {log} 2>&1"
 
 
 rule samplers:

@@ -4,6 +4,10 @@ MNIST_SETTINGS = CONFIG.mnist
 MNIST_RUNS = runs_of("mnist")
 FNO_ARMS = [arm for arm, settings in MNIST_SETTINGS.arms.items() if settings.network.kind == "fno"]
 UNET_ARMS = [arm for arm, settings in MNIST_SETTINGS.arms.items() if settings.network.kind == "unet"]
+FNO_SAMPLES, UNET_SAMPLES = (
+    [file for arm in arms for file in samples_of("mnist", arm, MNIST_SETTINGS.seeds[0])]
+    for arms in (FNO_ARMS, UNET_ARMS)
+)
 
 
 rule mnist_data:
@@ -51,7 +55,7 @@ rule mnist_along_training:
 rule fig2:
     input:
         files=data_of("mnist", None),
-        samples=[samples_of("mnist", arm, MNIST_SETTINGS.seeds[0]) for arm in UNET_ARMS],
+        samples=folders_of(UNET_SAMPLES),
     output:
         **picture("fig2", "5.2 Digits", "Figure 2: the U-Net with white noise", numbers=False),
     log:
@@ -59,17 +63,18 @@ rule fig2:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        samples=UNET_SAMPLES,
         code=code("figure"),
     message:
         "Figure 2: digits of the U-Net on several grids, first seed"
     shell:
-        "mld figure fig2 {input.files} {input.samples} --output {output.svg} > {log} 2>&1"
+        "mld figure fig2 {input.files} {params.samples} --output {output.svg} > {log} 2>&1"
 
 
 rule fig3:
     input:
         files=data_of("mnist", None),
-        samples=[samples_of("mnist", arm, MNIST_SETTINGS.seeds[0]) for arm in FNO_ARMS],
+        samples=folders_of(FNO_SAMPLES),
         histories=[f"{MNIST}/{arm}/seed{seed}/history.csv" for arm, seed in MNIST_RUNS if arm in FNO_ARMS],
     output:
         **picture("fig3", "5.2 Digits", "Figure 3: the FNO under every prior"),
@@ -78,12 +83,13 @@ rule fig3:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        samples=FNO_SAMPLES,
         histories=lambda wildcards, input: [f"--history {path}" for path in input.histories],
         code=code("figure"),
     message:
         "Figure 3: digits of the FNO under every prior on several grids, first seed, and the losses"
     shell:
-        "mld figure fig3 {input.files} {input.samples} {params.histories} --output {output.svg} > {log} 2>&1"
+        "mld figure fig3 {input.files} {params.samples} {params.histories} --output {output.svg} > {log} 2>&1"
 
 
 rule fig4:

@@ -2,6 +2,9 @@
 PDE = f"{RESULTS}/reaction-diffusion"
 PDE_SETTINGS = CONFIG.reaction_diffusion
 PDE_RUNS = runs_of("reaction-diffusion")
+PDE_SAMPLES = [
+    file for arm in PDE_SETTINGS.arms for file in samples_of("reaction-diffusion", arm, PDE_SETTINGS.seeds[0])
+]
 
 
 rule reaction_diffusion_data:
@@ -47,7 +50,7 @@ rule fig7:
 rule fig8:
     input:
         files=data_of("reaction-diffusion", None),
-        samples=[samples_of("reaction-diffusion", arm, PDE_SETTINGS.seeds[0]) for arm in PDE_SETTINGS.arms],
+        samples=folders_of(PDE_SAMPLES),
     output:
         **picture("fig8", "5.4 Reaction–diffusion", "Figure 8: samples of every prior", numbers=False),
     log:
@@ -55,11 +58,12 @@ rule fig8:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        samples=PDE_SAMPLES,
         code=code("figure"),
     message:
         "Figure 8: samples of every prior on every grid, first seed"
     shell:
-        "mld figure fig8 {input.files} {input.samples} --output {output.svg} > {log} 2>&1"
+        "mld figure fig8 {input.files} {params.samples} --output {output.svg} > {log} 2>&1"
 
 
 rule fig9:

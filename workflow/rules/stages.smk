@@ -66,29 +66,32 @@ rule sample:
     input:
         model=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/model.safetensors",
     output:
-        samples=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/samples/{{gain}}-{{resolution}}.safetensors",
+        samples=directory(f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/samples"),
     log:
-        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.log",
+        f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/sample.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/sample-{{gain}}-{{resolution}}.tsv"
+        f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/sample.tsv"
     conda:
         "../../envs/multilevel-diffusion.yaml"
     threads: lambda wildcards: share_of_cores(wildcards.experiment)
     resources:
         gpu=GPU,
     params:
+        gains=lambda wildcards: [
+            f"--gain {gain}" for gain in CONFIG.experiments[wildcards.experiment].gains_of(wildcards.arm)
+        ],
         options=lambda wildcards: sampling_options(wildcards.experiment),
         code=code("sample"),
     message:
-        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}, gain {wildcards.gain}"
+        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, on every grid"
     shell:
-        "mld sample {input.model} --gain {wildcards.gain} --resolution {wildcards.resolution} {params.options}"
+        "mld sample {input.model} {params.gains} {params.options}"
         " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
 
 
 rule evaluate:
     input:
-        samples=lambda wildcards: samples_of(wildcards.experiment, wildcards.arm, wildcards.seed),
+        samples=lambda wildcards: folders_of(samples_of(wildcards.experiment, wildcards.arm, wildcards.seed)),
         data=lambda wildcards: data_of(wildcards.experiment, wildcards.arm),
     output:
         metrics=f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}/metrics.csv",
@@ -97,11 +100,12 @@ rule evaluate:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
+        samples=lambda wildcards: samples_of(wildcards.experiment, wildcards.arm, wildcards.seed),
         data=lambda wildcards, input: [f"--data {path}" for path in input.data],
         projections=lambda wildcards: CONFIG.experiments[wildcards.experiment].metrics.projections,
         code=code("evaluate"),
     message:
         "Evaluate the samples of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "mld evaluate {input.samples} {params.data} --projections {params.projections}"
+        "mld evaluate {params.samples} {params.data} --projections {params.projections}"
         " --output {output.metrics} > {log} 2>&1"

@@ -20,6 +20,7 @@ __all__ = [
     "Presets",
     "Projections",
     "Resolution",
+    "Resolutions",
     "SamplerText",
     "Samples",
     "Seed",
@@ -52,6 +53,7 @@ PRESETS = Path("workflow/presets")
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
+Resolutions = Annotated[list[int], typer.Option(min=3, help="Points per side; several may be given.")]
 Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the sampler.")]
 SamplerText = Annotated[

@@ -1,24 +1,28 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..config import Gain
-from .options import Field, Output, Resolution, SamplerText, Samples, Seed, Steps
+from .options import Field, Gains, Resolutions, SamplerText, Samples, Seed, Steps
 
 
 def sample(
     source: Field,
-    resolution: Resolution,
+    resolution: Resolutions,
     samples: Samples,
     steps: Steps,
     seed: Seed,
-    output: Output,
-    gain: Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")] = Gain.VALUES,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
+    gain: Gains = (Gain.VALUES,),
     sampler: SamplerText = "euler-maruyama",
 ) -> None:
-    """Draw samples on any grid by running time backwards from N(0,Q)."""
+    """Draw samples on any grid by running time backwards from N(0,Q): OUTPUT/GAIN-RESOLUTION.safetensors.
+
+    Those of an exact field are OUTPUT/exact-RESOLUTION.safetensors.
+    """
     import math
     import time
 
@@ -30,31 +34,38 @@ def sample(
     from .progress import progress
     from .sampler import build_sampler, draw
 
-    chosen = parse_sampler(sampler, "--sampler")
-    start, on = time.perf_counter(), device()
-    settings, denoiser, of = read_field(source, gain, on)
-    field = "learned" if isinstance(settings, ArmSpec) else "exact"
-    grid = build_grid(settings, resolution)
-    stage, solver = f"sample {field}", build_sampler(chosen, denoiser)
-    with progress(steps * math.ceil(samples / BLOCK), f"{stage} at {resolution}") as advance:
-        drawn = draw(
-            solver,
-            time_grid(chosen.times, steps, denoiser.sde),
-            samples,
-            grid,
-            lambda block: generator(seed, stage, settings.experiment, settings.arm, resolution, block, device=on),
-            advance,
-            source,
-        )
-    header = of | {
-        "spec": settings.model_dump(mode="json") if field == "learned" else None,
-        "field": field,
-        "gain": gain if field == "learned" else None,
-        "seed": seed,
-        "sampler": str(chosen),
-        "steps": steps,
-        "evaluations": solver.evaluations(steps),
-        "resolution": resolution,
-        "provenance": provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3)),
-    }
-    write_tensors(output, {"samples": drawn.float()}, header)
+    chosen, on = parse_sampler(sampler, "--sampler"), device()
+    fields = [read_field(source, each, on) for each in gain]
+    settings, _, of = fields[0]
+    learned = isinstance(settings, ArmSpec)
+    grids = {n: build_grid(settings, n) for n in resolution}
+    denoisers = {each if learned else "exact": field for each, (_, field, _) in zip(gain, fields, strict=True)}
+    plan = [(n, name) for n in grids for name in denoisers]
+    if learned:
+        plan = [(n, name) for n, name in plan if n != settings.reference_resolution or name == gain[0]]
+    stage = f"sample {'learned' if learned else 'exact'}"
+    for n, name in plan:
+        start, denoiser = time.perf_counter(), denoisers[name]
+        solver = build_sampler(chosen, denoiser)
+        with progress(steps * math.ceil(samples / BLOCK), f"{stage} at {n}") as advance:
+            drawn = draw(
+                solver,
+                time_grid(chosen.times, steps, denoiser.sde),
+                samples,
+                grids[n],
+                lambda block, n=n: generator(seed, stage, settings.experiment, settings.arm, n, block, device=on),
+                advance,
+                source,
+            )
+        header = of | {
+            "spec": settings.model_dump(mode="json") if learned else None,
+            "field": "learned" if learned else "exact",
+            "gain": name if learned else None,
+            "seed": seed,
+            "sampler": str(chosen),
+            "steps": steps,
+            "evaluations": solver.evaluations(steps),
+            "resolution": n,
+            "provenance": provenance(seed=seed, device=str(on), seconds=round(time.perf_counter() - start, 3)),
+        }
+        write_tensors(output / f"{name}-{n}.safetensors", {"samples": drawn.float()}, header)

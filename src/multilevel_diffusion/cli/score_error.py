@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from .options import Gains, Output, Snapshots
+from .options import Gains, Output, Resolutions, Snapshots
 
 
 def score_error(
     snapshots: Snapshots,
-    resolution: Annotated[list[int], typer.Option(min=3, help="Grid to score on; several may be given.")],
+    resolution: Resolutions,
     gain: Gains,
     batches: Annotated[int, typer.Option(min=1)],
     batch_size: Annotated[int, typer.Option(min=2)],
