@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def device() -> torch.device:
 
 def build_network(spec: ArmSpec, seed: int) -> nn.Module:
     """The untrained network of an arm, its weights drawn from the training seed."""
-    # neuraloperator takes seconds to import; the exact field does without
+    # neuraloperator takes seconds to import; the exact field does without, and neuraloperator without wandb
+    sys.modules.setdefault("wandb", None)
     from ..networks import FNO, UNet
 
     stream = generator(seed, "network", *spec.stream)
