@@ -438,9 +438,10 @@ def test_the_transfer_table_is_the_ratio_of_distances_of_one_network(mld, stages
         (["figure", "fig4", "{metrics}"], "epoch"),
         (["table", "transfer", "{metrics}", "--experiment", "mixture"], "no network is sampled"),
         (["table", "priors", "{folder}/fno.json", "--data", "{pde}"], "no --data of mnist"),
+        (["table", "priors", "{mixture}", "--data", "{truth_8}"], "drawn from the prior"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp_path, args, word):
+def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, files, tmp_path, args, word):
     out = tmp_path / "out"
     if args[0] == "along-training":
         args = [*args, "--gain", "values", "--samples", 2, "--steps", 1, "--projections", 2]
@@ -448,7 +449,7 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp
     if "{pde}" in args:
         solved = ["data", "reaction-diffusion", "--resolution", 8, "--train", 1, "--validation", 1, "--test", 2]
         assert mld(*solved, "--steps", 1, "--end-time", 1, "-o", pde).code == 0
-    places = vars(stages) | {"unet": stages.folder / "unet", "pde": pde}
+    places = vars(stages) | {"unet": stages.folder / "unet", "pde": pde, "mixture": files.spec}
     refused = mld(*[str(arg).format_map(places) for arg in args], "-o", out / "x").refusal
     assert word in refused
     assert not out.exists()

@@ -468,7 +468,9 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
                     field = fields[resolution][i]
                     image = axis.imshow(field if rows_down else field.T, **look)
             if resolution not in fields:
-                panels[count // 2].text(0.5, 0.5, "as the row above", ha="center", va="center", color="0.4")
+                row = panels[0].get_position()
+                middle = 0.5 * (place.x0 + place.x1), 0.5 * (row.y0 + row.y1)
+                figure.text(*middle, "as the row above", ha="center", va="center", color="0.4")
     directions = "$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"
     figure.text(0.5 * (LEFT + RIGHT), (below + 0.25 * BOTTOM) / height, directions, ha="center")
     middle = 0.5 * (below + BOTTOM + height - TOP) / height
