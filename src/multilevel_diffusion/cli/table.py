@@ -158,7 +158,9 @@ def priors(
     for path in specs:
         spec = parse(ArmSpec, read_json(path), source=str(path))
         if not spec.data_set:
-            raise UserError(f"{path}: an arm of {spec.experiment}, whose truth is drawn from the prior; give arms of a data set")
+            raise UserError(
+                f"{path}: an arm of {spec.experiment}, whose truth is drawn from the prior; give arms of a data set"
+            )
         if spec.data_set not in truths:
             raise UserError(f"{path}: there is no --data of {spec.data_set}")
         prior = build_prior(spec)
