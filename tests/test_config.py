@@ -215,13 +215,13 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("warm_start.baseline", "hot", ["there is no arm 'hot'", "cold"]),
         ("warm_start.warm", "cold", ["warm: 'cold' has a single level"]),
         ("warm_start.baseline", "warm", ["baseline: 'warm' has several levels"]),
-        ("warm_start.training.ladder", [{"resolution": 64, "epochs": 8}], ["'cold' ends before epoch 8"]),
+        ("warm_start.training.ladder", [{"resolution": 64, "epochs": 4}], ["'cold' ends before epoch 4"]),
         ("warm_start.tradeoff", ["cold"], ["warm_start.tradeoff"]),
         ("warm_start.tradeoff", ["cold", "cold"], ["warm_start.tradeoff", "twice"]),
         ("mnist.along_training.resolution", 51, ["along_training.resolution: the network of unet-standard"]),
         ("mnist.validation.test", 10_001, ["validation.test: 10001"]),
         ("mnist.data.sha256", {"train-images-idx3": "0" * 64}, ["sha256.train-images-idx3"]),
-        ("warm_start.training.snapshot_every", 7, ["snapshot_every: figure 6 needs a snapshot after epoch 8"]),
+        ("warm_start.training.snapshot_every", 3, ["snapshot_every: figure 6 needs a snapshot after epoch 4"]),
         ("warm_start.arms.warm.ladder", [{"resolution": 32, "epochs": 1}], ["32, where the ladder of warm ends"]),
         ("warm_start.arms.warm.gain", "none", ["warm_start.arms.warm.gain", "'none'"]),
         ("mnist.data.sources", ["a b"], ["mnist.data.sources.0"]),
@@ -351,10 +351,10 @@ def test_the_conda_file_asks_for_what_pyproject_asks_for(root, project):
 
 
 def test_a_level_in_steps_takes_the_epochs_that_begin(load):
-    ladder = [{"resolution": 32, "steps": 141}, {"resolution": 64, "epochs": 9}]
+    ladder = [{"resolution": 32, "steps": 61}, {"resolution": 64, "epochs": 4}]
     warm_start = load({"warm_start": {"arms": {"warm": {"ladder": ladder}}}}).warm_start
     assert warm_start.training.steps_per_epoch == 20
-    assert (warm_start.change, warm_start.epochs_of("warm"), warm_start.epochs_of("cold")) == (8, 17, 17)
+    assert (warm_start.change, warm_start.epochs_of("warm"), warm_start.epochs_of("cold")) == (4, 8, 8)
 
 
 def test_arms_that_compare_ladders_share_their_random_streams_and_others_do_not(load):
