@@ -3,6 +3,7 @@ import hashlib
 import json
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 
 import grimp
@@ -35,26 +36,27 @@ GPU = int(shutil.which("nvidia-smi") is not None)
 IMPORTS = grimp.build_graph("multilevel_diffusion", cache_dir=None)
 
 
+@cache
+def digest_of(module):
+    """A digest of what a module of the package does: comments, docstrings and layout do not count."""
+    import multilevel_diffusion
+
+    path = Path(multilevel_diffusion.__file__).parent.joinpath(*module.split(".")[1:])
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
 def code(command):
-    """A digest of the package modules that `mld COMMAND` reaches: comments, docstrings and layout do not count.
+    """A digest of the modules that `mld COMMAND` reaches.
 
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
-    import multilevel_diffusion
-
-    folder = Path(multilevel_diffusion.__file__).parent
     root = f"multilevel_diffusion.cli.{command}"
-    digest = hashlib.sha256()
-    for module in sorted({root} | IMPORTS.find_upstream_modules(root)):
-        path = folder.joinpath(*module.split(".")[1:])
-        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        tree = ast.parse(source.read_text())
-        for node in ast.walk(tree):
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
-            if documented:
-                node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
+    reached = sorted({root} | IMPORTS.find_upstream_modules(root))
+    return hashlib.sha256("".join(map(digest_of, reached)).encode()).hexdigest()[:16]
 
 
 def overrides():
