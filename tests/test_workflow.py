@@ -493,7 +493,7 @@ def test_a_bad_setting_stops_the_run_before_any_job_with_one_line(workflow, chan
 def test_a_truncated_file_stops_the_run_with_one_line_that_names_it(copied):
     samples = ARM / "seed1/samples/values-50.safetensors"
     os.truncate(copied.folder / samples, 1000)
-    stopped = copied.run("metrics", "--forcerun", "evaluate")
+    stopped = copied.run(ARM / "seed1/metrics.csv", "--forcerun", "evaluate")
     assert stopped.returncode != 0
     log = (copied.folder / "results/smoke/logs/mixture/fno-combined/seed1/evaluate.log").read_text()
     assert log.startswith(f"mld: {samples}: truncated")
