@@ -1,6 +1,7 @@
 """What the benchmarks count and compare; never how fast this machine is."""
 
 import itertools
+import math
 import os
 import re
 
@@ -10,6 +11,7 @@ from blocks import most_of, resident_after
 from torch.utils.flop_counter import FlopCounterMode
 
 from multilevel_diffusion import figures
+from multilevel_diffusion.cli import memory
 from multilevel_diffusion.cli.bench import distances, network, worker
 from multilevel_diffusion.cli.bench.network import Case, Plain, Step, flops, traffic
 from multilevel_diffusion.config import UserError
@@ -188,3 +190,12 @@ def test_costs_are_a_table_and_a_figure(mld, tmp_path):
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(mld, args, word):
     assert word in mld("bench", *args).refusal
+
+
+def test_a_peak_that_cannot_be_reset_is_no_number(monkeypatch):
+    def refuse(self, text):
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    memory.reset_peak()
+    assert math.isnan(memory.peak())

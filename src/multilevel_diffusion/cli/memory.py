@@ -27,13 +27,16 @@ _before = 0.0
 def reset_peak() -> None:
     """Count `peak` from what is resident now."""
     global _before
-    with contextlib.suppress(OSError):
+    try:
         Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark goes down to what is resident
-    _before = resident()
+    except OSError:
+        _before = math.nan  # the mark would be of an earlier time
+    else:
+        _before = resident()
 
 
 def peak() -> float:
-    """The most bytes resident at once since `reset_peak`, beyond those resident then; nan where there is no /proc."""
+    """The most bytes resident at once since `reset_peak`, beyond those resident then; nan where /proc keeps no such mark."""
     return _status("VmHWM") - _before
 
 
