@@ -255,7 +255,7 @@ def stages(mld, tiny, tmp_path_factory):
         ["data", "restrict", made.data, "--resolution", 8, "-o", made.truth_8],
         ["data", "restrict", made.data, "--resolution", 12, "-o", made.truth_12],
     ]
-    networks = {"fno": tiny()["network"], "unet": {"kind": "unet", "channels": [8, 16], "blocks": 1}}
+    networks = {"fno": tiny()["network"], "unet": {"kind": "unet", "channels": [8, 16], "blocks": 1, "groups": 8}}
     for name, network in networks.items():
         spec, trained = folder / f"{name}.json", folder / name
         spec.write_text(

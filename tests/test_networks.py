@@ -1,5 +1,6 @@
 import copy
 import math
+import statistics
 
 import pytest
 import torch
@@ -164,14 +165,14 @@ def test_cpu_and_gpu_agree(n):
 
 @pytest.fixture(scope="module")
 def unet():
-    return UNet((32, 64), 2, generator(1, "unet"))
+    return UNet((32, 64), 2, 32, generator(1, "unet"))
 
 
 def test_the_u_net_has_the_parameters_of_the_paper(unet):
     assert sum(parameter.numel() for parameter in unet.parameters()) == 901_121
 
 
-def test_the_u_net_normalises_in_32_groups_as_ddpm_does(unet):
+def test_the_u_net_normalises_in_groups_and_has_no_attention(unet):
     norms = [module for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)]
     assert {(norm.num_groups, norm.eps) for norm in norms} == {(32, 1e-6)}
     assert not [module for module in unet.modules() if "ttention" in type(module).__name__]
@@ -192,6 +193,24 @@ def test_the_u_net_starts_near_zero_and_depends_on_values_and_time_once_it_is_tr
     torch.testing.assert_close(trained(values[1:], t[1:], Torus(16)), out[1:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("groups", "order"), [(32, -1), (4, 0)])
+def test_with_a_group_a_channel_the_u_net_sees_the_mean_of_a_field_at_its_border_only(groups, order):
+    """The mean of its output over that of its input: of order N^-1 as the border shrinks, and of order 1 in larger groups."""
+    t, orders = torch.full((2,), 0.5), []
+    for seed in range(8):
+        network, stream, response = UNet((32,), 1, groups, generator(1, "unet")), generator(seed), []
+        with torch.no_grad():
+            for module in network.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    module.weight.normal_(0, module.weight[0].numel() ** -0.5, generator=stream)
+            for n in (16, 64):
+                values = torch.randn(2, n, n, generator=stream)
+                lower, upper = (network(values + shift, t, Torus(n)).mean() for shift in (-0.1, 0.1))
+                response.append((upper - lower).abs().item())
+        orders.append(math.log(response[1] / response[0]) / math.log(64 / 16))
+    assert statistics.median(orders) == pytest.approx(order, abs=0.3)
+
+
 def test_the_u_net_sees_the_raw_time_as_ddpm_does(unet):
     """sin(ω_i t), then cos(ω_i t), with ω_i = 10000^(−i/(h−1)), i = 0 … h − 1."""
     t, half = torch.tensor([0.0, 0.3, 1.0]), 16
@@ -201,7 +220,7 @@ def test_the_u_net_sees_the_raw_time_as_ddpm_does(unet):
 
 def test_the_u_net_takes_the_weights_of_its_generator_and_leaves_the_global_one_alone():
     before = torch.get_rng_state()
-    first, again, other = (UNet((8, 16), 1, generator(seed, "unet")) for seed in (1, 1, 2))
+    first, again, other = (UNet((8, 16), 1, 4, generator(seed, "unet")) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     weights = [next(network.parameters()) for network in (first, again, other)]
     assert torch.equal(weights[0], weights[1])

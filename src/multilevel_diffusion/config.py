@@ -67,7 +67,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Resolution = Annotated[int, Field(ge=3, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
-Channels = Annotated[int, Field(ge=1, multiple_of=8, strict=True)]
 T = TypeVar("T")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -189,11 +188,19 @@ class FNOSettings(NetworkBase):
 
 
 class UNetSettings(NetworkBase):
-    """channels: of each level, a level halving the grid; blocks: residual blocks a level."""
+    """channels: of each level, a level halving the grid; blocks: residual ones a level; groups: of channels normalised as one."""
 
     kind: Literal["unet"]
-    channels: tuple[Channels, ...] = Field(min_length=1)
+    channels: tuple[Count, ...] = Field(min_length=1)
     blocks: Count
+    groups: Count
+
+    @model_validator(mode="after")
+    def _groups_are_equal(self) -> UNetSettings:
+        for channels in self.channels:
+            if channels % self.groups:
+                raise ValueError(f"groups: {channels} channels do not fall into {self.groups} equal groups")
+        return self
 
     @property
     def divisor(self) -> int:

@@ -104,17 +104,20 @@ class FNO(nn.Module):
 
 
 class UNet(nn.Module):
-    """DDPM's U-Net without attention, from diffusers: GroupNorm of at most 32 groups, SiLU, the raw t ∈ [0, 1] as its time.
+    """DDPM's U-Net without attention, from diffusers: GroupNorm, SiLU, the raw t ∈ [0, 1] as its time.
 
     The second convolution of each residual block and the last one start near zero, as in DDPM (weights × 10⁻⁵, no bias).
+    Normalisation takes the mean of each group out of the field, before the last convolution too: with a group for each channel
+    the network hardly sees the mean of its input, and cannot predict that of the noise.
 
     Args:
         channels: of each level; a level halves the grid.
         blocks: residual blocks a level on the way down, one more on the way up.
+        groups: of channels that are normalised together; they divide the channels of every level.
         generator: source of the initial weights; the global CPU generator is left as it was.
     """
 
-    def __init__(self, channels: Sequence[int], blocks: int, generator: torch.Generator) -> None:
+    def __init__(self, channels: Sequence[int], blocks: int, groups: int, generator: torch.Generator) -> None:
         super().__init__()
         from diffusers import UNet2DModel  # takes seconds to import
 
@@ -129,7 +132,7 @@ class UNet(nn.Module):
                 up_block_types=("UpBlock2D",) * levels,
                 layers_per_block=blocks,
                 add_attention=False,
-                norm_num_groups=math.gcd(32, *channels),
+                norm_num_groups=groups,
                 norm_eps=1e-6,
                 freq_shift=1,
                 flip_sin_to_cos=False,

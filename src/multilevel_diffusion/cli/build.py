@@ -45,8 +45,8 @@ def build_network(spec: ArmSpec, seed: int) -> nn.Module:
     match spec.network:
         case FNOSettings(width=width, layers=layers, modes=modes, head=head):
             return FNO(width, layers, modes, head, stream)
-        case UNetSettings(channels=channels, blocks=blocks):
-            return UNet(channels, blocks, stream)
+        case UNetSettings(channels=channels, blocks=blocks, groups=groups):
+            return UNet(channels, blocks, groups, stream)
 
 
 def build_denoiser(spec: ArmSpec, network: nn.Module, prior: Prior, gain: Gain) -> LearnedDenoiser:
