@@ -80,5 +80,11 @@ rule all:
         "All figures and tables, and the report"
 
 
+onstart:
+    # Its limit of 100 job starts a second is more than we need, and to keep it Snakemake starts a timer whenever it looks for jobs, each of
+    # which makes it look again: a hundred times a second after as many jobs.
+    workflow.scheduler.job_rate_limiter = None
+
+
 onsuccess:
     print(last_screen())

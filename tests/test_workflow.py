@@ -92,7 +92,7 @@ class Workflow:
             "reaction_diffusion": reaction_diffusion,
         }
         config = ["preset=smoke", *(f"{name}={json.dumps(value)}" for name, value in changed.items() if value)]
-        snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--max-threads", "1"]
+        snakemake = [sys.executable, "-m", "snakemake", "--cores", "2"]
         return {
             "args": [*snakemake, *map(str, options), "--config", *config],
             "cwd": self.folder,

@@ -696,6 +696,7 @@ class ClaimsSettings(Settings):
 class Config(Settings):
     preset: Name
     results: Annotated[str, Field(pattern=r"^[\w./-]+$")]
+    max_threads: Count | None
     mixture: MixtureSettings
     mnist: MnistSettings
     warm_start: LadderSettings

@@ -25,13 +25,16 @@ from . import __version__
 from .config import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = [
     "generator",
     "provenance",
+    "read_arrays",
     "read_csv",
     "read_facts",
     "read_json",
@@ -127,12 +130,14 @@ def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tens
     Raises:
         UserError: if the file is missing, truncated or not one of ours.
     """
-    with _open(path) as file:
-        names, header = set(file.keys()), _header(file)
-        # clones: the file's own memory is not aligned as complex arithmetic needs it
-        tensors = {name: file.get_tensor(name).clone() for name in (need or names) if name in names}
-    _demand(path, need, names)
-    return tensors, header
+    arrays, header = _read(path, need, framework="pt")
+    # clones: the file's own memory is not aligned as complex arithmetic needs it
+    return {name: tensor.clone() for name, tensor in arrays.items()}, header
+
+
+def read_arrays(path: Path, need: Collection[str] = ()) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
+    """The same as NumPy arrays: PyTorch takes seconds to import, which pictures do without."""
+    return _read(path, need, framework="np")
 
 
 def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> None:
@@ -191,15 +196,17 @@ def read_json(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from None
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _read(path: Path, need: Collection[str], framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
-            yield file
+        with safe_open(path, framework=framework) as file:
+            names, header = set(file.keys()), json.loads(file.metadata()["header"])
+            arrays = {name: file.get_tensor(name) for name in (need or names) if name in names}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
+    _demand(path, need, names)
+    return arrays, header
 
 
 def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
@@ -208,14 +215,11 @@ def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
         raise UserError(f"{path}: not the kind of file this command reads: it has no {', '.join(missing)}")
 
 
-def _header(file: Any) -> dict[str, Any]:
-    return json.loads(file.metadata()["header"])
-
-
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: no such file; run the stage that makes it")
-    return UserError(f"{path}: truncated or not a file of ours ({type(error).__name__}); delete it and rerun")
+    mend = "delete it and rerun (of samples the whole folder)"
+    return UserError(f"{path}: truncated or not a file of ours ({type(error).__name__}); {mend}")
 
 
 @cache

@@ -182,9 +182,19 @@ def truncation_options():
     )
 
 
+def at_most(threads):
+    """Threads of a job that can do with so many; `workflow.cores` is None where nothing runs."""
+    return min(threads or 1, CONFIG.max_threads or threads or 1)
+
+
 def share_of_cores(experiment):
     """Threads for each of the long jobs of an experiment, which may run side by side."""
-    return max(1, (workflow.cores or 1) // len(runs_of(experiment)))
+    return at_most((workflow.cores or 1) // len(runs_of(experiment)))
+
+
+def threads_of_training(experiment):
+    """Ladders are compared by the time they take: nothing runs beside them."""
+    return at_most(workflow.cores) if experiment in CONFIG.ladders else share_of_cores(experiment)
 
 
 wildcard_constraints:

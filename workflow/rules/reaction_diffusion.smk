@@ -18,7 +18,7 @@ rule reaction_diffusion_data:
         f"{RESULTS}/benchmarks/reaction-diffusion/data.tsv"
     conda:
         "../../envs/multilevel-diffusion.yaml"
-    threads: workflow.cores
+    threads: at_most(workflow.cores)
     resources:
         gpu=GPU,
     params:

@@ -46,10 +46,10 @@ rule train:
         f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/train.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/train.tsv"
+    priority: 1  # everything else waits for one, and some are long
     conda:
         "../../envs/multilevel-diffusion.yaml"
-    # ladders are compared by the time they take: nothing runs beside them
-    threads: lambda wildcards: workflow.cores if wildcards.experiment in CONFIG.ladders else share_of_cores(wildcards.experiment)
+    threads: lambda wildcards: threads_of_training(wildcards.experiment)
     resources:
         gpu=GPU,
     params:

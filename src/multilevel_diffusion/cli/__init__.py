@@ -6,6 +6,8 @@ which source files a stage depends on.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 import typer
@@ -58,6 +60,9 @@ app.add_typer(bench, name="bench")
 def main() -> None:
     """Run a command; what the user can mend comes as one line on stderr with exit code 1 (2 for a wrong call)."""
     keep_freed_memory()
+    # what imports make lives to the end: to look through it for garbage would take half a second now, and as long again at exit
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
     try:
         sys.exit(app(standalone_mode=False))
     except USAGE_ERROR as error:

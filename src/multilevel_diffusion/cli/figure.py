@@ -209,21 +209,21 @@ def _rows(
 ) -> tuple[dict[str, dict[int, NDArray[np.floating]]], bool]:
     """Fields by the name of their row and their resolution; and whether they are images, whose first axis goes down."""
     from ..config import UserError
-    from ..storage import read_tensors
+    from ..storage import read_arrays
 
     rows: dict[str, dict[int, NDArray[np.floating]]] = {"truth": {}}
     reference: dict[str, int] = {}
     for path in files:
-        tensors, header = read_tensors(path)
-        if tensors.keys().isdisjoint({"reference", "samples"}):
+        arrays, header = read_arrays(path)
+        if arrays.keys().isdisjoint({"reference", "samples"}):
             raise UserError(f"{path}: neither true data nor samples")
-        if name is None and "reference" not in tensors:
+        if name is None and "reference" not in arrays:
             raise UserError(f"{path}: not true data, which alone this figure shows")
-        source, fields = ("truth", "reference") if "reference" in tensors else (name(header), "samples")
+        source, fields = ("truth", "reference") if "reference" in arrays else (name(header), "samples")
         row = rows.setdefault(source, {})
         if header["resolution"] in row:
             raise UserError(f"{path}: {' '.join(source.split())} at {header['resolution']} is there already")
-        row[header["resolution"]] = tensors[fields].numpy()
+        row[header["resolution"]] = arrays[fields]
         if fields == "samples" and header["spec"]:
             reference[source] = header["spec"]["training"]["ladder"][-1]["resolution"]
     drawn = {resolution for row in rows.values() for resolution in row}
