@@ -81,9 +81,10 @@ rule all:
 
 
 onstart:
-    # Its limit of 100 job starts a second is more than we need, and to keep it Snakemake starts a timer whenever it looks for jobs, each of
-    # which makes it look again: a hundred times a second after as many jobs.
-    workflow.scheduler.job_rate_limiter = None
+    # To keep its limit of 100 job starts a second Snakemake starts a timer whenever it looks for jobs, each of which makes it look again:
+    # a hundred times a second after as many jobs. On this machine the cores are limit enough.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
 
 
 onsuccess:

@@ -202,6 +202,7 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("mnist.sampling.resolutions", [32, 51], ["the network of unet-standard needs multiples of 2"]),
         ("mnist.arms.unet-standard.ladder", [{"resolution": 31, "epochs": 1}], ["unet-standard", "31"]),
         ("mnist.arms.unet-standard.network.channels", [32, 12], ["unet-standard.network", "12 channels do not fall"]),
+        ("mnist.arms.unet-standard.network.channels", [2, 64], ["unet-standard.network", "channels.0"]),
         (
             "mnist.arms.fno-fno.ladder",
             [{"resolution": 65, "epochs": 1}],

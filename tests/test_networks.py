@@ -175,6 +175,8 @@ def test_the_u_net_has_the_parameters_of_the_paper(unet):
 def test_the_u_net_normalises_in_groups_and_has_no_attention(unet):
     norms = [module for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)]
     assert {(norm.num_groups, norm.eps) for norm in norms} == {(32, 1e-6)}
+    other = UNet((32, 64), 1, 8, generator(1, "unet"))
+    assert {norm.num_groups for norm in other.modules() if isinstance(norm, torch.nn.GroupNorm)} == {8}
     assert not [module for module in unet.modules() if "ttention" in type(module).__name__]
 
 

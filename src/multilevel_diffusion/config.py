@@ -67,6 +67,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Resolution = Annotated[int, Field(ge=3, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
+Channels = Annotated[int, Field(ge=4, multiple_of=2, strict=True)]  # the time embedding of fewer is not finite
 T = TypeVar("T")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -191,7 +192,7 @@ class UNetSettings(NetworkBase):
     """channels: of each level, a level halving the grid; blocks: residual ones a level; groups: of channels normalised as one."""
 
     kind: Literal["unet"]
-    channels: tuple[Count, ...] = Field(min_length=1)
+    channels: tuple[Channels, ...] = Field(min_length=1)
     blocks: Count
     groups: Count
 

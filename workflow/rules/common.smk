@@ -193,7 +193,7 @@ def share_of_cores(experiment):
 
 
 def threads_of_training(experiment):
-    """Ladders are compared by the time they take: nothing runs beside them."""
+    """Ladders are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
     return at_most(workflow.cores) if experiment in CONFIG.ladders else share_of_cores(experiment)
 
 

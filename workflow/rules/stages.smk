@@ -46,7 +46,7 @@ rule train:
         f"{RESULTS}/logs/{{experiment}}/{{arm}}/seed{{seed}}/train.log",
     benchmark:
         f"{RESULTS}/benchmarks/{{experiment}}/{{arm}}/seed{{seed}}/train.tsv"
-    priority: 1  # everything else waits for one, and some are long
+    priority: 1  # samples and metrics wait for it
     conda:
         "../../envs/multilevel-diffusion.yaml"
     threads: lambda wildcards: threads_of_training(wildcards.experiment)

@@ -60,7 +60,7 @@ app.add_typer(bench, name="bench")
 def main() -> None:
     """Run a command; what the user can mend comes as one line on stderr with exit code 1 (2 for a wrong call)."""
     keep_freed_memory()
-    # what imports make lives to the end: to look through it for garbage would take half a second now, and as long again at exit
+    # what imports make lives to the end: to look through it for garbage, at the default threshold and at exit, takes a second
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     try:
