@@ -82,7 +82,7 @@ rule all:
 
 onstart:
     # To keep its limit of 100 job starts a second Snakemake starts a timer whenever it looks for jobs, each of which makes it look again:
-    # a hundred times a second after as many jobs. On this machine the cores are limit enough.
+    # a hundred times a second after as many jobs. Where jobs run here the cores are limit enough.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
 

@@ -239,6 +239,7 @@ def test_a_resolution_is_an_integer_of_at_least_two(refusal, where, resolution):
         ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "either at_most or at_least"]),
         ("claims.rows.score-transfers.quantity.table", "fig1", ["quantity.table", "'fig1'"]),
         ("results", "", ["results"]),
+        ("max_threads", 0, ["max_threads"]),
     ],
 )
 def test_a_senseless_value_is_refused_in_one_line(refusal, path, value, words):

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from multilevel_diffusion import figures
 
@@ -250,3 +251,15 @@ def test_the_figure_of_costs_has_the_slopes_of_power_laws():
     labels = [line.get_label() for axes in (panels[1], panels[4]) for line in axes.lines]
     assert labels == ["measured: slope 1.50", "expected: slope 2.00", "measured: slope 1.00", "expected: slope 0.00"]
     assert list(panels[1].lines[0].get_xdata()) == [1, 2, 4, 8]
+
+
+def test_the_png_has_the_pixels_of_the_drawing_in_256_colours(tmp_path):
+    drawn = figures.fields({"truth": {64: np.random.default_rng(1).normal(size=(2, 64, 64))}}, 2, rows_down=False)
+    figures.save(drawn, tmp_path / "drawn")
+    png = Image.open(tmp_path / "drawn.png")
+    assert len(png.getcolors()) <= 256
+    canvas = FigureCanvasAgg(drawn)
+    drawn.set_dpi(round(png.info["dpi"][0]))
+    canvas.draw()
+    difference = np.asarray(png.convert("RGB"), float) - np.asarray(canvas.buffer_rgba())[..., :3]
+    assert np.abs(difference).mean() < 1

@@ -426,6 +426,18 @@ def test_a_checkpoint_of_other_settings_is_not_taken_up(trainer, other):
     assert_same(weights(second.result), weights(fresh.result))
 
 
+def test_what_was_left_and_cannot_be_cleared_stops_the_run(trainer, monkeypatch):
+    left = trainer().folder / "snapshots"
+    left.mkdir(parents=True)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError
+
+    monkeypatch.setattr("os.rmdir", refuse)
+    with pytest.raises(PermissionError):
+        trainer()
+
+
 def test_a_damaged_checkpoint_is_refused_with_path_and_mend(trainer):
     with pytest.raises(KeyboardInterrupt):
         trainer(ladder=one_level(5)).run(interrupt_at(3))

@@ -136,7 +136,7 @@ def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tens
 
 
 def read_arrays(path: Path, need: Collection[str] = ()) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
-    """The same as NumPy arrays: PyTorch takes seconds to import, which pictures do without."""
+    """The same as NumPy arrays: PyTorch takes seconds to import, which pictures do without. Raises as `read_tensors`."""
     return _read(path, need, framework="np")
 
 

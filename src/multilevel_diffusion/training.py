@@ -312,7 +312,8 @@ class Trainer:
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if self.folder.exists():
+                shutil.rmtree(self.folder)  # its snapshots are of another run, and must not be taken for this one's
             return
         tensors, header = read_tensors(self.checkpoint)
         if header.get("identity") != self.identity:
