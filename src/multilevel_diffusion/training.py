@@ -271,7 +271,7 @@ class Trainer:
                 self.average.update_parameters(self.network)
             total += loss.detach()
         mean = total.item() / epoch.steps
-        if not torch.isfinite(total):
+        if not math.isfinite(mean):
             raise UserError(
                 f"the loss is {mean} in epoch {number} at resolution {epoch.resolution}: lower training.learning_rate "
                 f"(now {epoch.learning_rate}) or look for non-finite data"
