@@ -263,3 +263,12 @@ def test_the_png_has_the_pixels_of_the_drawing_in_256_colours(tmp_path):
     canvas.draw()
     difference = np.asarray(png.convert("RGB"), float) - np.asarray(canvas.buffer_rgba())[..., :3]
     assert np.abs(difference).mean() < 1
+
+
+def test_the_png_of_much_noise_has_fewer_pixels_instead_of_more_bytes(tmp_path):
+    noise = np.random.default_rng(1).normal(size=(2, 256, 256))
+    rows = {f"row {i}": dict.fromkeys((32, 64, 128, 256), noise) for i in range(10)}
+    figures.save(figures.fields(rows, 2, rows_down=False), tmp_path / "drawn")
+    png = tmp_path / "drawn.png"
+    assert figures.PNG_BYTES / 2 < png.stat().st_size <= figures.PNG_BYTES
+    assert Image.open(png).width == pytest.approx(figures.PAPER_WIDTH * Image.open(png).info["dpi"][0], abs=1)

@@ -3,12 +3,14 @@
 import math
 from functools import cache
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from multilevel_diffusion import sample
 from multilevel_diffusion.config import TimeGrid
 from multilevel_diffusion.grids import Torus, restrict, squared_norm
 from multilevel_diffusion.metrics import floor, projections, sliced_wasserstein
@@ -101,7 +103,7 @@ class Gaussian:
 def variance(sampler, times, rho):
     """The variance of the sampler's law at the last of the times in units of λ, exactly, without drawing anything."""
     denoiser = Gaussian(rho)
-    weights = SAMPLERS[sampler](denoiser).sample(1, Torus(42), times, lambda block: None)
+    weights = SAMPLERS[sampler](denoiser).sample(1, Torus(42), times, lambda block: torch.Generator())
     assert denoiser.prior.draws < 42**2
     return weights.square().sum().item()
 
@@ -239,7 +241,7 @@ def test_an_ode_sampler_is_one_map_of_functions_on_every_grid(sampler):
         grid = Torus(resolution)
         denoiser = From(MIXTURE, restrict(noise, finest, grid))
         times = time_grid(TimeGrid.UNIFORM, 20, SDE)
-        ends[resolution] = SAMPLERS[sampler](denoiser).sample(n, grid, times, lambda block: None)
+        ends[resolution] = SAMPLERS[sampler](denoiser).sample(n, grid, times, lambda block: torch.Generator())
     differences = {r: squared_norm(restrict(ends[97], finest, Torus(r)) - ends[r]).sqrt() for r in (33, 49, 65)}
     medians = [difference.median().item() for difference in differences.values()]
     assert medians[2] < medians[0] < 0.02
@@ -253,7 +255,9 @@ def test_the_steps_of_dpm_solver_are_those_of_diffusers_on_white_noise(times, st
     mixture = GaussianMixture(Standard(8))
     draws = [torch.randn(n, 8, 8, generator=generator(6, i), dtype=torch.float64) for i in range(steps + 1)]
     grid_of_times = time_grid(times, steps, SDE)
-    ours = DPMSolver(From(mixture, *draws), stochasticity).sample(n, grid, grid_of_times, lambda block: None)
+    ours = DPMSolver(From(mixture, *draws), stochasticity).sample(
+        n, grid, grid_of_times, lambda block: torch.Generator()
+    )
 
     products = SDE.mean_scale(grid_of_times[:-1]).flip(0) ** 2  # ᾱ of diffusers, from small times to large
     ratios = products / torch.cat([torch.ones(1, dtype=torch.float64), products[:-1]])
@@ -278,7 +282,7 @@ def test_the_denoiser_is_evaluated_as_often_as_is_said(sampler, steps):
     grid = Torus(8)
     denoiser = From(MIXTURE, *(PRIOR.sample(2, grid, generator(7, i), torch.float64) for i in range(20)))
     solver = SAMPLERS[sampler](denoiser)
-    solver.sample(2, grid, time_grid(TimeGrid.UNIFORM, steps, SDE), lambda block: None)
+    solver.sample(2, grid, time_grid(TimeGrid.UNIFORM, steps, SDE), lambda block: torch.Generator())
     assert denoiser.evaluations == solver.evaluations(steps)
 
 
@@ -369,6 +373,65 @@ def test_a_sample_depends_on_its_index_alone():
     torch.testing.assert_close(many, drawn(BLOCK + 40)[: BLOCK + 7], **rounding)
     assert (few - drawn(5, seed=1)).abs().min() > 0
     assert (many[:7] - many[BLOCK:]).abs().min() > 0
+
+
+class Counted(MixtureDenoiser):
+    """Notes how many fields it is given, and has memory for so many."""
+
+    def __init__(self, most=math.inf):
+        super().__init__(MIXTURE, SDE)
+        self.most, self.given = most, []
+
+    def noise(self, u_t, t, grid):
+        if len(u_t) > self.most:
+            raise torch.OutOfMemoryError
+        self.given.append(len(u_t))
+        return super().noise(u_t, t, grid)
+
+
+@pytest.mark.parametrize("sampler", ["euler-maruyama", "heun", "predictor-corrector"])
+def test_where_memory_does_not_suffice_the_same_samples_are_drawn_in_parts(sampler):
+    plenty, little = Counted(), Counted(most=5)
+    enough, parts = (sampled(sampler, BLOCK + 7, 16, 3, denoiser=denoiser) for denoiser in (plenty, little))
+    torch.testing.assert_close(parts, enough, rtol=0, atol=1e-12)
+    assert set(plenty.given) == {BLOCK, 7}
+    assert max(little.given) == 4
+    with pytest.raises(torch.OutOfMemoryError):
+        sampled(sampler, 2, 16, 3, denoiser=Counted(most=0))
+
+
+@pytest.mark.parametrize(("pixels", "together"), [(16**2, {1}), (10 * 16**2, {10, 4, 7}), (2**22, {BLOCK, 7})])
+def test_on_the_cpu_a_block_or_less_is_evaluated_at_once(pixels, together, monkeypatch):
+    monkeypatch.setattr(sample, "PIXELS", pixels)
+    denoiser, steps = Counted(), []
+    times = time_grid(TimeGrid.UNIFORM, 3, SDE)
+    parts = EulerMaruyama(denoiser).sample(
+        BLOCK + 7, Torus(16), times, lambda block: generator(0, "test", block), lambda: steps.append(None)
+    )
+    torch.testing.assert_close(parts, sampled("euler-maruyama", BLOCK + 7, 16, 3), rtol=0, atol=1e-12)
+    assert set(denoiser.given) == together
+    assert len(steps) == 3 * 2  # blocks
+
+
+@pytest.mark.parametrize(("pixels", "together"), [(16**2, {1}), (150 * 16**2, {128, 72}), (2**22, {200})])
+def test_on_another_device_several_blocks_are_evaluated_at_once(pixels, together, monkeypatch):
+    class Elsewhere:
+        """A generator on the CPU that says it is not."""
+
+        device = torch.device("cuda", 0)
+
+        def __init__(self, block):
+            self.here = generator(0, "test", block)
+
+    monkeypatch.setattr(sample, "PIXELS", pixels)
+    denoiser = Counted()
+    solver = EulerMaruyama(denoiser)
+    solver.prior = SimpleNamespace(sample=lambda n, grid, stream, dtype: PRIOR.sample(n, grid, stream.here, dtype))
+    steps, times = [], time_grid(TimeGrid.UNIFORM, 3, SDE)
+    drawn = solver.sample(200, Torus(16), times, Elsewhere, lambda: steps.append(None))
+    torch.testing.assert_close(drawn, sampled("euler-maruyama", 200, 16, 3), rtol=0, atol=1e-12)
+    assert set(denoiser.given) == together
+    assert len(steps) == 3 * 4
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

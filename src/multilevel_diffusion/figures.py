@@ -62,11 +62,12 @@ STYLE = {
     "image.cmap": "viridis",
     "image.interpolation": "nearest",
     "figure.dpi": 100,
-    "savefig.dpi": 200,
     "svg.hashsalt": "multilevel-diffusion",
     "svg.fonttype": "none",
 }
-
+PNG_BYTES = 300_000
+PNG_QUALITIES = ((200, 256), (200, 64), (150, 64), (120, 64), (100, 32))
+"""Dots an inch and colours: the first with which a file has no more bytes than that."""
 
 LOSS_LABEL = r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)"
 HISTORY_COLUMNS = ("arm", "network", "ladder", "seed", "epoch", "resolution", "seconds", "loss")
@@ -415,16 +416,21 @@ def cost(rows: pd.DataFrame) -> Figure:
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png: with the software that drew them, without dates, so that equal figures are equal files.
 
-    The PNG has 256 colours, as a colour map has: less than half the bytes, and no difference to the eye.
+    The PNG has 256 colours, as a colour map has: less than half the bytes, and no difference to the eye. Only pictures of noise,
+    which no format can pack, then exceed PNG_BYTES: they have fewer colours and pixels.
     """
-    description, svg, pixels, png = json.dumps(software()), io.BytesIO(), io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Description": description})
-        figure.savefig(pixels, format="png")
+    description, svg = json.dumps(software()), io.BytesIO()
     text = PngInfo()
     text.add_text("Description", description)
-    image = Image.open(pixels)
-    image.convert("RGB").quantize(256).save(png, "PNG", optimize=True, pnginfo=text, dpi=image.info["dpi"])
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Description": description})
+        for dpi, colours in PNG_QUALITIES:
+            pixels, png = io.BytesIO(), io.BytesIO()
+            figure.savefig(pixels, format="png", dpi=dpi)
+            image = Image.open(pixels).convert("RGB").quantize(colours)
+            image.save(png, "PNG", optimize=True, pnginfo=text, dpi=(dpi, dpi))
+            if png.tell() <= PNG_BYTES:
+                break
     for suffix, drawn in ((".svg", svg), (".png", png)):
         with write_atomically(stem.with_suffix(suffix)) as partial:
             partial.write_bytes(drawn.getvalue())

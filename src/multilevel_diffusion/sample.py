@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -49,6 +49,9 @@ BLOCK = 64
 
 T_LAST = 1e-3
 """The last time before 0 of the grids in λ, where b_t = 0.01 (ε of Song et al. 2021, appendix C)."""
+
+PIXELS = 2**22
+"""Evaluated at once, at most: with the 2 × 128 channels of the paper's head, 4 GiB."""
 
 KARRAS_RHO = 7
 
@@ -91,6 +94,7 @@ class Sampler(ABC):
 
     def __init__(self, denoiser: Denoiser) -> None:
         self.denoiser, self.sde, self.prior = denoiser, denoiser.sde, denoiser.prior
+        self.at_once = BLOCK  # fields that the denoiser is given together
 
     @abstractmethod
     def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
@@ -112,11 +116,21 @@ class Sampler(ABC):
 
         Raises:
             FloatingPointError: if that is not finite.
+            torch.OutOfMemoryError: if the memory of the device does not suffice for a single field.
         """
-        eta = self.denoiser.noise(u, t.to(u.device).expand(len(u)), grid)
+        eta = self._noise(u, t.to(u.device), grid)
         if not eta.isfinite().all():
             raise FloatingPointError(f"E[η | u_t] is not finite at t = {t:.4g}, resolution {grid.resolution}")
         return State(u, t, eta)
+
+    def _noise(self, u: Tensor, t: Tensor, grid: Grid) -> Tensor:
+        while True:
+            try:
+                return torch.cat([self.denoiser.noise(v, t.expand(len(v)), grid) for v in u.split(self.at_once)])
+            except torch.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise
+            self.at_once = min(self.at_once, len(u)) // 2 or 1
 
     def data(self, now: State) -> Tensor:
         """D_t = E[X_0 | u_t], shape (batch, N, N)."""
@@ -133,6 +147,9 @@ class Sampler(ABC):
     ) -> Tensor:
         """`n` samples, shape (n, N, N), float64, on the device of the streams.
 
+        So many of them go through the denoiser at once as keep a GPU busy, and half as many whenever its memory does not suffice;
+        on the CPU, where more are no faster, 64 or fewer.
+
         Args:
             times: decreasing, from 1 to 0, float64.
             stream: block index to the generator of samples 64 × block … 64 × block + 63.
@@ -140,23 +157,34 @@ class Sampler(ABC):
 
         Raises:
             FloatingPointError: if a field or the denoiser stops being finite.
+            torch.OutOfMemoryError: if the memory of the device does not suffice for a single field.
         """
-        starts = range(0, n, BLOCK)
+        streams = [stream(block) for block in range(math.ceil(n / BLOCK))]
+        self.at_once = max(1, PIXELS // grid.resolution**2)
+        if streams[0].device.type == "cpu":
+            self.at_once = min(self.at_once, BLOCK)
+        blocks = max(1, self.at_once // BLOCK)
         return torch.cat(
-            [self._block(min(BLOCK, n - start), grid, times, stream(start // BLOCK), progress) for start in starts]
+            [
+                self._together(n - i * BLOCK, grid, times, streams[i : i + blocks], progress)
+                for i in range(0, len(streams), blocks)
+            ]
         )
 
-    def _block(
-        self, n: int, grid: Grid, times: Tensor, generator: torch.Generator, progress: Callable[[], object]
+    def _together(
+        self, n: int, grid: Grid, times: Tensor, streams: Sequence[torch.Generator], progress: Callable[[], object]
     ) -> Tensor:
+        """The samples of these blocks, the first `n` of them if there are more."""
+
         def noise() -> Tensor:
-            return self.prior.sample(BLOCK, grid, generator, torch.float64)[:n]
+            return torch.cat([self.prior.sample(BLOCK, grid, each, torch.float64) for each in streams])[:n]
 
         u, before = noise(), None
         for t, s in pairwise(times):
             now = self.state(u, t, grid)
             u, before = self.step(now, s, before, grid, noise), now
-            progress()
+            for _ in streams:
+                progress()
         if not u.isfinite().all():
             raise FloatingPointError(f"the samples at resolution {grid.resolution} are not finite")
         return u
