@@ -20,6 +20,11 @@ def smooth(n, count, seed, scale=1.0):
     ).numpy()
 
 
+def reference_of(fields, directions=2):
+    n = fields.shape[-1]
+    return metrics.Reference(fields, metrics.projections(n, directions, generator(1, "directions")))
+
+
 def test_directions_are_unit_vectors_and_measure_the_l2_norm():
     directions = metrics.projections(16, 4000, generator(0))
     np.testing.assert_allclose(np.linalg.norm(directions, axis=0), 1)
@@ -30,25 +35,27 @@ def test_directions_are_unit_vectors_and_measure_the_l2_norm():
 def test_sliced_wasserstein_of_a_shift_is_known_for_every_direction():
     directions, c = metrics.projections(16, 250, generator(2)), smooth(16, 1, 3)[0]
     x = smooth(16, 50, 4)
-    estimate = metrics.sliced_wasserstein(x, x + c, directions)
+    estimate = metrics.Reference(x + c, directions).sliced_wasserstein(x)
     squares = (c.reshape(-1) @ directions) ** 2
     assert estimate.value == pytest.approx(math.sqrt(squares.mean()), rel=1e-10)
     assert estimate.stderr == pytest.approx(
         squares.std(ddof=1) / math.sqrt(250) / 2 / math.sqrt(squares.mean()), rel=1e-10
     )
-    assert metrics.sliced_wasserstein(x, x[::-1], directions).value == pytest.approx(0, abs=1e-12)
+    assert metrics.Reference(x[::-1], directions).sliced_wasserstein(x).value == pytest.approx(0, abs=1e-12)
 
 
 def test_sliced_wasserstein_of_a_scaling_is_known():
     """W₂(θ·x, 2 θ·x)² = mean (θ·x)² over the sample, for any sample."""
     directions, x = metrics.projections(16, 150, generator(5)), smooth(16, 60, 6)
     expected = math.sqrt(((x.reshape(60, -1) @ directions) ** 2).mean())
-    assert metrics.sliced_wasserstein(x, 2 * x, directions).value == pytest.approx(expected, rel=1e-10)
+    assert metrics.Reference(2 * x, directions).sliced_wasserstein(x).value == pytest.approx(expected, rel=1e-10)
 
 
 def test_the_standard_error_is_the_spread_over_directions():
     x, y = smooth(16, 80, 7), smooth(16, 80, 8, scale=1.5)
-    estimates = [metrics.sliced_wasserstein(x, y, metrics.projections(16, 100, generator(9, i))) for i in range(40)]
+    estimates = [
+        metrics.Reference(y, metrics.projections(16, 100, generator(9, i))).sliced_wasserstein(x) for i in range(40)
+    ]
     spread = np.std([e.value for e in estimates], ddof=1)
     assert np.mean([e.stderr for e in estimates]) == pytest.approx(spread, rel=0.35)
 
@@ -59,9 +66,9 @@ def test_distances_of_the_same_functions_agree_across_grids(measure):
     for n in (16, 33, 64):
         x, y = smooth(n, 100, 10), 0.5 + smooth(n, 100, 11, scale=2.0)
         if measure == "sliced":
-            estimate = metrics.sliced_wasserstein(x, y, metrics.projections(n, 400, generator(12, n)))
+            estimate = metrics.Reference(y, metrics.projections(n, 400, generator(12, n))).sliced_wasserstein(x)
         else:
-            estimate = metrics.moment_sliced_wasserstein(x, y)
+            estimate = reference_of(y).moment_sliced_wasserstein(x)
         values.append(estimate.value)
         errors.append(estimate.stderr)
     assert np.ptp(values) < 5 * max(errors) + 1e-12
@@ -72,18 +79,18 @@ def test_the_moment_distance_cannot_tell_smooth_fields_from_white_noise():
     xi = white_noise(2000, Torus(16), generator(14), torch.float64).numpy()
     xi *= math.sqrt(x.var(axis=0).mean() / xi.var(axis=0).mean())
     directions = metrics.projections(16, 200, generator(15))
-    blind = metrics.moment_sliced_wasserstein(x, again).value
-    assert metrics.moment_sliced_wasserstein(x, xi).value < 1.5 * blind
-    floor = metrics.sliced_wasserstein(x, again, directions)
-    assert metrics.sliced_wasserstein(x, xi, directions).value > floor.value + 5 * floor.stderr
-    assert metrics.spectrum_distance(x, xi).value > 20 * metrics.spectrum_distance(x, again).value
+    blind = reference_of(again).moment_sliced_wasserstein(x).value
+    assert reference_of(xi).moment_sliced_wasserstein(x).value < 1.5 * blind
+    floor = metrics.Reference(again, directions).sliced_wasserstein(x)
+    assert metrics.Reference(xi, directions).sliced_wasserstein(x).value > floor.value + 5 * floor.stderr
+    assert reference_of(xi).spectrum_distance(x).value > 20 * reference_of(again).spectrum_distance(x).value
 
 
 def test_the_moment_distance_is_its_formula():
     x, y = smooth(16, 40, 17), 1 + 2 * smooth(16, 40, 17)
     shift = ((1 + x.mean(axis=0)) ** 2).mean()
     expected = math.sqrt(shift + x.var(axis=0).mean())
-    assert metrics.moment_sliced_wasserstein(x, y).value == pytest.approx(expected)
+    assert reference_of(y).moment_sliced_wasserstein(x).value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n", [16, 17, 32])
@@ -100,13 +107,13 @@ def test_the_spectrum_of_a_wave_is_one_shell_and_keeps_its_power_on_every_grid(n
 
 def test_the_spectrum_distance_counts_decades():
     x = white_noise(20, Torus(16), generator(18), torch.float64).numpy()
-    assert metrics.spectrum_distance(10 * x, x).value == pytest.approx(2)
-    assert metrics.spectrum_distance(x + 5, x).value == pytest.approx(0, abs=1e-12)
+    assert reference_of(x).spectrum_distance(10 * x).value == pytest.approx(2)
+    assert reference_of(x).spectrum_distance(x + 5).value == pytest.approx(0, abs=1e-12)
 
 
 def test_the_spectrum_distance_leaves_out_shells_without_power():
     x = smooth(32, 20, 20)
-    assert metrics.spectrum_distance(x + 1e-9 * smooth(32, 20, 21), x).value < 1e-6
+    assert reference_of(x).spectrum_distance(x + 1e-9 * smooth(32, 20, 21)).value < 1e-6
 
 
 def test_the_vendi_score_counts_orthogonal_samples():
@@ -119,8 +126,25 @@ def test_the_vendi_score_counts_orthogonal_samples():
 
 def test_histograms_of_equal_and_of_disjoint_pixels():
     x = smooth(16, 10, 19)
-    assert metrics.histogram_distance(x, x[::-1]).value == 0
-    assert metrics.histogram_distance(x, x + 2 * np.ptp(x)).value == pytest.approx(1)
+    assert reference_of(x[::-1]).histogram_distance(x).value == 0
+    assert reference_of(x + 2 * np.ptp(x)).histogram_distance(x).value == pytest.approx(1)
+
+
+DISTANCES = ("sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance", "histogram_distance")
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_what_a_reference_keeps_changes_no_distance(name):
+    """Nor does single precision of what is kept, beyond its own rounding; nor more directions than go at once."""
+    y = smooth(16, 30, 30)
+    sets = [
+        factor * smooth(16, 20, 31 + i) for i, factor in enumerate((0.5, 3.0, 0.5, 1.0))
+    ]  # within its range and beyond
+    kept, single = reference_of(y, 150), reference_of(y.astype(np.float32), 150)
+    for x in sets:
+        fresh = getattr(reference_of(y, 150), name)(x)
+        assert getattr(kept, name)(x) == fresh
+        assert getattr(single, name)(x.astype(np.float32)).value == pytest.approx(fresh.value, rel=1e-4)
 
 
 def test_a_share_has_the_binomial_error():
@@ -179,12 +203,12 @@ def test_the_jackknife_leaves_every_field_out_once(n):
 
 def test_the_jackknife_predicts_how_distances_vary_between_sets_of_samples():
     rng = np.random.default_rng(0)
-    reference, directions = rng.normal(size=(400, 6, 6)), metrics.projections(6, 50, generator(1, "directions"))
+    reference = reference_of(rng.normal(size=(400, 6, 6)), 50)
 
     def measure(x):
         return {
-            "sliced_wasserstein": metrics.Estimate(metrics.sliced_wasserstein(x, reference, directions).value),
-            "spectrum_distance": metrics.spectrum_distance(x, reference),
+            "sliced_wasserstein": metrics.Estimate(reference.sliced_wasserstein(x).value),
+            "spectrum_distance": reference.spectrum_distance(x),
             "vendi_score": metrics.vendi_score(x),
         }
 
@@ -197,14 +221,14 @@ def test_the_jackknife_predicts_how_distances_vary_between_sets_of_samples():
 
 def test_mld_evaluate_gives_the_values_and_errors_of_the_jackknife(files):
     x, y = read_tensors(files.samples)[0]["samples"].numpy(), read_tensors(files.data)[0]["reference"].numpy()
-    directions = metrics.projections(8, 4, generator(0, "projections", 8))
+    reference = metrics.Reference(y, metrics.projections(8, 4, generator(0, "projections", 8)))
 
     def measure(x):
         return {
-            "sliced_wasserstein": metrics.sliced_wasserstein(x, y, directions),
-            "moment_sliced_wasserstein": metrics.moment_sliced_wasserstein(x, y),
-            "spectrum_distance": metrics.spectrum_distance(x, y),
-            "histogram_distance": metrics.histogram_distance(x, y),
+            "sliced_wasserstein": reference.sliced_wasserstein(x),
+            "moment_sliced_wasserstein": reference.moment_sliced_wasserstein(x),
+            "spectrum_distance": reference.spectrum_distance(x),
+            "histogram_distance": reference.histogram_distance(x),
             "vendi_score": metrics.vendi_score(x),
         }
 

@@ -338,7 +338,9 @@ def test_the_last_snapshot_is_measured_as_evaluate_measures_samples_from_the_sam
     )
     truth = read_tensors(stages.truth_12)[0]
     directions, y = metrics.projections(12, 4, generator(0, "projections", 12)), truth["reference"].numpy()
-    expected, floor = (metrics.sliced_wasserstein(u.numpy(), y, directions) for u in (drawn, truth["floor"][:3]))
+    expected, floor = (
+        metrics.Reference(y, directions).sliced_wasserstein(u.numpy()) for u in (drawn, truth["floor"][:3])
+    )
     row = read_csv(along).iloc[-1]
     assert (row.value, row.stderr, row.floor) == pytest.approx((expected.value, expected.stderr, floor.value), rel=1e-6)
 
@@ -356,7 +358,11 @@ def test_the_distance_after_min_max_scaling_is_that_of_scaled_samples(stages):
     x, y = read_tensors(stages.samples[0])[0]["samples"], read_tensors(stages.truth_8)[0]["reference"]
     scaled = torch.stack([(u - u.min()) / (u.max() - u.min()) for u in x])
     rows = table[(table.arm == "fno") & (table.resolution == 8)].set_index("metric").value
-    expected = metrics.moment_sliced_wasserstein(scaled.numpy(), y.numpy()).value
+    expected = (
+        metrics.Reference(y.numpy(), metrics.projections(8, 2, generator(0)))
+        .moment_sliced_wasserstein(scaled.numpy())
+        .value
+    )
     assert rows["moment_sliced_wasserstein_minmax"] == pytest.approx(expected, rel=1e-6)
     assert rows["moment_sliced_wasserstein_minmax"] != rows["moment_sliced_wasserstein"]
 

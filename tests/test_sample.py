@@ -13,7 +13,7 @@ from diffusers import DPMSolverMultistepScheduler
 from multilevel_diffusion import sample
 from multilevel_diffusion.config import TimeGrid
 from multilevel_diffusion.grids import Torus, restrict, squared_norm
-from multilevel_diffusion.metrics import floor, projections, sliced_wasserstein
+from multilevel_diffusion.metrics import Reference, floor, projections
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.priors import Combined, Laplacian, Standard, draw_mode_weights, multiplicity
 from multilevel_diffusion.sample import (
@@ -185,7 +185,7 @@ def truth(resolution):
     sets = [MIXTURE.sample(n, Torus(resolution), generator(i, "truth"), torch.float64).numpy() for i in range(12)]
 
     def distance(x, y):
-        return sliced_wasserstein(x, y, directions)
+        return Reference(y, directions).sliced_wasserstein(x)
 
     return distance, np.concatenate(sets[1:]), floor(distance, sets)
 

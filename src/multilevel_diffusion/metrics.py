@@ -1,4 +1,4 @@
-"""Distances between two sets of fields, from arrays alone.
+"""Distances of sets of fields to a reference set, from arrays alone.
 
 Fields are arrays (n, N, N) of natural values. Every distance is per unit area, comparable across grids, and means little
 without its floor: the same distance between two independent sets of true data of the same sizes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import ot
@@ -16,16 +17,13 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Estimate",
+    "Reference",
     "floor",
-    "histogram_distance",
     "jackknife",
-    "moment_sliced_wasserstein",
     "projections",
     "radial_spectrum",
     "rescaled",
     "share",
-    "sliced_wasserstein",
-    "spectrum_distance",
     "vendi_score",
 ]
 
@@ -74,37 +72,79 @@ def jackknife(measure: Callable[[Fields], dict[str, Estimate]], x: Fields) -> di
     return estimates
 
 
-def sliced_wasserstein(x: Fields, y: Fields, directions: NDArray[np.float64]) -> Estimate:
-    """Sliced Wasserstein-2 distance, Monte Carlo over directions: (mean_θ W₂²(θ·x, θ·y))^½.
-
-    With unit directions E(θ·u)² = ‖u‖²_{L²}, so that the value has the units of u on every grid. Computed by POT
-    (Bonneel et al. 2015) in float64; the standard error is that over the directions.
+class Reference:
+    """A set of true fields and the distances of other sets x (n, N, N) to it; what they need of it alone is computed once.
 
     Args:
-        x, y: shapes (n, N, N) and (m, N, N).
-        directions: shape (N², P), of unit columns.
+        fields: y, shape (m, N, N).
+        directions: shape (N², P), of unit columns, from `projections`.
     """
-    x, y = (np.asarray(fields, dtype=np.float64).reshape(len(fields), -1) for fields in (x, y))
-    squares = np.concatenate(
-        [
-            ot.sliced_wasserstein_distance(x, y, projections=directions[:, i : i + CHUNK], p=2, log=True)[1][
-                "projected_emds"
+
+    def __init__(self, fields: Fields, directions: NDArray[np.float64]) -> None:
+        self.fields, self.directions = fields, directions
+        self._histogram = cache(lambda *bins: _histogram(self.fields, *bins))
+
+    def sliced_wasserstein(self, x: Fields) -> Estimate:
+        """Sliced Wasserstein-2 distance, Monte Carlo over directions: (mean_θ W₂²(θ·x, θ·y))^½.
+
+        With unit directions E(θ·u)² = ‖u‖²_{L²}, so that the value has the units of u on every grid. Computed by POT
+        (Bonneel et al. 2015) in float64; the standard error is that over the directions.
+        """
+        projected, chunks = self._project(x), range(0, self.directions.shape[1], CHUNK)
+        squares = np.concatenate(
+            [ot.wasserstein_1d(projected[:, i : i + CHUNK], self._projected[:, i : i + CHUNK], p=2) for i in chunks]
+        )
+        value = float(np.sqrt(squares.mean()))
+        return Estimate(value, float(squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * value)) if value else 0.0)
+
+    def moment_sliced_wasserstein(self, x: Fields) -> Estimate:
+        """The deterministic approximation (‖m_x − m_y‖² + (σ_x − σ_y)²)^½ of the sliced distance in high dimension.
+
+        m is the mean field and σ² = E‖u − m‖²_{L²} the total variance (Nadjahi et al., arXiv 2106.15427, eq. 10). It sees
+        nothing else: a smooth field and white noise of equal variance are at distance 0.
+        """
+        (m_x, s_x), (m_y, s_y) = _moments(x), self._moments
+        return Estimate(float(np.sqrt(((m_x - m_y) ** 2).mean() + (s_x - s_y) ** 2)))
+
+    def spectrum_distance(self, x: Fields) -> Estimate:
+        """Root mean square over the shells r ≥ 1 of log₁₀ of the ratio of radial spectra, in decades.
+
+        Shells where the reference has no power but rounding (10⁻¹³ of its greatest) are left out.
+        """
+        p, q = radial_spectrum(x)[1:], self._spectrum[1:]
+        seen = q > 1e-13 * q.max()
+        return Estimate(float(np.sqrt((np.log10(p[seen] / q[seen]) ** 2).mean())))
+
+    def histogram_distance(self, x: Fields, bins: int = 50) -> Estimate:
+        """Total variation distance of the pixel histograms, on `bins` equal bins over the range of both, in [0, 1]."""
+        low, high = self._range
+        among = bins, float(min(x.min(), low)), float(max(x.max(), high))
+        return Estimate(float(0.5 * np.abs(_histogram(x, *among) - self._histogram(*among)).sum()))
+
+    def _project(self, fields: Fields) -> NDArray[np.float64]:
+        """θ·u of every field in every direction, shape (n, P)."""
+        return np.concatenate(
+            [
+                np.asarray(fields[i : i + CHUNK], dtype=np.float64).reshape(-1, len(self.directions)) @ self.directions
+                for i in range(0, len(fields), CHUNK)
             ]
-            for i in range(0, directions.shape[1], CHUNK)
-        ]
-    )
-    value = float(np.sqrt(squares.mean()))
-    return Estimate(value, float(squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * value)) if value else 0.0)
+        )
 
+    @cached_property
+    def _projected(self) -> NDArray[np.float64]:
+        return np.sort(self._project(self.fields), axis=0)
 
-def moment_sliced_wasserstein(x: Fields, y: Fields) -> Estimate:
-    """The deterministic approximation (‖m_x − m_y‖² + (σ_x − σ_y)²)^½ of the sliced distance in high dimension.
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.float64], float]:
+        return _moments(self.fields)
 
-    m is the mean field and σ² = E‖u − m‖²_{L²} the total variance (Nadjahi et al., arXiv 2106.15427, eq. 10). It sees nothing
-    else: a smooth field and white noise of equal variance are at distance 0.
-    """
-    (m_x, s_x), (m_y, s_y) = ((f.mean(axis=0), np.sqrt(f.var(axis=0).mean())) for f in map(np.float64, (x, y)))
-    return Estimate(float(np.sqrt(((m_x - m_y) ** 2).mean() + (s_x - s_y) ** 2)))
+    @cached_property
+    def _spectrum(self) -> NDArray[np.float64]:
+        return radial_spectrum(self.fields)
+
+    @cached_property
+    def _range(self) -> tuple[float, float]:
+        return self.fields.min(), self.fields.max()
 
 
 def rescaled(x: Fields) -> Fields:
@@ -125,16 +165,6 @@ def radial_spectrum(x: Fields) -> NDArray[np.float64]:
     return np.array([power[shell == r].mean() for r in range((n + 1) // 2)])
 
 
-def spectrum_distance(x: Fields, y: Fields) -> Estimate:
-    """Root mean square over the shells r ≥ 1 of log₁₀ of the ratio of radial spectra, in decades.
-
-    Shells where the reference y has no power but rounding (10⁻¹³ of its greatest) are left out.
-    """
-    p, q = radial_spectrum(x)[1:], radial_spectrum(y)[1:]
-    seen = q > 1e-13 * q.max()
-    return Estimate(float(np.sqrt((np.log10(p[seen] / q[seen]) ** 2).mean())))
-
-
 def vendi_score(x: Fields) -> Estimate:
     """exp of the entropy of the eigenvalues of K/n, K the cosine similarities of the pixel vectors.
 
@@ -148,13 +178,16 @@ def vendi_score(x: Fields) -> Estimate:
     return Estimate(float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())))
 
 
-def histogram_distance(x: Fields, y: Fields, bins: int = 50) -> Estimate:
-    """Total variation distance of the pixel histograms, on `bins` equal bins over the range of both, in [0, 1]."""
-    edges = np.linspace(min(x.min(), y.min()), max(x.max(), y.max()), bins + 1)
-    p, q = (np.histogram(fields, edges)[0] / fields.size for fields in (x, y))
-    return Estimate(float(0.5 * np.abs(p - q).sum()))
-
-
 def share(members: NDArray[np.bool_]) -> Estimate:
     """The fraction of true entries."""
     return Estimate(float(members.mean()))
+
+
+def _moments(x: Fields) -> tuple[NDArray[np.float64], float]:
+    """The mean field and the root of the total variance."""
+    return x.mean(axis=0, dtype=np.float64), float(np.sqrt(x.var(axis=0, dtype=np.float64).mean()))
+
+
+def _histogram(x: Fields, bins: int, low: float, high: float) -> NDArray[np.float64]:
+    """The fraction of pixels in each bin."""
+    return np.histogram(x, bins, (low, high))[0] / x.size

@@ -28,8 +28,8 @@ def along_training(
     import pandas as pd
 
     from ..config import UserError, parse_sampler
+    from ..metrics import Reference
     from ..metrics import projections as directions_on
-    from ..metrics import sliced_wasserstein
     from ..sample import BLOCK, time_grid
     from ..storage import generator, provenance, read_tensors, write_csv
     from ..tables import ALONG_TRAINING_COLUMNS
@@ -45,11 +45,12 @@ def along_training(
         parse_sampler(sampler, "--sampler"),
     )
     tensors, header = read_tensors(data, need=("reference", "floor"))
-    resolution, truth = header["resolution"], tensors["reference"].numpy()
+    resolution = header["resolution"]
     if samples > len(tensors["floor"]):
         raise UserError(f"--samples: {samples}, but {data} has only {len(tensors['floor'])} true fields")
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
-    floor, rows = sliced_wasserstein(tensors["floor"][:samples].numpy(), truth, directions), []
+    reference, rows = Reference(tensors["reference"].numpy(), directions), []
+    floor = reference.sliced_wasserstein(tensors["floor"][:samples].numpy())
     gains = tuple(dict.fromkeys(gain))
     total = len(files) * len(gains) * steps * math.ceil(samples / BLOCK)
     with progress(total, f"samples along training of {snapshots}") as advance:
@@ -69,7 +70,7 @@ def along_training(
                     advance,
                     file,
                 )
-                distance = sliced_wasserstein(drawn.cpu().numpy(), truth, directions)
+                distance = reference.sliced_wasserstein(drawn.cpu().numpy())
                 rows.append(
                     spec.labels
                     | {

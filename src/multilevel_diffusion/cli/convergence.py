@@ -59,11 +59,14 @@ def convergence(
     ]
     directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
     distances = {
-        "sliced_wasserstein": partial(metrics.sliced_wasserstein, directions=directions),
-        "spectrum_distance": metrics.spectrum_distance,
+        "sliced_wasserstein": metrics.Reference.sliced_wasserstein,
+        "spectrum_distance": metrics.Reference.spectrum_distance,
     }
-    floors = {name: metrics.floor(distance, truths) for name, distance in distances.items()}
-    reference = np.concatenate(truths[1:])
+    floors = {
+        name: metrics.floor(lambda x, y, distance=distance: distance(metrics.Reference(y, directions), x), truths)
+        for name, distance in distances.items()
+    }
+    reference = metrics.Reference(np.concatenate(truths[1:]), directions)
 
     curves = [(parse_sampler("euler-maruyama", "--sampler"), [reference_evaluations])]
     curves += [(parse_sampler(name, "--sampler"), evaluations) for name in sampler]
@@ -93,7 +96,7 @@ def convergence(
                         "evaluations": solver.evaluations(steps),
                         "resolution": resolution,
                         "metric": metric,
-                        "value": distance(drawn.cpu().numpy(), reference).value,
+                        "value": distance(reference, drawn.cpu().numpy()).value,
                         "stderr": floors[metric].stderr,
                         "floor": floors[metric].value,
                         "n_samples": samples,

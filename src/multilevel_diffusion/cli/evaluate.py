@@ -32,17 +32,17 @@ def evaluate(
     from ..tables import COLUMNS
     from .prior import build_prior
 
-    def measure(x, experiment, y, directions, mixture):
-        """All metrics of a set of fields (n, N, N) against the reference set y."""
+    def measure(x, experiment, reference, mixture):
+        """All metrics of a set of fields (n, N, N)."""
         measured = {
-            "sliced_wasserstein": metrics.sliced_wasserstein(x, y, directions),
-            "moment_sliced_wasserstein": metrics.moment_sliced_wasserstein(x, y),
-            "spectrum_distance": metrics.spectrum_distance(x, y),
-            "histogram_distance": metrics.histogram_distance(x, y),
+            "sliced_wasserstein": reference.sliced_wasserstein(x),
+            "moment_sliced_wasserstein": reference.moment_sliced_wasserstein(x),
+            "spectrum_distance": reference.spectrum_distance(x),
+            "histogram_distance": reference.histogram_distance(x),
             "vendi_score": metrics.vendi_score(x),
         }
         if experiment == "mnist":
-            measured["moment_sliced_wasserstein_minmax"] = metrics.moment_sliced_wasserstein(metrics.rescaled(x), y)
+            measured["moment_sliced_wasserstein_minmax"] = reference.moment_sliced_wasserstein(metrics.rescaled(x))
         if mixture:
             fields = torch.from_numpy(x)
             odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
@@ -56,13 +56,8 @@ def evaluate(
         if target["experiment"] == "mixture":
             mixture = GaussianMixture(build_prior(parse(TargetSpec, target, source=str(path))))
         directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
-        comparison = partial(
-            measure,
-            experiment=target["experiment"],
-            y=tensors["reference"].numpy(),
-            directions=directions,
-            mixture=mixture,
-        )
+        reference = metrics.Reference(tensors["reference"].numpy(), directions)
+        comparison = partial(measure, experiment=target["experiment"], reference=reference, mixture=mixture)
         floor = cache(lambda n, measure=comparison, fields=tensors["floor"]: measure(fields[:n].numpy()))
         truth[resolution] = target, comparison, floor, len(tensors["floor"])
 

@@ -28,7 +28,7 @@ def _sliced_one_by_one(x: NDArray, y: NDArray, directions: NDArray) -> float:
 
 
 def _sliced(x: NDArray, y: NDArray, directions: NDArray) -> float:
-    return metrics.sliced_wasserstein(x, y, directions).value
+    return metrics.Reference(y, directions).sliced_wasserstein(x).value
 
 
 def _flat(fields: NDArray) -> NDArray:
