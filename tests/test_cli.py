@@ -514,6 +514,28 @@ def test_a_network_that_returns_nan_is_one_line_that_names_it(mld, files, tmp_pa
     assert not out.parent.exists()
 
 
+def test_too_little_memory_for_a_network_is_one_line_that_names_it(mld, files, tmp_path, monkeypatch):
+    def noise(*args):
+        raise torch.OutOfMemoryError("of the device")
+
+    monkeypatch.setattr("multilevel_diffusion.denoise.LearnedDenoiser.noise", noise)
+    line = mld(
+        "sample", files.model, "--resolution", 8, "--steps", 2, "--samples", 2, "--seed", 1, "-o", tmp_path / "out"
+    ).refusal
+    assert str(files.model) in line
+    assert "memory of the device does not suffice for fields of 8 points a side" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_samples_that_are_not_finite_are_refused_by_name(mld, files, tmp_path):
+    tensors, header = read_tensors(files.samples)
+    tensors["samples"][0, 1, 2] = torch.nan
+    write_tensors(tmp_path / "samples", tensors, header)
+    done = mld("evaluate", tmp_path / "samples", "--data", files.data, "--projections", 2, "-o", tmp_path / "out.csv")
+    assert f"{tmp_path / 'samples'}: samples that are not finite" in done.refusal
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_the_loss_is_scaled_by_the_native_grid(mld, files, tmp_path, monkeypatch):
     scales = []
     trainer = training.Trainer.__init__

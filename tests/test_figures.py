@@ -1,3 +1,7 @@
+import base64
+import io
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -257,12 +261,21 @@ def test_the_png_has_the_pixels_of_the_drawing_in_256_colours(tmp_path):
     drawn = figures.fields({"truth": {64: np.random.default_rng(1).normal(size=(2, 64, 64))}}, 2, rows_down=False)
     figures.save(drawn, tmp_path / "drawn")
     png = Image.open(tmp_path / "drawn.png")
-    assert len(png.getcolors()) <= 256
+    assert 64 < len(png.getcolors()) <= 256
+    assert png.info["dpi"][0] == pytest.approx(200, abs=0.1)
     canvas = FigureCanvasAgg(drawn)
     drawn.set_dpi(round(png.info["dpi"][0]))
     canvas.draw()
     difference = np.asarray(png.convert("RGB"), float) - np.asarray(canvas.buffer_rgba())[..., :3]
     assert np.abs(difference).mean() < 1
+
+
+def test_the_svg_of_fields_has_as_many_pixels_as_the_png_is_drawn_with(tmp_path):
+    drawn = figures.fields({"truth": {64: np.zeros((1, 64, 64))}}, 1, rows_down=False)
+    figures.save(drawn, tmp_path / "drawn")
+    encoded = re.findall(r"data:image/png;base64,([^\"]+)", (tmp_path / "drawn.svg").read_text())[0]
+    inches = drawn.axes[0].get_position().width * figures.PAPER_WIDTH
+    assert Image.open(io.BytesIO(base64.b64decode(encoded))).width == pytest.approx(200 * inches, rel=0.02)
 
 
 def test_the_png_of_much_noise_has_fewer_pixels_instead_of_more_bytes(tmp_path):
@@ -271,4 +284,5 @@ def test_the_png_of_much_noise_has_fewer_pixels_instead_of_more_bytes(tmp_path):
     figures.save(figures.fields(rows, 2, rows_down=False), tmp_path / "drawn")
     png = tmp_path / "drawn.png"
     assert figures.PNG_BYTES / 2 < png.stat().st_size <= figures.PNG_BYTES
+    assert len(Image.open(png).getcolors()) <= 64
     assert Image.open(png).width == pytest.approx(figures.PAPER_WIDTH * Image.open(png).info["dpi"][0], abs=1)

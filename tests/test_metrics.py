@@ -1,6 +1,9 @@
+import gc
 import math
+import weakref
 
 import numpy as np
+import ot
 import pytest
 import torch
 
@@ -135,16 +138,38 @@ DISTANCES = ("sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distan
 
 @pytest.mark.parametrize("name", DISTANCES)
 def test_what_a_reference_keeps_changes_no_distance(name):
-    """Nor does single precision of what is kept, beyond its own rounding; nor more directions than go at once."""
-    y = smooth(16, 30, 30)
-    sets = [
-        factor * smooth(16, 20, 31 + i) for i, factor in enumerate((0.5, 3.0, 0.5, 1.0))
-    ]  # within its range and beyond
-    kept, single = reference_of(y, 150), reference_of(y.astype(np.float32), 150)
-    for x in sets:
-        fresh = getattr(reference_of(y, 150), name)(x)
+    """Nor does single precision of the fields, beyond its own rounding."""
+    y, within, beyond = smooth(16, 30, 30), 0.5 * smooth(16, 20, 31), 3 * smooth(16, 20, 32)
+    kept, single = reference_of(y), reference_of(y.astype(np.float32))
+    for x in (within, beyond, within):
+        fresh = getattr(reference_of(y), name)(x)
         assert getattr(kept, name)(x) == fresh
         assert getattr(single, name)(x.astype(np.float32)).value == pytest.approx(fresh.value, rel=1e-4)
+
+
+def test_sliced_wasserstein_is_that_of_pot_for_more_fields_and_directions_than_go_at_once():
+    x, y, directions = smooth(16, 230, 33), 2 * smooth(16, 130, 34), metrics.projections(16, 250, generator(35))
+    flat = (fields.reshape(len(fields), -1) for fields in (x, y))
+    expected = ot.sliced_wasserstein_distance(*flat, projections=directions, p=2)
+    assert metrics.Reference(y, directions).sliced_wasserstein(x).value == pytest.approx(expected, rel=1e-12)
+
+
+def test_fields_on_another_grid_than_the_reference_have_no_distance_to_it():
+    with pytest.raises(ValueError, match="mismatch"):
+        reference_of(smooth(32, 4, 36)).sliced_wasserstein(smooth(16, 16, 37))
+
+
+def test_a_reference_that_is_dropped_is_gone_without_the_garbage_collector():
+    reference = reference_of(smooth(16, 4, 38))
+    for name in DISTANCES:
+        getattr(reference, name)(smooth(16, 4, 39))
+    gone = weakref.ref(reference)
+    gc.disable()
+    try:
+        del reference
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_share_has_the_binomial_error():

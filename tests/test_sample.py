@@ -376,14 +376,14 @@ def test_a_sample_depends_on_its_index_alone():
 
 
 class Counted(MixtureDenoiser):
-    """Notes how many fields it is given, and has memory for so many."""
+    """Notes how many fields it is given, and from an evaluation on has memory for no more than so many."""
 
-    def __init__(self, most=math.inf):
+    def __init__(self, most=math.inf, since=0):
         super().__init__(MIXTURE, SDE)
-        self.most, self.given = most, []
+        self.most, self.since, self.given = most, since, []
 
     def noise(self, u_t, t, grid):
-        if len(u_t) > self.most:
+        if len(u_t) > self.most and len(self.given) >= self.since:
             raise torch.OutOfMemoryError
         self.given.append(len(u_t))
         return super().noise(u_t, t, grid)
@@ -400,6 +400,20 @@ def test_where_memory_does_not_suffice_the_same_samples_are_drawn_in_parts(sampl
         sampled(sampler, 2, 16, 3, denoiser=Counted(most=0))
 
 
+def test_memory_that_lacks_midway_costs_no_noise_and_is_forgotten_with_the_next_samples():
+    denoiser, times = Counted(most=5, since=3), time_grid(TimeGrid.UNIFORM, 3, SDE)
+    solver = PredictorCorrector(denoiser, 1, 0.16)
+
+    def drawn():
+        return solver.sample(BLOCK, Torus(16), times, lambda block: generator(0, "test", block))
+
+    expected = sampled("predictor-corrector", BLOCK, 16, 3)
+    torch.testing.assert_close(drawn(), expected, rtol=0, atol=1e-12)
+    denoiser.given, denoiser.most = [], math.inf
+    torch.testing.assert_close(drawn(), expected, rtol=0, atol=1e-12)
+    assert set(denoiser.given) == {BLOCK}
+
+
 @pytest.mark.parametrize(("pixels", "together"), [(16**2, {1}), (10 * 16**2, {10, 4, 7}), (2**22, {BLOCK, 7})])
 def test_on_the_cpu_a_block_or_less_is_evaluated_at_once(pixels, together, monkeypatch):
     monkeypatch.setattr(sample, "PIXELS", pixels)
@@ -413,8 +427,18 @@ def test_on_the_cpu_a_block_or_less_is_evaluated_at_once(pixels, together, monke
     assert len(steps) == 3 * 2  # blocks
 
 
-@pytest.mark.parametrize(("pixels", "together"), [(16**2, {1}), (150 * 16**2, {128, 72}), (2**22, {200})])
-def test_on_another_device_several_blocks_are_evaluated_at_once(pixels, together, monkeypatch):
+@pytest.mark.parametrize(
+    ("n", "pixels", "most", "together"),
+    [
+        (200, 16**2, math.inf, {1}),
+        (200, 150 * 16**2, math.inf, {128, 72}),
+        (200, 2**22, math.inf, {200}),
+        (200, 2**22, 120, {100}),
+        (128, 2**22, math.inf, {128}),
+        (1, 2**22, math.inf, {1}),
+    ],
+)
+def test_on_another_device_several_blocks_are_evaluated_at_once(n, pixels, most, together, monkeypatch):
     class Elsewhere:
         """A generator on the CPU that says it is not."""
 
@@ -424,14 +448,14 @@ def test_on_another_device_several_blocks_are_evaluated_at_once(pixels, together
             self.here = generator(0, "test", block)
 
     monkeypatch.setattr(sample, "PIXELS", pixels)
-    denoiser = Counted()
+    denoiser = Counted(most)
     solver = EulerMaruyama(denoiser)
     solver.prior = SimpleNamespace(sample=lambda n, grid, stream, dtype: PRIOR.sample(n, grid, stream.here, dtype))
     steps, times = [], time_grid(TimeGrid.UNIFORM, 3, SDE)
-    drawn = solver.sample(200, Torus(16), times, Elsewhere, lambda: steps.append(None))
-    torch.testing.assert_close(drawn, sampled("euler-maruyama", 200, 16, 3), rtol=0, atol=1e-12)
+    drawn = solver.sample(n, Torus(16), times, Elsewhere, lambda: steps.append(None))
+    torch.testing.assert_close(drawn, sampled("euler-maruyama", n, 16, 3), rtol=0, atol=1e-12)
     assert set(denoiser.given) == together
-    assert len(steps) == 3 * 4
+    assert len(steps) == 3 * math.ceil(n / BLOCK)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -62,12 +62,13 @@ STYLE = {
     "image.cmap": "viridis",
     "image.interpolation": "nearest",
     "figure.dpi": 100,
+    "savefig.dpi": 200,
     "svg.hashsalt": "multilevel-diffusion",
     "svg.fonttype": "none",
 }
 PNG_BYTES = 300_000
 PNG_QUALITIES = ((200, 256), (200, 64), (150, 64), (120, 64), (100, 32))
-"""Dots an inch and colours: the first with which a file has no more bytes than that."""
+"""Dots an inch and colours: the first with which a file has no more than PNG_BYTES, or else the last."""
 
 LOSS_LABEL = r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)"
 HISTORY_COLUMNS = ("arm", "network", "ladder", "seed", "epoch", "resolution", "seconds", "loss")
@@ -416,8 +417,8 @@ def cost(rows: pd.DataFrame) -> Figure:
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png: with the software that drew them, without dates, so that equal figures are equal files.
 
-    The PNG has 256 colours, as a colour map has: less than half the bytes, and no difference to the eye. Only pictures of noise,
-    which no format can pack, then exceed PNG_BYTES: they have fewer colours and pixels.
+    The PNG has at most 256 colours, as a colour map has: less than half the bytes, and no difference to the eye. Only pictures of
+    noise, which no format can pack, then exceed PNG_BYTES: they have fewer colours and pixels than the SVG.
     """
     description, svg = json.dumps(software()), io.BytesIO()
     text = PngInfo()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 import ot
@@ -77,22 +77,26 @@ class Reference:
 
     Args:
         fields: y, shape (m, N, N).
-        directions: shape (N², P), of unit columns, from `projections`.
+        directions: of `sliced_wasserstein`, shape (N², P), of unit columns, from `projections`.
     """
 
     def __init__(self, fields: Fields, directions: NDArray[np.float64]) -> None:
         self.fields, self.directions = fields, directions
-        self._histogram = cache(lambda *bins: _histogram(self.fields, *bins))
+        self._histogram = cache(partial(_histogram, fields))
 
     def sliced_wasserstein(self, x: Fields) -> Estimate:
         """Sliced Wasserstein-2 distance, Monte Carlo over directions: (mean_θ W₂²(θ·x, θ·y))^½.
 
         With unit directions E(θ·u)² = ‖u‖²_{L²}, so that the value has the units of u on every grid. Computed by POT
         (Bonneel et al. 2015) in float64; the standard error is that over the directions.
+
+        Raises:
+            ValueError: if x is on another grid.
         """
-        projected, chunks = self._project(x), range(0, self.directions.shape[1], CHUNK)
+        parts = [slice(i, i + CHUNK) for i in range(0, self.directions.shape[1], CHUNK)]
+        projected, reference = _sorted_projections(x, self.directions), self._projected
         squares = np.concatenate(
-            [ot.wasserstein_1d(projected[:, i : i + CHUNK], self._projected[:, i : i + CHUNK], p=2) for i in chunks]
+            [ot.wasserstein_1d(projected[:, part], reference[:, part], p=2, require_sort=False) for part in parts]
         )
         value = float(np.sqrt(squares.mean()))
         return Estimate(value, float(squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * value)) if value else 0.0)
@@ -115,24 +119,15 @@ class Reference:
         seen = q > 1e-13 * q.max()
         return Estimate(float(np.sqrt((np.log10(p[seen] / q[seen]) ** 2).mean())))
 
-    def histogram_distance(self, x: Fields, bins: int = 50) -> Estimate:
-        """Total variation distance of the pixel histograms, on `bins` equal bins over the range of both, in [0, 1]."""
+    def histogram_distance(self, x: Fields) -> Estimate:
+        """Total variation distance of the pixel histograms, on 50 equal bins over the range of both, in [0, 1]."""
         low, high = self._range
-        among = bins, float(min(x.min(), low)), float(max(x.max(), high))
-        return Estimate(float(0.5 * np.abs(_histogram(x, *among) - self._histogram(*among)).sum()))
-
-    def _project(self, fields: Fields) -> NDArray[np.float64]:
-        """θ·u of every field in every direction, shape (n, P)."""
-        return np.concatenate(
-            [
-                np.asarray(fields[i : i + CHUNK], dtype=np.float64).reshape(-1, len(self.directions)) @ self.directions
-                for i in range(0, len(fields), CHUNK)
-            ]
-        )
+        low, high = float(min(x.min(), low)), float(max(x.max(), high))
+        return Estimate(float(0.5 * np.abs(_histogram(x, low, high) - self._histogram(low, high)).sum()))
 
     @cached_property
     def _projected(self) -> NDArray[np.float64]:
-        return np.sort(self._project(self.fields), axis=0)
+        return _sorted_projections(self.fields, self.directions)
 
     @cached_property
     def _moments(self) -> tuple[NDArray[np.float64], float]:
@@ -143,7 +138,7 @@ class Reference:
         return radial_spectrum(self.fields)
 
     @cached_property
-    def _range(self) -> tuple[float, float]:
+    def _range(self) -> tuple[np.floating, np.floating]:
         return self.fields.min(), self.fields.max()
 
 
@@ -188,6 +183,12 @@ def _moments(x: Fields) -> tuple[NDArray[np.float64], float]:
     return x.mean(axis=0, dtype=np.float64), float(np.sqrt(x.var(axis=0, dtype=np.float64).mean()))
 
 
-def _histogram(x: Fields, bins: int, low: float, high: float) -> NDArray[np.float64]:
-    """The fraction of pixels in each bin."""
-    return np.histogram(x, bins, (low, high))[0] / x.size
+def _sorted_projections(x: Fields, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """θ·u of the fields, in each direction from the least to the greatest, shape (n, P)."""
+    parts = (np.float64(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK))
+    return np.sort(np.concatenate([part.reshape(len(part), -1) @ directions for part in parts]), axis=0)
+
+
+def _histogram(x: Fields, low: float, high: float) -> NDArray[np.float64]:
+    """The fraction of pixels in each of 50 equal bins."""
+    return np.histogram(np.float64(x), 50, (low, high))[0] / x.size

@@ -94,7 +94,7 @@ class Sampler(ABC):
 
     def __init__(self, denoiser: Denoiser) -> None:
         self.denoiser, self.sde, self.prior = denoiser, denoiser.sde, denoiser.prior
-        self.at_once = BLOCK  # fields that the denoiser is given together
+        self._at_once = BLOCK  # fields that the denoiser is given together
 
     @abstractmethod
     def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
@@ -116,7 +116,7 @@ class Sampler(ABC):
 
         Raises:
             FloatingPointError: if that is not finite.
-            torch.OutOfMemoryError: if the memory of the device does not suffice for a single field.
+            torch.OutOfMemoryError: if the memory of the device does not suffice for a single field in the denoiser.
         """
         eta = self._noise(u, t.to(u.device), grid)
         if not eta.isfinite().all():
@@ -126,11 +126,11 @@ class Sampler(ABC):
     def _noise(self, u: Tensor, t: Tensor, grid: Grid) -> Tensor:
         while True:
             try:
-                return torch.cat([self.denoiser.noise(v, t.expand(len(v)), grid) for v in u.split(self.at_once)])
+                return torch.cat([self.denoiser.noise(v, t.expand(len(v)), grid) for v in u.split(self._at_once)])
             except torch.OutOfMemoryError:
-                if self.at_once == 1:
+                if self._at_once == 1:
                     raise
-            self.at_once = min(self.at_once, len(u)) // 2 or 1
+            self._at_once = min(self._at_once, len(u)) // 2 or 1
 
     def data(self, now: State) -> Tensor:
         """D_t = E[X_0 | u_t], shape (batch, N, N)."""
@@ -147,23 +147,24 @@ class Sampler(ABC):
     ) -> Tensor:
         """`n` samples, shape (n, N, N), float64, on the device of the streams.
 
-        So many of them go through the denoiser at once as keep a GPU busy, and half as many whenever its memory does not suffice;
-        on the CPU, where more are no faster, 64 or fewer.
+        PIXELS go through the denoiser at once, enough to keep a GPU busy, and half as many whenever its memory does not suffice;
+        on the CPU, where more are no faster, at most 64 fields.
 
         Args:
+            n: ≥ 1.
             times: decreasing, from 1 to 0, float64.
             stream: block index to the generator of samples 64 × block … 64 × block + 63.
             progress: called after each step of each block.
 
         Raises:
             FloatingPointError: if a field or the denoiser stops being finite.
-            torch.OutOfMemoryError: if the memory of the device does not suffice for a single field.
+            torch.OutOfMemoryError: if the memory of the device does not suffice for 64 fields, or for one in the denoiser.
         """
         streams = [stream(block) for block in range(math.ceil(n / BLOCK))]
-        self.at_once = max(1, PIXELS // grid.resolution**2)
+        self._at_once = max(1, PIXELS // grid.resolution**2)
         if streams[0].device.type == "cpu":
-            self.at_once = min(self.at_once, BLOCK)
-        blocks = max(1, self.at_once // BLOCK)
+            self._at_once = min(self._at_once, BLOCK)
+        blocks = max(1, self._at_once // BLOCK)
         return torch.cat(
             [
                 self._together(n - i * BLOCK, grid, times, streams[i : i + blocks], progress)

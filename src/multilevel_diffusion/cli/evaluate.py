@@ -66,6 +66,8 @@ def evaluate(
         resolution = header["resolution"]
         if resolution not in truth:
             raise UserError(f"{path}: samples at resolution {resolution}, but --data has only {sorted(truth)}")
+        if not tensors["samples"].isfinite().all():
+            raise UserError(f"{path}: samples that are not finite: draw them again")
         target, comparison, floor, available = truth[resolution]
         if header["target"] != target:
             raise UserError(

@@ -43,13 +43,13 @@ def draw(
     """`Sampler.sample`, of a denoiser read from `source`.
 
     Raises:
-        UserError: if the fields stop being finite, or the memory of the device does not suffice for one.
+        UserError: if the fields stop being finite, or the memory of the device does not suffice.
     """
     try:
         return solver.sample(samples, grid, times, stream, advance)
     except torch.OutOfMemoryError:
         raise UserError(
-            f"{source}: the memory of the device does not suffice for a field of {grid.resolution} points a side: "
+            f"{source}: the memory of the device does not suffice for fields of {grid.resolution} points a side: "
             'choose a smaller resolution, or the CPU by CUDA_VISIBLE_DEVICES=""'
         ) from None
     except FloatingPointError as error:
