@@ -96,11 +96,12 @@ class FNO(nn.Module):
         """N_θ(values, t), shape (batch, N, N), for values of that shape on `grid` and t of shape (batch,)."""
         x = grid.points(values.device).to(values.dtype)
         channels = values.mT, x, x[:, None], t[:, None, None]
-        hidden = self.lift(torch.stack(torch.broadcast_tensors(*channels), dim=-1))
+        hidden = _pointwise(self.lift.fcs[0], torch.stack(torch.broadcast_tensors(*channels), dim=-1))
         for i, (convolution, pointwise) in enumerate(zip(self.spectral, self.pointwise, strict=True)):
             hidden = gelu(hidden) if i else hidden
-            hidden = convolution(hidden) + pointwise(hidden)
-        return self.head(hidden)[..., 0].mT
+            hidden = convolution(hidden) + _pointwise(pointwise.fcs[0], hidden)
+        first, last = self.head.fcs
+        return last(gelu(_pointwise(first, hidden)))[..., 0].mT
 
 
 class UNet(nn.Module):
@@ -159,6 +160,12 @@ def _initial_weights_from(generator: torch.Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
         yield
+
+
+def _pointwise(linear: nn.Linear, fields: Tensor) -> Tensor:
+    """The linear layer at every point: a product a field, since one over all points has slow gradients of its weights."""
+    weight = linear.weight.T.expand(len(fields), -1, -1)
+    return torch.baddbmm(linear.bias, fields.flatten(1, 2), weight).unflatten(1, fields.shape[1:3])
 
 
 def _resolved_modes(n: int, m: int) -> tuple[range, range]:
