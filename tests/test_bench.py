@@ -91,8 +91,10 @@ def test_freed_memory_is_kept_where_it_should_be_and_only_there(keep, size, monk
     assert os.environ["MALLOC_TOP_PAD_"]
 
 
-def test_the_peak_is_what_was_in_use_at_most():
-    with worker.process(keep_freed=False) as call:
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_peak_is_what_was_in_use_at_most(keep):
+    """Whatever was in use and freed before."""
+    with worker.process(keep_freed=keep) as call:
         peaks = [call(most_of, size * MEGABYTE) for size in (200, 50)]
     assert peaks == pytest.approx([200e6, 50e6], rel=0.1)
 

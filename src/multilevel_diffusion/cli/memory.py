@@ -13,20 +13,17 @@ __all__ = ["keep_freed_memory", "peak", "reset_peak", "resident"]
 def keep_freed_memory() -> None:
     """Tell glibc to serve large blocks from a heap it keeps: most of a training step would else go to page faults."""
     m_trim_threshold, m_mmap_max = -1, -4
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, -1)  # never; a number of bytes would have to be below 2 GiB
+    _glibc("mallopt", m_mmap_max, 0)
+    _glibc("mallopt", m_trim_threshold, -1)  # never; a number of bytes would have to be below 2 GiB
 
 
 _before = 0.0
 
 
 def reset_peak() -> None:
-    """Count `peak` from what is resident now."""
+    """Count `peak` from what is in use now: what glibc kept of freed memory goes back first."""
     global _before
+    _glibc("malloc_trim", 0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark goes down to what is resident
     except OSError:
@@ -43,6 +40,12 @@ def peak() -> float:
 def resident() -> float:
     """Bytes of this process in memory; nan where there is no /proc."""
     return _status("VmRSS")
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function that only glibc has; with another C library nothing happens."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 def _status(field: str) -> float:

