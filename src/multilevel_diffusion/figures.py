@@ -428,7 +428,7 @@ def save(figure: Figure, stem: Path) -> None:
         for dpi, colours in PNG_QUALITIES:
             pixels, png = io.BytesIO(), io.BytesIO()
             figure.savefig(pixels, format="png", dpi=dpi)
-            image = Image.open(pixels).convert("RGB").quantize(colours)
+            image = Image.open(pixels).convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1)
             image.save(png, "PNG", optimize=True, pnginfo=text, dpi=(dpi, dpi))
             if png.tell() <= PNG_BYTES:
                 break
