@@ -1,6 +1,6 @@
 """Functions for a process of its own, in a module that is quick to import."""
 
-from multilevel_diffusion.cli import memory
+from multilevel_diffusion import memory
 
 
 def most_of(size):

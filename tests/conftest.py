@@ -79,6 +79,7 @@ def tiny():
     def make(**training):
         return {
             "experiment": "mixture",
+            "kind": "mixture",
             "arm": "tiny",
             "native_resolution": 16,
             "prior_seed": 1,

@@ -5,16 +5,17 @@ import math
 import os
 import re
 
+import pandas as pd
 import pytest
 import torch
 from blocks import most_of, resident_after
 from torch.utils.flop_counter import FlopCounterMode
 
-from multilevel_diffusion import figures
-from multilevel_diffusion.cli import memory
-from multilevel_diffusion.cli.bench import distances, network, worker
-from multilevel_diffusion.cli.bench.network import Case, Plain, Step, flops, traffic
-from multilevel_diffusion.config import UserError
+from multilevel_diffusion import memory
+from multilevel_diffusion.bench import distances, network, report, worker
+from multilevel_diffusion.bench.network import Case, Plain, Step, flops, traffic
+from multilevel_diffusion.columns import COST_COLUMNS
+from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.storage import read_csv
 
 MEGABYTE = 10**6
@@ -134,6 +135,15 @@ def test_all_ways_to_compute_the_distance_agree():
     assert values == pytest.approx([values[0]] * len(values), rel=1e-9)
 
 
+def test_a_table_is_shown_with_three_digits_or_as_its_column_asks(capsys):
+    columns = {"n": [30], "ms": [1234.56], "GB/s": [7.8251], "of a stream": [0.6], "relative difference": [math.nan]}
+    report.show({"A title": pd.DataFrame(columns)})
+    title, machine, _, _, _, row = capsys.readouterr().out.splitlines()[:6]
+    assert title == "A title"
+    assert machine == report.machine()
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["30", "1235", "7.83", "60%", ""]
+
+
 def test_training_is_measured_against_neuraloperator(mld):
     done = mld("bench", "train", "--resolution", 30, "--batch", 1, "--repeats", 1, "--ablation")
     assert done.code == 0, done.err
@@ -166,7 +176,7 @@ def test_costs_are_a_table_and_a_figure(mld, tmp_path):
     sizes = ["--resolution", 12, "--resolution", 64, "--batch", 16, "--width", 32]
     done = mld("bench", "scaling", *sizes, "--repeats", 1, "-o", table)
     assert done.code == 0, done.err
-    rows = read_csv(table, figures.COST_COLUMNS)
+    rows = read_csv(table, COST_COLUMNS)
     assert list(zip(rows.against, rows.value, strict=True)) == [
         *(("resolution", 12), ("resolution", 64)),
         *(("batch", 16), ("width", 32)),

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,16 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
-from multilevel_diffusion import metrics, training
-from multilevel_diffusion.cli import build
-from multilevel_diffusion.cli.prior import build_prior, read_target
-from multilevel_diffusion.config import TimeGrid
+from multilevel_diffusion import __version__, metrics, training
+from multilevel_diffusion.columns import COLUMNS
 from multilevel_diffusion.grids import Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
+from multilevel_diffusion.models import build_prior, read_target
 from multilevel_diffusion.sample import Ancestral, DPMSolver, Heun, PredictorCorrector, time_grid
 from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.settings import TimeGrid
+from multilevel_diffusion.stages import train as stage
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_csv, write_tensors
-from multilevel_diffusion.tables import COLUMNS
 
 
 @pytest.fixture
@@ -56,6 +57,52 @@ def test_help_lists_every_stage(mld_process):
 def test_a_command_without_arguments_shows_its_help(mld_process, group):
     done = mld_process(*group)
     assert (done.out + done.err).startswith(f"Usage: {' '.join(['mld', *group])}")
+
+
+def test_the_version_is_told(mld):
+    assert mld("--version").out == f"mld {__version__}\n"
+
+
+PLUGIN = """
+from typing import Literal
+
+from multilevel_diffusion.models import builds
+from multilevel_diffusion.priors import Laplacian
+from multilevel_diffusion.settings import PriorBase
+
+
+class TwiceSettings(PriorBase):
+    kind: Literal["twice-laplacian"]
+
+
+@builds(TwiceSettings)
+def twice(settings, native, stream, state):
+    return Laplacian(native, 20.0)
+"""
+
+
+def test_a_plugin_named_before_the_command_adds_its_kinds(mld, mld_process, tiny, spec_of, tmp_path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    train = ["train", spec_of(tiny() | {"prior": {"kind": "twice-laplacian"}}), "--seed", 1, "-o"]
+    assert "twice-laplacian" in mld(*train, tmp_path / "x").refusal
+    assert "nowhere.py" in mld("--plugin", "nowhere.py", *train, tmp_path / "x").refusal
+    assert mld_process("--plugin", tmp_path / "plugin.py", *train, tmp_path / "own").code == 0
+    spec_of(tiny() | {"prior": {"kind": "laplacian", "scale": 20}})
+    assert mld(*train, tmp_path / "known").code == 0
+    own, known = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("own", "known"))
+    assert all(torch.equal(own[key], known[key]) for key in known)
+
+
+def test_presets_are_those_beside_the_first_file_and_only_what_is_asked_for_must_be_sound(mld, root, tmp_path):
+    shutil.copy(root / "config.yaml", tmp_path)
+    shutil.copytree(root / "workflow" / "presets", tmp_path / "workflow" / "presets")
+    (tmp_path / "mine.yaml").write_text("experiments: {mnist: {sampling: {stepz: 1}}}")
+    files = [tmp_path / "config.yaml", tmp_path / "mine.yaml", "--set", "preset=smoke"]
+    spec, target = tmp_path / "spec.json", tmp_path / "target.json"
+    assert mld("resolve", *files, "--arm", "mixture/fno-combined", "-o", spec).code == 0
+    assert mld("resolve", *files, "--arm", "mixture/fno-combined", "--target", "-o", target).code == 0
+    assert read_target(spec) == read_target(target)
+    assert "stepz" in mld("resolve", *files, "--arm", "mnist/fno-combined", "-o", tmp_path / "x").refusal
 
 
 MIXTURE = ["data", "mixture", "{spec}", "--samples", "4", "-o", "{out}"]
@@ -99,7 +146,7 @@ RESOLVE = ["resolve", "{config}", "--presets", "{presets}", "--arm", "mixture/fn
         ([*SCORE, "--gain", "nonsense"], "--gain"),
         ([*RESOLVE, "--set", "preset"], "--set"),
         ([*RESOLVE, "--set", "mixture=[1"], "--set"),
-        ([*RESOLVE, "--set", "mixture={{sampling: {{stepz: 1}}}}"], "stepz"),
+        ([*RESOLVE, "--set", "experiments={{mixture: {{sampling: {{stepz: 1}}}}}}"], "stepz"),
         (["resolve", "nowhere.yaml", *RESOLVE[2:]], "nowhere.yaml"),
         ([*RESOLVE, "--presets", "nowhere"], "nowhere"),
         ([*RESOLVE, "--arm", "mixture/none"], "--arm"),
@@ -155,10 +202,10 @@ EVALUATE = ["--projections", "4", "-o", "{out}"]
         (["evaluate", "{samples}", "--data", "{model}", *EVALUATE], "model"),
         (["evaluate", "{samples}", "--data", "{samples}", *EVALUATE], "samples"),
         (["evaluate", "{samples}", "--data", "{truncated_safetensors}", *EVALUATE], "truncated_safetensors"),
-        (["figure", "fig1", "{garbage_csv}", "-o", "{out}"], "garbage_csv"),
-        (["figure", "fig1", "{words_csv}", "-o", "{out}"], "words_csv"),
-        (["figure", "fig1", "{history}", "-o", "{out}"], "history"),
-        (["figure", "fig10", "{model}", "-o", "{out}"], "model"),
+        (["figure", "score-error", "{garbage_csv}", "-o", "{out}"], "garbage_csv"),
+        (["figure", "score-error", "{words_csv}", "-o", "{out}"], "words_csv"),
+        (["figure", "score-error", "{history}", "-o", "{out}"], "history"),
+        (["figure", "fields", "{model}", "-o", "{out}"], "model"),
         (["figure", "samplers", "{history}", "-o", "{out}"], "history"),
         (["figure", "log-density", "{metrics}", "-o", "{out}"], "metrics"),
         (["table", "samplers", "{metrics}", "-o", "{out}"], "metrics"),
@@ -188,24 +235,23 @@ def test_an_output_folder_that_is_a_file_is_one_line_that_names_it(mld, files, t
     assert out.read_text() == "mine"
 
 
-def test_figure_10_without_the_truth_is_one_line(mld, files, tmp_path):
-    done = mld("figure", "fig10", files.samples, "-o", tmp_path / "fig10.svg")
-    assert "data" in done.refusal
-    assert everything_in(tmp_path) == []
+def test_a_figure_of_fields_is_drawn_without_a_test_set(mld, files, tmp_path):
+    assert mld("figure", "fields", files.samples, "-o", tmp_path / "figure.svg").code == 0
+    assert (tmp_path / "figure.png").stat().st_size > 0
 
 
-def test_figure_10_draws_the_fewest_samples_the_settings_allow(mld, files, tmp_path):
+def test_a_figure_of_fields_draws_the_fewest_samples_the_settings_allow(mld, files, tmp_path):
     few = ["--resolution", 8, "--samples", 2]
     data, samples = tmp_path / "data.safetensors", tmp_path / "exact-8.safetensors"
     mld("data", "mixture", files.spec, *few, "-o", data)
     mld("sample", files.spec, *few, "--steps", 2, "--seed", 1, "-o", tmp_path)
-    done = mld("figure", "fig10", data, samples, "-o", tmp_path / "fig10.svg")
+    done = mld("figure", "fields", data, samples, "-o", tmp_path / "figure.svg")
     assert done.code == 0
-    assert (tmp_path / "fig10.png").stat().st_size > 0
+    assert (tmp_path / "figure.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize("gains", [["coefficients"], ["coefficients", "values"]])
-def test_figure_1_is_drawn_for_any_gains(mld, files, tmp_path, gains):
+def test_the_figure_of_score_errors_is_drawn_for_any_gains(mld, files, tmp_path, gains):
     scores = tmp_path / "scores.csv"
     options = [word for gain in gains for word in ("--gain", gain)]
     done = mld(
@@ -213,16 +259,16 @@ def test_figure_1_is_drawn_for_any_gains(mld, files, tmp_path, gains):
         *["--batches", 1, "--batch-size", 4, "-o", scores],
     )
     assert done.code == 0
-    assert mld("figure", "fig1", scores, "-o", tmp_path / "fig1.svg").code == 0
+    assert mld("figure", "score-error", scores, "-o", tmp_path / "figure.svg").code == 0
 
 
-def test_figure_1_is_drawn_for_any_resolutions(mld, files, tmp_path):
+def test_the_figure_of_score_errors_is_drawn_for_any_resolutions(mld, files, tmp_path):
     scores = tmp_path / "scores.csv"
     mld(
         *["score-error", files.snapshots, "--resolution", 12, "--gain", "values"],
         *["--batches", 1, "--batch-size", 4, "-o", scores],
     )
-    assert mld("figure", "fig1", scores, "-o", tmp_path / "fig1.svg").code == 0
+    assert mld("figure", "score-error", scores, "-o", tmp_path / "figure.svg").code == 0
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_leaves_no_result(mld, tiny, spec_of, tmp_path):
@@ -326,7 +372,7 @@ def test_evaluate_gives_every_metric_its_floor(files):
 
 def test_equal_inputs_give_equal_figures(mld, files, tmp_path):
     for name in ("a", "b"):
-        assert mld("figure", "fig1", files.scores, "-o", tmp_path / f"{name}.svg").code == 0
+        assert mld("figure", "score-error", files.scores, "-o", tmp_path / f"{name}.svg").code == 0
     for suffix in (".svg", ".png"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     drawn, again = ((tmp_path / f"{name}.csv").read_text().partition("\n")[2] for name in "ab")  # below what made it
@@ -483,7 +529,7 @@ def test_more_samples_than_true_fields_are_refused_for_their_floor_would_be_of_f
     assert mld("data", "mixture", files.spec, "--resolution", 8, "--samples", 2, "-o", few).code == 0
     line = mld("evaluate", files.samples, "--data", few, "--projections", 4, "-o", out).refusal
     assert "4 samples" in line
-    assert "only 2 true fields" in line
+    assert "only 2 test fields" in line
     assert not out.exists()
 
 
@@ -505,7 +551,7 @@ def test_truncation_is_measured_on_every_grid_beside_its_tail_and_has_its_rate(m
 def test_a_network_that_returns_nan_is_one_line_that_names_it(mld, files, tmp_path, command):
     tensors, header = read_tensors(files.model)
     model, out = tmp_path / "model.safetensors", tmp_path / "out" / "x.csv"
-    write_tensors(model, {key: value * torch.nan for key, value in tensors.items() if "network" in key}, header)
+    write_tensors(model, {k: v * torch.nan if k.startswith("network/") else v for k, v in tensors.items()}, header)
     words = [arg.format(spec=model, out=out) for arg in command]
     extra = ["--sampler", "heun"] if command is CONVERGE else ["--resolution", 8, "--drawn-on", 9]
     line = mld(*words, *extra).refusal
@@ -532,7 +578,7 @@ def test_samples_that_are_not_finite_are_refused_by_name(mld, files, tmp_path):
     tensors["samples"][0, 1, 2] = torch.nan
     write_tensors(tmp_path / "samples", tensors, header)
     done = mld("evaluate", tmp_path / "samples", "--data", files.data, "--projections", 2, "-o", tmp_path / "out.csv")
-    assert f"{tmp_path / 'samples'}: samples that are not finite" in done.refusal
+    assert f"{tmp_path / 'samples'}: samples has values that are not finite" in done.refusal
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -575,8 +621,8 @@ def test_every_prior_goes_the_whole_way(mld, tiny, tmp_path, prior):
 
 
 def test_the_seed_decides_data_times_and_noise_and_not_the_initial_weights_alone(mld, files, tmp_path, monkeypatch):
-    initial = build.build_network
-    monkeypatch.setattr(build, "build_network", lambda spec, seed: initial(spec, 0))
+    initial = stage.build_network
+    monkeypatch.setattr(stage, "build_network", lambda spec, seed: initial(spec, 0))
     losses = []
     for seed in (1, 2):
         assert mld("train", files.spec, "--seed", seed, "-o", tmp_path / str(seed)).code == 0
@@ -589,7 +635,7 @@ def test_scores_that_lack_a_column_are_refused_by_name(mld, files, tmp_path, com
     scores, out = tmp_path / "scores.csv", tmp_path / "out.csv"
     write_csv(scores, read_csv(files.scores).drop(columns="arm"), {})
     calls = {
-        "figure": ["figure", "fig1", scores, "-o", out],
+        "figure": ["figure", "score-error", scores, "-o", out],
         "table": ["table", "metrics", files.metrics, "--scores", scores, "-o", out],
     }
     line = mld(*calls[command]).refusal

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from multilevel_diffusion.config import Gain
 from multilevel_diffusion.denoise import LearnedDenoiser, gain_factor, q_score
 from multilevel_diffusion.grids import Torus
 from multilevel_diffusion.priors import Standard
 from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()

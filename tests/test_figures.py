@@ -1,14 +1,19 @@
 import base64
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from multilevel_diffusion import figures
+from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.figures.style import PAPER_WIDTH, PNG_BYTES
+from multilevel_diffusion.storage import read_csv, write_csv, write_tensors
 
 
 def scores(arm, gains=("values", "coefficients")):
@@ -25,8 +30,8 @@ def scores(arm, gains=("values", "coefficients")):
     )
 
 
-def test_figure_1_draws_the_median_over_seeds_inside_their_range():
-    error, loss = figures.fig1(scores("a")).axes
+def test_the_figure_of_score_errors_draws_the_median_over_seeds_inside_their_range():
+    error, loss = figures.score_error(scores("a")).axes
     line = next(line for line in error.lines if line.get_label() == "64")
     np.testing.assert_allclose(line.get_ydata(), [2, 1, 2 / 3])
     band = error.collections[[line.get_label() for line in error.lines].index("64")].get_paths()[0].vertices
@@ -35,14 +40,14 @@ def test_figure_1_draws_the_median_over_seeds_inside_their_range():
     assert {line.get_label() for line in loss.lines} == {"32", "64", "64 restricted to 32", "exact field, 32"}
 
 
-def test_figure_1_keeps_arms_apart_and_needs_no_particular_gain():
-    assert len(figures.fig1(pd.concat([scores("a"), scores("b")])).axes) == 4
-    error, _ = figures.fig1(scores("a", gains=("coefficients",))).axes
+def test_the_figure_of_score_errors_keeps_arms_apart_and_needs_no_particular_gain():
+    assert len(figures.score_error(pd.concat([scores("a"), scores("b")])).axes) == 4
+    error, _ = figures.score_error(scores("a", gains=("coefficients",))).axes
     assert {line.get_label() for line in error.lines} == {"32", "64, coefficients"}
 
 
-def test_every_axis_of_figure_1_is_labelled():
-    for axes in figures.fig1(scores("a")).axes:
+def test_every_axis_of_the_figure_of_score_errors_is_labelled():
+    for axes in figures.score_error(scores("a")).axes:
         assert axes.get_xlabel()
         assert axes.get_ylabel()
 
@@ -50,13 +55,13 @@ def test_every_axis_of_figure_1_is_labelled():
 def test_a_figure_of_fields_shows_the_first_ones_with_one_colour_scale():
     rng = np.random.default_rng(0)
     rows = {
-        "truth": {n: rng.standard_normal((5, n, n)) for n in (8, 9)},
+        "test set": {n: rng.standard_normal((5, n, n)) for n in (8, 9)},
         "network": {9: 100 * rng.standard_normal((5, 9, 9))},
     }
     figure = figures.fields(rows, count=2)
     images = [image for axes in figure.axes for image in axes.images if image.get_array().ndim == 2]
     shown = [(image.get_array().T, image.get_clim()) for image in images if image.get_array().shape[0] in (8, 9)]
-    expected = [*rows["truth"][8][:2], *rows["truth"][9][:2], *rows["network"][9][:2]]
+    expected = [*rows["test set"][8][:2], *rows["test set"][9][:2], *rows["network"][9][:2]]
     assert len({limits for _, limits in shown}) == 1
     assert len(shown) == len(expected)
     for field, (drawn, _) in zip(expected, shown, strict=True):
@@ -85,9 +90,9 @@ def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolu
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles == ["exact field, 32", "exact field, 64", "network, 32", "network, 64"]
     curves = {line.get_label(): line for line in figure.axes[0].lines}
-    np.testing.assert_allclose(curves["heun(times=karras)"].get_ydata(), [0.4, 0.2])
-    assert curves["heun(times=karras)"].get_linestyle() == "-."
-    assert curves["euler-maruyama, 10 evaluations"].get_ydata()[0] == pytest.approx(0.2)
+    np.testing.assert_allclose(curves["Heun, Karras times"].get_ydata(), [0.4, 0.2])
+    assert curves["Heun, Karras times"].get_linestyle() == "-."
+    assert curves["Euler–Maruyama, 10 evaluations"].get_ydata()[0] == pytest.approx(0.2)
     (band,) = (patch for patch in figure.axes[0].patches if "floor" in patch.get_label())
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.01, 0.03))
     looks = {(line.get_color(), line.get_marker()) for label, line in curves.items() if "evaluations" not in label}
@@ -98,7 +103,7 @@ def test_the_samplers_figure_keeps_gains_apart_and_refuses_several_arms():
     rows = pd.concat([convergence(), convergence(("fno",)).assign(gain="coefficients", value=1.0)])
     titles = [axes.get_title() for axes in figures.samplers(rows).axes[:6]]
     assert titles[2:] == [f"network, {gain}, {n}" for gain in ("values", "coefficients") for n in (32, 64)]
-    with pytest.raises(ValueError, match="one arm"):
+    with pytest.raises(UserError, match="one arm"):
         figures.samplers(pd.concat([convergence(), convergence().assign(arm="b")]))
 
 
@@ -113,7 +118,7 @@ def test_the_log_density_figure_draws_root_mean_squares():
             for sign in (-1, 1)
         ]
     )
-    with pytest.raises(ValueError, match="needs the table of the exact field"):
+    with pytest.raises(UserError, match="needs the table of the exact field"):
         figures.log_density(rows[rows.network != "exact"])
     limit, error = figures.log_density(rows).axes
     curves = {line.get_label(): line.get_ydata() for axes in (limit, error) for line in axes.lines}
@@ -123,7 +128,7 @@ def test_the_log_density_figure_draws_root_mean_squares():
     np.testing.assert_allclose(curves["exact, started from $p_1$ instead of $N(0,Q)$"], [0.5, 0.5])
 
 
-def test_figure_9_has_a_panel_a_prior_with_the_loss_on_every_grid():
+def test_the_figure_of_losses_has_a_panel_an_arm_with_the_loss_on_every_grid():
     rows = pd.DataFrame(
         [
             {"arm": f"fno-{prior}", "network": "fno", "seed": seed, "epoch": epoch, "loss": seed / epoch}
@@ -133,8 +138,9 @@ def test_figure_9_has_a_panel_a_prior_with_the_loss_on_every_grid():
             for epoch in (1, 2)
         ]
     )
-    assert len(figures.fig3({"truth": {8: np.zeros((1, 8, 8))}}, rows).axes) == 1 + 4 + 1  # the field, losses, colours
-    panels = figures.fig9(rows).axes
+    below = figures.fields({"test set": {8: np.zeros((1, 8, 8))}}, history=rows)
+    assert len(below.axes) == 1 + 4 + 1  # the field, losses, colours
+    panels = figures.losses(rows).axes
     assert [axes.get_title() for axes in panels[:4]] == ["standard", "fno", "bessel", "combined"]
     curves = {line.get_label(): line.get_ydata() for line in panels[2].lines}
     np.testing.assert_allclose(curves["training data"], [2, 1])
@@ -155,25 +161,25 @@ def along_training(**changed):
     )
 
 
-def test_figure_4_has_a_curve_an_arm_and_a_panel_a_gain():
-    panels = figures.fig4(along_training()).axes
+def test_the_figure_along_training_has_a_curve_an_arm_and_a_panel_a_gain():
+    panels = figures.along_training(along_training()).axes
     assert [axes.get_title() for axes in panels] == ["gain values", "gain coefficients"]
     for axes, factor in zip(panels, (1, 2), strict=True):
         curves = {line.get_label(): line for line in axes.lines}
-        assert list(curves) == ["floor: true digits", "FNO, standard", "U-Net, standard"]
+        assert list(curves) == ["floor: a second test set", "FNO, standard", "U-Net, standard"]
         np.testing.assert_allclose(curves["U-Net, standard"].get_ydata(), [2 * factor, factor])
         assert curves["FNO, standard"].get_linestyle() != curves["U-Net, standard"].get_linestyle()
 
 
-def test_figure_4_takes_a_network_that_it_has_no_name_for():
-    axes = figures.fig4(along_training(network="cnn", arm="cnn-standard")).axes[0]
+def test_the_figure_along_training_takes_a_network_that_it_has_no_name_for():
+    axes = figures.along_training(along_training(network="cnn", arm="cnn-standard")).axes[0]
     assert "cnn, standard" in {line.get_label() for line in axes.lines}
 
 
 @pytest.mark.parametrize("rows_down", [False, True])
-def test_colours_span_the_truth_and_images_keep_their_rows(rows_down):
+def test_colours_span_the_test_set_and_images_keep_their_rows(rows_down):
     field = np.linspace(-1, 1, 4 * 16).reshape(1, 8, 8)
-    rows = {"truth": {8: field, 16: np.full((1, 16, 16), 3.0)}, "samples": {8: field, 16: np.full((1, 16, 16), 9.0)}}
+    rows = {"test set": {8: field, 16: np.full((1, 16, 16), 3.0)}, "samples": {8: field, 16: np.full((1, 16, 16), 9.0)}}
     figure = figures.fields(rows, rows_down=rows_down)
     images = [image for axes in figure.axes for image in axes.get_images()]
     assert len(images) == 4
@@ -187,7 +193,9 @@ def test_colours_span_the_truth_and_images_keep_their_rows(rows_down):
 def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
     """With ticks of any length at the colour bar."""
     field = scale * np.linspace(-1, 1, 64).reshape(1, 8, 8)
-    figure = figures.fields({"truth": {32: field, 64: field}, "a name\nin two lines": {32: field, 64: field}}, count=1)
+    figure = figures.fields(
+        {"test set": {32: field, 64: field}, "a name\nin two lines": {32: field, 64: field}}, count=1
+    )
     FigureCanvasAgg(figure)
     drawn = figure.get_tightbbox()
     assert drawn.x0 >= 0
@@ -214,8 +222,8 @@ def ladder_histories():
     )
 
 
-def test_figure_5_shows_the_test_loss_on_the_finest_grid_against_epochs_and_time():
-    epochs, times = figures.fig5(ladder_histories()).axes
+def test_the_figure_of_ladders_shows_the_test_loss_on_the_finest_grid_against_epochs_and_time():
+    epochs, times = figures.ladders(ladder_histories()).axes
     assert epochs.get_ylabel() == "test loss at 64 (units of $u^2$)"
     curves = {line.get_label(): line for line in epochs.lines}
     np.testing.assert_allclose(curves["warm (32→64)"].get_ydata(), [1.5, 0.75, 0.5])
@@ -227,9 +235,9 @@ def test_figure_5_shows_the_test_loss_on_the_finest_grid_against_epochs_and_time
     assert [axes.get_xlabel() for axes in (epochs, times)] == ["epoch", "time of training (s)"]
 
 
-def test_the_tradeoff_is_against_time_and_the_ablation_against_epochs():
-    for draw, label in ((figures.fig5_tradeoff, "time of training (s)"), (figures.fig5_gain, "epoch")):
-        (axes,) = draw(ladder_histories()).axes
+def test_ladders_may_be_drawn_against_time_or_epochs_alone():
+    for against, label in (("seconds", "time of training (s)"), ("epoch", "epoch")):
+        (axes,) = figures.ladders(ladder_histories(), [against]).axes
         assert axes.get_xlabel() == label
         assert len({line.get_color() for line in axes.lines}) == 3  # two arms and the level change
 
@@ -258,7 +266,7 @@ def test_the_figure_of_costs_has_the_slopes_of_power_laws():
 
 
 def test_the_png_has_the_pixels_of_the_drawing_in_256_colours(tmp_path):
-    drawn = figures.fields({"truth": {64: np.random.default_rng(1).normal(size=(2, 64, 64))}}, 2, rows_down=False)
+    drawn = figures.fields({"test set": {64: np.random.default_rng(1).normal(size=(2, 64, 64))}}, 2, rows_down=False)
     figures.save(drawn, tmp_path / "drawn")
     png = Image.open(tmp_path / "drawn.png")
     assert 64 < len(png.getcolors()) <= 256
@@ -271,10 +279,10 @@ def test_the_png_has_the_pixels_of_the_drawing_in_256_colours(tmp_path):
 
 
 def test_the_svg_of_fields_has_as_many_pixels_as_the_png_is_drawn_with(tmp_path):
-    drawn = figures.fields({"truth": {64: np.zeros((1, 64, 64))}}, 1, rows_down=False)
+    drawn = figures.fields({"test set": {64: np.zeros((1, 64, 64))}}, 1, rows_down=False)
     figures.save(drawn, tmp_path / "drawn")
     encoded = re.findall(r"data:image/png;base64,([^\"]+)", (tmp_path / "drawn.svg").read_text())[0]
-    inches = drawn.axes[0].get_position().width * figures.PAPER_WIDTH
+    inches = drawn.axes[0].get_position().width * PAPER_WIDTH
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).width == pytest.approx(200 * inches, rel=0.02)
 
 
@@ -283,6 +291,144 @@ def test_the_png_of_much_noise_has_fewer_pixels_instead_of_more_bytes(tmp_path):
     rows = {f"row {i}": dict.fromkeys((32, 64, 128, 256), noise) for i in range(10)}
     figures.save(figures.fields(rows, 2, rows_down=False), tmp_path / "drawn")
     png = tmp_path / "drawn.png"
-    assert figures.PNG_BYTES / 2 < png.stat().st_size <= figures.PNG_BYTES
+    assert PNG_BYTES / 2 < png.stat().st_size <= PNG_BYTES
     assert len(Image.open(png).getcolors()) <= 64
-    assert Image.open(png).width == pytest.approx(figures.PAPER_WIDTH * Image.open(png).info["dpi"][0], abs=1)
+    assert Image.open(png).width == pytest.approx(PAPER_WIDTH * Image.open(png).info["dpi"][0], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("drawn", {"drawn.svg", "drawn.png"}),
+        ("drawn.svg", {"drawn.svg", "drawn.png"}),
+        ("drawn.png", {"drawn.png"}),
+        ("drawn.pdf", {"drawn.pdf"}),
+    ],
+)
+def test_the_suffix_says_what_is_written_and_equal_figures_are_equal_files(tmp_path, name, written):
+    for folder in ("a", "b"):
+        figures.save(figures.losses(ladder_histories().assign(loss=1.0)), tmp_path / folder / name)
+    assert {path.name for path in (tmp_path / "a").iterdir()} == written
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+        assert path.suffix != ".pdf" or path.read_bytes().startswith(b"%PDF")
+
+
+def test_another_suffix_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"drawn\.gif: a figure is written as .*pdf"):
+        figures.save(figures.losses(ladder_histories().assign(loss=1.0)), tmp_path / "drawn.gif")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "name"),
+    [
+        ("euler-maruyama", "Euler–Maruyama"),
+        ("ancestral", "DDPM"),
+        ("ancestral(stochasticity=0)", "DDIM"),
+        ("ancestral(stochasticity=0.5)", "ancestral, stochasticity 0.5"),
+        ("heun(times=log-snr)", "Heun, log-SNR times"),
+        ("dpm-solver++", "DPM-Solver++"),
+        ("dpm-solver++(times=karras, stochasticity=1)", "DPM-Solver++ (SDE), Karras times"),
+        ("predictor-corrector(corrections=2)", "predictor–corrector, corrections 2"),
+        ("my-own(order=3)", "my-own, order 3"),
+    ],
+)
+def test_samplers_have_the_names_that_the_field_gives_them(sampler, name):
+    assert figures.sampler_name(sampler) == name
+
+
+IMAGES = {"kind": "fields", "name": "mine", "images": True}
+
+
+def samples(arm="fno-bessel", gain="values", resolution=8, **changed):
+    """A file of samples of a network that was trained at 8, without its path."""
+    spec = {"arm": arm, "network": {"kind": arm.partition("-")[0]}, "training": {"ladder": [{"resolution": 8}]}}
+    header = {"target": IMAGES, "spec": spec, "field": "learned", "gain": gain, "resolution": resolution}
+    header |= {"epoch": 3, "seed": 1, "sampler": "heun", "steps": 4} | changed
+    return {"samples": np.zeros((2, resolution, resolution))}, header
+
+
+def test_set(resolution):
+    fields = np.ones((2, resolution, resolution))
+    return {"reference": fields, "floor": fields}, {"target": IMAGES, "resolution": resolution}
+
+
+test_set.__test__ = False
+
+
+def arranged(*files):
+    rows, images = figures.arrange((Path(f"file-{i}"), *file) for i, file in enumerate(files))
+    return {" ".join(name.split()): list(row) for name, row in rows.items()}, images
+
+
+def test_rows_of_fields_are_in_order_however_the_files_are():
+    exact = samples(gain=None, field="exact", spec=None)
+    files = [samples(gain="coefficients", resolution=12), samples(resolution=12), test_set(12), samples(), test_set(8)]
+    rows, images = arranged(*files, exact, samples(gain=None, field="exact", spec=None, resolution=12))
+    names = ["test set", "bessel, values", "bessel, coefficients", "exact field"]
+    assert rows == dict(zip(names, [[8, 12], [8, 12], [12], [8, 12]], strict=True))
+    assert list(rows) == names
+    assert images
+
+
+def test_rows_of_fields_are_named_by_what_tells_them_apart():
+    assert list(arranged(samples(), samples(epoch=1), samples("fno-standard"))[0]) == [
+        "bessel, values, epoch 3",
+        "bessel, values, epoch 1",
+        "standard, values",
+    ]
+    twins = arranged(samples("fno-standard"), samples("unet-standard"))[0]
+    assert list(twins) == ["fno-standard, values", "unet-standard, values"]
+    solvers = arranged(samples(), samples(sampler="ancestral(stochasticity=0)"))[0]
+    assert list(solvers) == ["bessel, values, Heun", "bessel, values, DDIM"]
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ([test_set(8), samples(), samples()], "file-2: bessel, values at resolution 8 is there already"),
+        ([test_set(8), test_set(12), samples()], r"FILES: no bessel, values at resolution \[12\]"),
+        ([test_set(8), samples(), samples(resolution=12)], r"FILES: no test set at resolution \[12\].*mld data"),
+        ([samples(gain="coefficients", resolution=12), samples()], r"no bessel, values at resolution \[12\]"),
+        ([({"network/weight": np.zeros(3)}, {"target": IMAGES})], "file-0: neither a test set nor samples"),
+        # the row above is of another network: where its gains agree tells nothing
+        ([samples("fno-fno"), samples("fno-fno", resolution=12), samples(resolution=12)], r"at resolution \[8\]"),
+    ],
+)
+def test_fields_that_make_no_figure_are_one_line(files, line):
+    with pytest.raises(UserError, match=line):
+        arranged(*files)
+
+
+def test_fields_are_drawn_from_files_of_samples_alone_under_the_colours_of_the_first_row(mld, tmp_path):
+    paths = []
+    for gain, n in (("values", 8), ("values", 12), ("coefficients", 12)):
+        _, header = samples(gain=gain, resolution=n)
+        paths.append(tmp_path / f"{gain}-{n}.safetensors")
+        write_tensors(paths[-1], {"samples": torch.rand(2, n, n)}, header)
+    done = mld("figure", "fields", *sorted(paths), "--count", 1, "-o", tmp_path / "out" / "samples.pdf")
+    assert done.code == 0, done.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["samples.pdf"]
+
+    low, high = np.zeros((1, 8, 8)), np.full((1, 8, 8), 7.0)
+    drawn = figures.fields({"a": {8: np.concatenate([low, high])}, "b": {8: 100 + high}}, count=1)
+    assert {image.get_clim() for axes in drawn.axes for image in axes.get_images()} == {(0, 7)}
+
+
+def test_the_commands_write_the_numbers_beside_and_refuse_a_table_given_twice(mld, tmp_path):
+    histories = ladder_histories().assign(experiment="e", step=1, loss=0.5)
+    for arm, rows in histories.groupby("arm"):
+        write_csv(tmp_path / f"{arm}.csv", rows, {})
+    tables, out = [tmp_path / "cold.csv", tmp_path / "warm.csv"], tmp_path / "out"
+    assert mld("figure", "ladders", *tables, "--against", "epoch", "-o", out / "f.svg").code == 0
+    assert {path.name for path in out.iterdir()} == {"f.svg", "f.png", "f.csv"}
+    assert len(read_csv(out / "f.csv")) == len(histories)
+    assert (
+        "warm.csv: its rows are there already"
+        in mld("figure", "losses", *tables, tables[1], "-o", out / "g.svg").refusal
+    )
+    write_csv(tmp_path / "untested.csv", histories[histories.arm == "cold"].drop(columns="test_64"), {})
+    refused = mld("figure", "ladders", tmp_path / "untested.csv", "-o", out / "g.svg").refusal
+    assert "untested.csv: no loss on test fields at 64" in refused
+    assert not (out / "g.svg").exists()

@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_mnist import fetching, sampling
 
-from multilevel_diffusion.cli.build import build_denoiser, read_model
-from multilevel_diffusion.config import Gain
 from multilevel_diffusion.grids import Torus
+from multilevel_diffusion.models import build_denoiser, read_model
+from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import read_csv, read_tensors
 from multilevel_diffusion.training import Dataset, Trainer, Validation
 
@@ -22,7 +22,9 @@ LADDERS = {
 def spec_of(tiny, arm, gain="values", **validation):
     settings = tiny(ladder=LADDERS[arm])
     return settings | {
-        "experiment": "warm-start",
+        "experiment": "ladders",
+        "kind": "mnist",
+        "paired": True,
         "arm": arm,
         "data_set": "mnist",
         "gain": gain,
@@ -62,7 +64,7 @@ def test_losses_are_those_of_validation_and_of_the_first_test_fields_under_the_g
     history = read_csv(stages.folder / name / "history.csv")
     for epoch in (1, 3):
         model = read_model(stages.folder / name / "snapshots" / f"epoch_{epoch:04d}.safetensors", on)
-        denoiser = build_denoiser(model.spec, model.network, model.prior, gain)
+        denoiser = build_denoiser(model.settings, model.network, model.prior, gain)
         for column, fields in (("validation_16", tensors["validation"]), ("test_16", tensors["reference"][:3])):
             (loss,) = Validation(Dataset(fields, Torus(16)), [Torus(16)], 2, denoiser, on).losses(denoiser).values()
             assert history[column][epoch - 1] == pytest.approx(loss, rel=1e-5)
@@ -73,7 +75,7 @@ def test_gains_differ_on_the_coarse_level_only(stages):
     _, warm, other = (read_csv(path) for path in stages.histories)
     assert warm.loss[0] != other.loss[0]
     model = read_model(stages.folder / "other" / "model.safetensors", torch.device("cpu"))
-    gains = [build_denoiser(model.spec, model.network, model.prior, gain).gain for gain in Gain]
+    gains = [build_denoiser(model.settings, model.network, model.prior, gain).gain for gain in Gain]
     assert [[gain(n) for n in (8, 16)] for gain in gains] == [[1, 1], [2, 1]]
 
 
@@ -121,10 +123,11 @@ def test_figures_and_table_are_made_from_the_stages(mld, stages, tmp_path):
         for name in ("cold", "warm")
         for n in ("0001", "0003")
     ]
-    for figure in ("fig5", "fig5-tradeoff", "fig5-gain"):
-        assert mld("figure", figure, *stages.histories, "-o", tmp_path / f"{figure}.svg").code == 0
-        assert len(read_csv(tmp_path / f"{figure}.csv")) == 9
-    assert mld("figure", "fig6", stages.truth, *drawn, "-o", tmp_path / "fig6.svg").code == 0
+    for against in (["epoch"], ["seconds"], ["epoch", "seconds"]):
+        options, name = [word for each in against for word in ("--against", each)], "-".join(against)
+        assert mld("figure", "ladders", *stages.histories, *options, "-o", tmp_path / f"{name}.svg").code == 0
+        assert len(read_csv(tmp_path / f"{name}.csv")) == 9
+    assert mld("figure", "fields", stages.truth, *drawn, "-o", tmp_path / "fields.svg").code == 0
     assert mld("table", "ladders", *stages.histories, "--baseline", "cold", "-o", tmp_path / "ladders.csv").code == 0
     assert set(read_csv(tmp_path / "ladders.csv").arm) == {"cold", "warm", "other"}
     assert "| warm" in (tmp_path / "ladders.md").read_text()
@@ -134,7 +137,7 @@ def test_figures_and_table_are_made_from_the_stages(mld, stages, tmp_path):
     ("args", "word"),
     [
         (["table", "ladders", "{histories[1]}", "--baseline", "cold"], "no history of 'cold'"),
-        (["figure", "fig5", "{mixture}"], "test_8"),
+        (["figure", "ladders", "{mixture}"], "test_8"),
         (["table", "ladders", "{mixture}", "--baseline", "tiny"], "no loss on test fields at 8"),
         (["train", "{cold}", "--data", "{truth}", "--seed", 1], "train, validation"),
     ],

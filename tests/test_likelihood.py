@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 import torch
 
-from multilevel_diffusion.config import TimeGrid
 from multilevel_diffusion.denoise import LearnedDenoiser
 from multilevel_diffusion.grids import Torus, restrict, squared_norm
 from multilevel_diffusion.likelihood import hutchinson, log_density
@@ -16,6 +15,7 @@ from multilevel_diffusion.networks import FNO
 from multilevel_diffusion.priors import Combined, Laplacian, draw_mode_weights
 from multilevel_diffusion.sample import time_grid
 from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.settings import TimeGrid
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()

@@ -8,8 +8,8 @@ from multilevel_diffusion.denoise import q_score
 from multilevel_diffusion.grids import Torus, restrict, squared_norm, wavenumbers
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.priors import Combined, FNOPrior, Laplacian, draw_mode_weights
-from multilevel_diffusion.score import score_error
 from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.stages.score_error import measure as score_error
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()

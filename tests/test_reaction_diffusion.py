@@ -177,7 +177,7 @@ def test_a_field_that_blows_up_is_refused():
 def published(tmp_path):
     """A file laid out as the published one, of smaller fields."""
 
-    def write(trajectories=3, shape=(101, 8, 8, 2), dataset="data", dtype=np.float32, spoilt=None):
+    def write(trajectories=3, shape=(101, 8, 8, 2), dataset="data", dtype=np.float32, spoilt=None, times=None):
         path = tmp_path / "published.h5"
         with h5py.File(path, "w") as archive:
             for i in range(trajectories):
@@ -185,6 +185,8 @@ def published(tmp_path):
                 if spoilt and i == 1:
                     values[50, 0, 0, 0] = spoilt
                 archive.create_dataset(f"{i:04d}/{dataset}", data=values)
+                if times is not None:
+                    archive[f"{i:04d}/grid/t"] = times
         return path
 
     return write
@@ -197,9 +199,20 @@ def test_the_published_file_is_read_at_the_time_asked_for(published):
     np.testing.assert_array_equal(fields[1], expected + 1)
 
 
+def test_the_times_in_the_file_are_believed(published):
+    times = np.linspace(0, 5, 101, dtype=np.float32)
+    assert torch.equal(read_published(published(times=times), 2, 2.5, 8), read_published(published(), 2, 2.5, 8))
+    first = read_published(published(times=times[:60], shape=(60, 8, 8, 2)), 2, 2.5, 8)
+    assert first[1, 0, 0] == 50 * 8 * 8 * 2 + 1
+
+
 @pytest.mark.parametrize(
     ("written", "asked", "word"),
     [
+        ({"shape": (201, 8, 8, 2)}, (2, 2.5, 8), "shape \\(201, 8, 8, 2\\)"),
+        ({"shape": (201, 8, 8, 2), "times": np.linspace(0, 5, 201)}, (2, 2.5, 8), "field 50 is of t = 1.25, not 2.5"),
+        ({"times": np.linspace(0, 5, 201)}, (2, 2.5, 8), "not floats of shape \\(201, 8, 8, 2\\)"),
+        ({"times": np.full(101, np.nan)}, (2, 2.5, 8), "field 50 is of t = nan"),
         ({"dataset": "fields"}, (2, 2.5, 8), "no dataset 0000/data"),
         ({}, (4, 2.5, 8), "no dataset 0003/data"),
         ({}, (2, 2.5, 16), "not floats of shape \\(101, 16, 16, 2\\)"),

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from multilevel_diffusion.cli.build import build_denoiser, read_model
-from multilevel_diffusion.config import Gain
 from multilevel_diffusion.data.reaction_diffusion import ReactionDiffusion, graded_times, snapshots
 from multilevel_diffusion.grids import CellCentred
+from multilevel_diffusion.models import build_denoiser, read_model
+from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 from multilevel_diffusion.training import Dataset, Validation
 
@@ -51,6 +51,7 @@ def spec_of(tiny, **training):
     settings = tiny(**({"steps_per_epoch": None, "snapshot_every": None} | training))
     return settings | {
         "experiment": "reaction-diffusion",
+        "kind": "reaction-diffusion",
         "data_set": "reaction-diffusion",
         "grid": "cell-centred",
         "prior": {"kind": "bessel", "shift": 8, "power": 0.55},
@@ -90,7 +91,7 @@ def test_the_validation_loss_is_that_of_the_validation_set_on_cell_centred_grids
     on, held_out = torch.device("cpu"), read_tensors(stages.data)[0]["validation"]
     last = read_csv(stages.trained / "history.csv").iloc[-1]
     model = read_model(stages.trained / "model.safetensors", on)
-    denoiser = build_denoiser(model.spec, model.network, model.prior, Gain.VALUES)
+    denoiser = build_denoiser(model.settings, model.network, model.prior, Gain.VALUES)
     grids = [CellCentred(8), CellCentred(16)]
     losses = Validation(Dataset(held_out, CellCentred(16)), grids, 2, denoiser, on).losses(denoiser)
     assert losses == {n: pytest.approx(last[f"validation_{n}"], rel=1e-5) for n in (8, 16)}
@@ -132,10 +133,10 @@ def test_metrics_have_floors_and_no_components(stages):
 
 def test_figures_and_table_are_drawn_from_the_stages(mld, stages, tmp_path):
     for command in [
-        ["figure", "fig7", stages.truth, "-o", tmp_path / "fig7.svg"],
-        ["figure", "fig8", stages.truth, stages.samples, "-o", tmp_path / "fig8.svg"],
-        ["figure", "fig9", stages.trained / "history.csv", "-o", tmp_path / "fig9.svg"],
-        ["table", "table1", stages.metrics, "--experiment", "reaction-diffusion", "-o", tmp_path / "table1.csv"],
+        ["figure", "fields", stages.truth, "-o", tmp_path / "fig7.svg"],
+        ["figure", "fields", stages.truth, stages.samples, "-o", tmp_path / "fig8.svg"],
+        ["figure", "losses", stages.trained / "history.csv", "-o", tmp_path / "fig9.svg"],
+        ["table", "distances", stages.metrics, "--experiment", "reaction-diffusion", "-o", tmp_path / "table1.csv"],
     ]:
         done = mld(*command)
         assert done.code == 0, done.err
@@ -160,8 +161,8 @@ def test_figures_and_table_are_drawn_from_the_stages(mld, stages, tmp_path):
         (["evaluate", "{samples}", "--data", "{data}", "--projections", 4], "samples"),
         (["sample", "{spec}", *sampling()], "spec"),
         (["log-density", MODEL, "--resolution", 8, "--drawn-on", 9, *sampling()[2:], "--probes", 1], "mixture"),
-        (["figure", "fig9", "{metrics}"], "metrics"),
-        (["figure", "fig7", "{samples}"], "not true data"),
+        (["figure", "losses", "{metrics}"], "metrics"),
+        (["figure", "fields", "{spec}"], "spec"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp_path, args, word):
@@ -172,7 +173,7 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp
 
 
 def test_figure_8_has_no_row_for_an_exact_field(mld, files, stages, tmp_path):
-    line = mld("figure", "fig8", stages.truth, files.samples_12, "-o", tmp_path / "fig8.svg").refusal
+    line = mld("figure", "fields", stages.truth, files.samples_12, "-o", tmp_path / "fig8.svg").refusal
     assert "exact field" in line
     assert list(tmp_path.iterdir()) == []
 

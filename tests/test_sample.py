@@ -11,7 +11,6 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 from multilevel_diffusion import sample
-from multilevel_diffusion.config import TimeGrid
 from multilevel_diffusion.grids import Torus, restrict, squared_norm
 from multilevel_diffusion.metrics import Reference, floor, projections
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
@@ -27,6 +26,7 @@ from multilevel_diffusion.sample import (
     time_grid,
 )
 from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.settings import TimeGrid
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()

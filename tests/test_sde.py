@@ -6,7 +6,8 @@ import torch
 from multilevel_diffusion.grids import Torus, prolong, restrict, squared_norm
 from multilevel_diffusion.mixture import GaussianMixture
 from multilevel_diffusion.priors import Combined, Laplacian, draw_mode_weights
-from multilevel_diffusion.sde import ForwardSDE, truncation_errors
+from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.stages.truncation import truncation_errors
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()

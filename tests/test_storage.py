@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 import multilevel_diffusion
-from multilevel_diffusion.config import UserError
+from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.storage import (
     generator,
     provenance,

@@ -4,7 +4,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multilevel_diffusion.config import ClaimsSettings, parse
+from multilevel_diffusion.columns import CONVERGENCE_COLUMNS, HISTORY_COLUMNS, LABELS, LADDER_COLUMNS, tidy_row
+from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.settings import ClaimsSettings, parse
+from multilevel_diffusion.storage import read_csv, write_csv
 from multilevel_diffusion.tables import (
     COLUMNS,
     claims,
@@ -12,6 +15,7 @@ from multilevel_diffusion.tables import (
     distances_by_prior,
     ladder_summary,
     ladders,
+    read_tables,
     sampler_summary,
     score_error_metrics,
     summary,
@@ -122,7 +126,7 @@ def distances(values, stderr=0.1):
     )
 
 
-def test_table_1_is_of_sliced_wasserstein_outside_the_mixture_and_keeps_arms_apart():
+def test_the_table_of_distances_is_of_sliced_wasserstein_outside_the_mixture_and_keeps_arms_apart():
     rows = distances({("a", 1, "values", 32): 1.0, ("a", 2, "values", 32): 3.0, ("b", 1, "values", 32): 7.0})
     others = [rows.assign(metric="moment_sliced_wasserstein"), rows.assign(experiment="mixture")]
     table = distances_by_prior(pd.concat([rows, *others]), ["mnist"])
@@ -139,7 +143,7 @@ def test_transfer_is_the_ratio_to_the_training_grid_of_the_same_network():
     assert table.loc["coefficients", 64] == f"4 ± {4 * ((0.1 / 8) ** 2 + (0.1 / 2) ** 2) ** 0.5:.2g}"
     assert list(table.columns) == ["experiment", "arm", "network", "prior", 64]
     for rows, experiments in ((distances(values), ["other"]), (distances({("a", 1, "values", 32): 2.0}), ["mnist"])):
-        with pytest.raises(ValueError, match="no network is sampled"):
+        with pytest.raises(UserError, match="no network is sampled"):
             transfer(rows, experiments)
 
 
@@ -313,5 +317,82 @@ def test_a_quantity_is_over_another_arm_over_the_floor_or_alone():
 )
 def test_a_claim_about_no_row_or_several_is_refused_by_name(of, word):
     tables = {"metrics": distances({("a", 1, "values", 64): 3.0, ("a", 1, "coefficients", 64): 2.0})}
-    with pytest.raises(ValueError, match=f"claim it: .*{word}"):
+    with pytest.raises(UserError, match=f"claim it: .*{word}"):
         claims(settled({"of": of}, at_most=1), tables)
+
+
+def test_a_claim_about_a_table_without_rows_is_not_measured_and_about_an_unknown_one_refused():
+    rule = settled({"of": {"arm": "a"}}, at_most=1)
+    assert claims(rule, {"metrics": pd.DataFrame(columns=COLUMNS)}).verdict.item() == "not measured"
+    with pytest.raises(UserError, match="claim it: no table 'metrics'; the tables are ladders"):
+        claims(rule, {"ladders": distances({})})
+
+
+def test_a_row_has_every_column_in_order_and_no_other():
+    labels = {"experiment": "e", "arm": "a", "network": "fno", "prior": "bessel", "ladder": "8-16"}
+    row = tidy_row(labels, seed=1, resolution=16, gain="values", metric="m", value=0.5)
+    assert list(row) == COLUMNS
+    assert {name: value for name, value in row.items() if value is not None} == {
+        **labels,
+        "gain": "values",
+        **{"seed": 1, "resolution": 16, "metric": "m", "value": 0.5},
+    }
+    assert tidy_row(labels, CONVERGENCE_COLUMNS, seed=1, resolution=16, evaluations=9)["evaluations"] == 9
+    with pytest.raises(TypeError, match="no column evaluations"):
+        tidy_row(labels, seed=1, resolution=16, evaluations=9)
+
+
+@pytest.mark.parametrize("name", ["32", "007", "nan", "null", "NA", "#1", "1e5", "True"])
+def test_labels_are_text_whatever_they_look_like(tmp_path, name):
+    table = pd.DataFrame({"value": [1.5, 2.5], **{key: [name, None] for key in LABELS}})
+    write_csv(tmp_path / "t.csv", table, {})
+    read = read_csv(tmp_path / "t.csv")
+    assert read.value.tolist() == [1.5, 2.5]
+    for label in LABELS:
+        assert read[label][0] == name
+        assert pd.isna(read[label][1])
+
+
+def test_arms_named_by_numbers_go_through_the_tables(mld, tmp_path):
+    rows = tidy([distances({("007", 1, None, 32): 1.0, ("nan", 1, "values", 32): 3.0}).reindex(columns=COLUMNS)])
+    write_csv(tmp_path / "metrics.csv", rows, {})
+    done = mld("table", "distances", tmp_path / "metrics.csv", "--experiment", "mnist", "-o", tmp_path / "made.csv")
+    assert done.code == 0, done.err
+    made = read_csv(tmp_path / "made.csv")
+    assert made.arm.tolist() == ["007", "nan"]
+    assert made["32"].tolist() == ["1 ± 0.1 (0.5)", "3 ± 0.1 (0.5)"]
+    assert "| 007" in (tmp_path / "made.md").read_text()
+    rule = settled({"of": {"arm": 7}}, at_most=1)
+    assert claims(rule, {"metrics": read_csv(tmp_path / "metrics.csv")}).verdict.item() == "not measured"
+    rule = settled({"of": {"arm": "007"}}, at_most=1)
+    assert claims(rule, {"metrics": read_csv(tmp_path / "metrics.csv")}).value.item() == 1
+
+
+def test_tables_that_cannot_be_read_together_are_one_line_that_names_the_file(mld, tmp_path):
+    rows = distances({("a", 1, "values", 32): 1.0}).reindex(columns=COLUMNS)
+    made = {"good": rows, "copy": rows, "empty": rows.head(0), "text": rows.astype({"value": object})}
+    made["text"].loc[0, "value"] = "many"
+    for name, table in made.items():
+        write_csv(tmp_path / f"{name}.csv", table, {})
+    for name, line in (("copy", "its rows are there already"), ("empty", "without rows"), ("text", "column value")):
+        for given in ([tmp_path / "good.csv", tmp_path / f"{name}.csv"], [tmp_path / f"{name}.csv"]):
+            if name == "copy" and len(given) == 1:
+                assert len(read_tables(given, COLUMNS)) == 1
+            else:
+                refused = mld("table", "metrics", *given, "-o", tmp_path / "out" / "metrics.csv").refusal
+                assert f"{name}.csv: " in refused
+                assert line in refused
+    twice = [tmp_path / "good.csv"] * 2
+    assert "good.csv: its rows" in mld("table", "metrics", *twice, "-o", tmp_path / "out" / "metrics.csv").refusal
+    assert not (tmp_path / "out").exists()
+    assert mld("table", "metrics", tmp_path / "good.csv", "-o", tmp_path / "out" / "metrics.csv").code == 0
+
+
+def test_the_table_of_ladders_needs_every_seed_of_the_baseline(mld, tmp_path):
+    runs = [run_of("cold", "64", 1, [3.0], [64], COST), run_of("warm", "64", 2, [2.0], [64], COST)]
+    with pytest.raises(UserError, match=r"--baseline: no history of 'cold' for seeds \[2\]; the arms are cold, warm"):
+        ladders(pd.concat(runs), "cold")
+    write_csv(tmp_path / "cold.csv", runs[0].assign(network="fno", loss=1.0)[[*HISTORY_COLUMNS, "test_64"]], {})
+    made = tmp_path / "ladders.csv"
+    assert mld("table", "ladders", tmp_path / "cold.csv", "--baseline", "cold", "-o", made).code == 0
+    assert list(read_csv(made).columns) == LADDER_COLUMNS

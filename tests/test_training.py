@@ -10,13 +10,13 @@ import pytest
 import torch
 from conftest import MLD
 
-from multilevel_diffusion.cli.build import build_denoiser, build_network
-from multilevel_diffusion.cli.prior import build_prior
-from multilevel_diffusion.config import ArmSpec, Gain, TrainingSettings, UserError, parse
 from multilevel_diffusion.denoise import LearnedDenoiser
+from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
+from multilevel_diffusion.models import build_denoiser, build_network, build_prior
 from multilevel_diffusion.sde import ForwardSDE
+from multilevel_diffusion.settings import ArmSpec, Gain, TrainingSettings, parse
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
 from multilevel_diffusion.training import (
     Dataset,

@@ -21,57 +21,39 @@ import pytest
 import torch
 from PIL import Image
 
+from multilevel_diffusion.settings import load_config
 from multilevel_diffusion.storage import read_csv, read_facts, read_tensors, write_csv
 from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
+ROOT = Path(__file__).parents[1]
+CONFIG = load_config([ROOT / "config.yaml"], {"preset": "smoke"}, ROOT / "workflow" / "presets")
+FIELDS = tuple(name for name, figure in CONFIG.figures.items() if not figure.drawing.numbers)
+FIGURES = tuple(CONFIG.figures)
+TABLE_FILES = tuple(CONFIG.tables)
+RULES_OF_TABLES = tuple(f"{name}_table" if name in FIGURES else name for name in TABLE_FILES)
 ALL = {
     "resolve": 17,
-    "mixture_resolve_target": 1,
+    "resolve_target": 1,
     "mixture_data": 3,
     "train": 17,
-    "mixture_score_error": 1,
+    "score_error": 1,
     "sample": 17,
-    "ladder_sample_snapshot": 4,
-    "mixture_sample_exact": 1,
-    "mixture_convergence": 2,
-    "mixture_convergence_exact": 2,
-    "mixture_log_density": 1,
-    "mixture_log_density_exact": 1,
-    "mixture_truncation": 1,
+    "sample_snapshot": 4,
+    "sample_exact": 1,
+    "convergence_values": 2,
+    "convergence_exact": 2,
+    "log_density_values": 1,
+    "log_density_exact": 1,
+    "truncation": 1,
     "evaluate": 17,
-    "mnist_data": 1,
-    "mnist_along_training": 6,
-    "reaction_diffusion_data": 1,
-    "truth": 4,
-    "fig1": 1,
-    "fig2": 1,
-    "fig3": 1,
-    "fig4": 1,
-    "fig5": 1,
-    "fig5_gain": 1,
-    "fig5_tradeoff": 1,
-    "fig6": 1,
-    "fig7": 1,
-    "fig8": 1,
-    "fig9": 1,
-    "fig10": 1,
-    "samplers": 1,
-    "samplers_table": 1,
-    "log_density": 1,
-    "metrics": 1,
-    "table1": 1,
-    "transfer": 1,
-    "priors": 1,
-    "ladders": 1,
-    "claims": 1,
-    "report": 1,
+    "data_mnist": 1,
+    "along_training": 6,
+    "data_reaction-diffusion": 1,
+    "test_sets": 4,
+    **dict.fromkeys([*FIGURES, *RULES_OF_TABLES, "report"], 1),
 }
-FIELDS = ("fig2", "fig6", "fig7", "fig8", "fig10")
-CURVES = ("fig1", "fig4", "fig5", "fig5_gain", "fig5_tradeoff", "fig9", "samplers", "log_density")
-FIGURES = (*FIELDS, "fig3", *CURVES)
-TABLE_FILES = ("metrics", "samplers", "table1", "transfer", "priors", "ladders", "claims")
-EXACT = ("mixture_sample_exact", "mixture_convergence_exact", "mixture_log_density_exact", "mixture_truncation")
+EXACT = ("sample_exact", "convergence_exact", "log_density_exact", "truncation")
 PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "tests/mnist")
 
 
@@ -84,14 +66,11 @@ class Workflow:
     folder: Path
     said: str = ""
 
-    def command(self, *options, reaction_diffusion=None, mnist=None, warm_start=None, **mixture):
-        changed = {
-            "mixture": mixture,
-            "mnist": mnist,
-            "warm_start": warm_start,
-            "reaction_diffusion": reaction_diffusion,
-        }
-        config = ["preset=smoke", *(f"{name}={json.dumps(value)}" for name, value in changed.items() if value)]
+    def command(self, *options, experiments=None, files=(), **mixture):
+        """A run of preset smoke with other settings of experiments, those of the mixture as keywords."""
+        experiments = (experiments or {}) | ({"mixture": mixture} if mixture else {})
+        config = ["preset=smoke", *([f"experiments={json.dumps(experiments)}"] if experiments else [])]
+        options = [*options, *(["--configfile", *files] if files else [])]
         snakemake = [sys.executable, "-m", "snakemake", "--cores", "2"]
         return {
             "args": [*snakemake, *map(str, options), "--config", *config],
@@ -113,7 +92,8 @@ class Workflow:
         if "Nothing to be done" in dry.stdout:
             return {}
         table = dry.stdout.split("Job stats:")[1].strip().split("\n\n")[0]
-        counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+        counts = {rule: int(count) for rule, count in re.findall(r"^([\w/-]+) +(\d+)$", table, re.MULTILINE)}
+        counts.pop("-" * 3, None)
         assert counts.pop("total") == sum(counts.values())
         assert counts.pop("report") == 1
         return {rule: count for rule, count in counts.items() if rule != "all"}
@@ -336,13 +316,13 @@ def test_a_second_run_does_nothing(workflow):
 
 
 TABLES = only("metrics", "table1", "transfer", "claims")
-CONVERGENCE = only("mixture_convergence", "mixture_convergence_exact", "samplers", "samplers_table", "claims")
+CONVERGENCE = only("convergence_values", "convergence_exact", "samplers", "samplers_table", "claims")
 MIXTURE_TRAINED = {"train": 1, "sample": 1, "evaluate": 1} | TABLES
-MIXTURE_TRAINED |= only("mixture_score_error", "mixture_convergence", "mixture_log_density")
+MIXTURE_TRAINED |= only("score_error", "convergence_values", "log_density_values")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
-LADDERS_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("ladder_sample_snapshot", "ladders") | TABLES
+LADDERS_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("sample_snapshot", "ladders") | TABLES
 LADDERS_TRAINED |= only("fig5", "fig5_gain", "fig5_tradeoff", "fig6")
-MNIST_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("mnist_along_training", "fig2", "fig3", "fig4") | TABLES
+MNIST_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("along_training", "fig2", "fig3", "fig4") | TABLES
 PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | TABLES
 
 
@@ -351,42 +331,48 @@ PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | 
     [
         (
             {"sampling": {"steps": 5}},
-            {"sample": 1, "evaluate": 1} | only("mixture_sample_exact", "fig10") | TABLES,
+            {"sample": 1, "evaluate": 1} | only("sample_exact", "fig10") | TABLES,
         ),
         ({"convergence": {"evaluations": [3]}}, CONVERGENCE),
-        ({"log_density": {"steps": 3}}, only("mixture_log_density", "mixture_log_density_exact", "log_density")),
-        ({"truncation": {"steps": 3}}, only("mixture_truncation") | TABLES),
-        ({"score_error": {"batches": 2}}, only("mixture_score_error", "fig1") | TABLES),
+        ({"log_density": {"steps": 3}}, only("log_density_values", "log_density_exact", "log_density")),
+        ({"truncation": {"steps": 3}}, only("truncation") | TABLES),
+        ({"score_error": {"batches": 2}}, only("score_error", "fig1") | TABLES),
         ({"metrics": {"projections": 21}}, {"evaluate": 1} | TABLES | CONVERGENCE),
         ({"training": {"learning_rate": 0.001}}, {"resolve": 1} | MIXTURE_TRAINED),
         (
             {"prior_seed": 2},
-            {"resolve": 1} | only("mixture_resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
+            {"resolve": 1} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
         ),
         ({"training": {"learning_rate": 0.0006}}, {}),
         (
-            {"reaction_diffusion": {"data": {"steps": 9}}},
-            {"truth": 2} | only("reaction_diffusion_data", "fig7", "priors") | PDE_TRAINED,
+            {"experiments": {"reaction-diffusion": {"data": {"steps": 9}}}},
+            {"test_sets": 2} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
         ),
-        ({"reaction_diffusion": {"validation": {"draws": 2}}}, {"resolve": 5} | only("priors") | PDE_TRAINED),
         (
-            {"reaction_diffusion": {"sampling": {"steps": 3}}},
+            {"experiments": {"reaction-diffusion": {"validation": {"draws": 2}}}},
+            {"resolve": 5} | only("priors") | PDE_TRAINED,
+        ),
+        (
+            {"experiments": {"reaction-diffusion": {"sampling": {"steps": 3}}}},
             {"sample": 5, "evaluate": 5} | only("fig8") | TABLES,
         ),
         (
-            {"mnist": {"data": {"train": 17}}},
+            {"experiments": {"mnist": {"data": {"train": 17}}}},
             LADDERS_TRAINED
             | MNIST_TRAINED
-            | {"truth": 2, "train": 11, "sample": 11, "evaluate": 11}
-            | only("mnist_data", "priors"),
+            | {"test_sets": 2, "train": 11, "sample": 11, "evaluate": 11}
+            | only("data_mnist", "priors"),
         ),
-        ({"warm_start": {"arms": {"warm": {"gain": "values"}}}}, {}),
+        ({"experiments": {"warm-start": {"arms": {"warm": {"gain": "values"}}}}}, {}),
         (
-            {"warm_start": {"arms": {"equal-32-64": {"gain": "coefficients"}}}},
+            {"experiments": {"warm-start": {"arms": {"equal-32-64": {"gain": "coefficients"}}}}},
             {"resolve": 1, "train": 1, "sample": 1, "evaluate": 1} | only("fig5_tradeoff", "ladders") | TABLES,
         ),
-        ({"mnist": {"along_training": {"steps": 3}}}, only("mnist_along_training", "fig4")),
-        ({"mnist": {"training": {"weight_decay": 0.0}}}, {"resolve": 6} | only("priors") | MNIST_TRAINED),
+        ({"experiments": {"mnist": {"along_training": {"steps": 3}}}}, only("along_training", "fig4")),
+        (
+            {"experiments": {"mnist": {"training": {"weight_decay": 0.0}}}},
+            {"resolve": 6} | only("priors") | MNIST_TRAINED,
+        ),
     ],
     ids=[
         *("sampling-steps", "evaluations", "flow-steps", "truncation", "score-error-batches", "projections"),
@@ -401,13 +387,13 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
 @pytest.mark.parametrize(
     ("module", "old", "new", "rerun"),
     [
-        ("figures.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only(*FIGURES)),
-        ("likelihood.py", "velocity", "speed", only("mixture_log_density", "mixture_log_density_exact", "log_density")),
+        ("figures/style.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only(*FIGURES)),
+        ("likelihood.py", "velocity", "speed", only("log_density_values", "log_density_exact", "log_density")),
         (
             "metrics.py",
             "CHUNK = 100",
             "CHUNK = 50",
-            only("evaluate", "mnist_along_training", "fig4") | TABLES | CONVERGENCE,
+            only("evaluate", "along_training", "fig4") | TABLES | CONVERGENCE,
         ),
         (
             "training.py",
@@ -419,7 +405,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
             "data/reaction_diffusion.py",
             "LOADED = 256",
             "LOADED = 128",
-            {"truth": 2} | only("reaction_diffusion_data", "fig7", "priors") | PDE_TRAINED,
+            {"test_sets": 2} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
         ("training.py", "Denoising score matching up", "Score matching up", {}),
@@ -471,14 +457,14 @@ def test_a_run_is_compared_with_the_reference_of_its_preset(copied):
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
-        ({"trainig": {}}, "config: mixture: unknown key 'trainig'; did you mean 'training'?"),
+        ({"trainig": {}}, "config: experiments.mixture: unknown key 'trainig'; did you mean 'training'?"),
         (
-            {"reaction_diffusion": {"data": {"end_time": -1}}},
-            "config: reaction_diffusion.data.end_time: Input should be greater than 0, got",
+            {"experiments": {"reaction-diffusion": {"data": {"end_time": -1}}}},
+            "config: experiments.reaction-diffusion.data.end_time: Input should be greater than 0, got",
         ),
         (
             {"sampling": {"steps": 0}},
-            "config: mixture.sampling.steps: Input should be greater than or equal to 1, got",
+            "config: experiments.mixture.sampling.steps: Input should be greater than or equal to 1, got",
         ),
     ],
 )

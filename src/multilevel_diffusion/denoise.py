@@ -11,10 +11,10 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from .config import Gain
 from .grids import Grid
 from .priors import Prior
 from .sde import ForwardSDE
+from .settings import Gain
 
 __all__ = ["Denoiser", "LearnedDenoiser", "gain_factor", "q_score"]
 

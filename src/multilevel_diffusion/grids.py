@@ -23,6 +23,7 @@ __all__ = [
     "CellCentred",
     "Grid",
     "Torus",
+    "either",
     "prolong",
     "resample_noise",
     "restrict",
@@ -126,6 +127,19 @@ def wavenumbers(resolution: int) -> tuple[Tensor, Tensor]:
 def squared_norm(values: Tensor) -> Tensor:
     """‖u‖²_{L²} = mean over the pixels of u², of shape (...) for values of shape (..., N, N)."""
     return values.square().mean(dim=(-2, -1))
+
+
+def either(generator: torch.Generator | None, seed: int | None) -> torch.Generator:
+    """The generator, or a new one of this seed.
+
+    Raises:
+        ValueError: if both are given, or neither.
+    """
+    if generator is not None and seed is None:
+        return generator
+    if seed is not None and generator is None:
+        return torch.Generator().manual_seed(seed)
+    raise ValueError("give either a generator or a seed")
 
 
 def white_noise(n: int, grid: Grid, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:

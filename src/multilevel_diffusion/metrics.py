@@ -121,8 +121,8 @@ class Reference:
 
     def histogram_distance(self, x: Fields) -> Estimate:
         """Total variation distance of the pixel histograms, on 50 equal bins over the range of both, in [0, 1]."""
-        low, high = self._range
-        low, high = float(min(x.min(), low)), float(max(x.max(), high))
+        least, most = self._range
+        low, high = float(min(x.min(), least)), float(max(x.max(), most))
         return Estimate(float(0.5 * np.abs(_histogram(x, low, high) - self._histogram(low, high)).sum()))
 
     @cached_property
@@ -185,7 +185,7 @@ def _moments(x: Fields) -> tuple[NDArray[np.float64], float]:
 
 def _sorted_projections(x: Fields, directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """θ·u of the fields, in each direction from the least to the greatest, shape (n, P)."""
-    parts = (np.float64(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK))
+    parts = (x[i : i + CHUNK].astype(np.float64) for i in range(0, len(x), CHUNK))
     return np.sort(np.concatenate([part.reshape(len(part), -1) @ directions for part in parts]), axis=0)
 
 

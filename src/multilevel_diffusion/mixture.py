@@ -23,7 +23,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .grids import Grid, wavenumbers
+from .grids import Grid, either, wavenumbers
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
@@ -58,8 +58,17 @@ class GaussianMixture:
         """(m_1, m_2), shape (2, N, N), float64."""
         return self._on(grid, torch.device(device)).means
 
-    def sample(self, n: int, grid: Grid, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        """`n` draws of X_0 on this grid, shape (n, N, N), on the generator's device."""
+    def sample(
+        self,
+        n: int,
+        grid: Grid,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        *,
+        seed: int | None = None,
+    ) -> Tensor:
+        """`n` draws of X_0 on this grid, shape (n, N, N), from a generator and on its device, or from a seed."""
+        generator = either(generator, seed)
         component = torch.randint(2, (n,), generator=generator, device=generator.device)
         means = self.means(grid, generator.device).to(dtype)
         return means[component] + self.prior.sample(n, grid, generator, dtype)

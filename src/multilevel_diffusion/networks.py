@@ -15,17 +15,25 @@ The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutio
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
-from neuralop.layers.channel_mlp import LinearChannelMLP
-from neuralop.layers.spectral_convolution import SpectralConv
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from .grids import Grid
+
+_ABSENT = "wandb" not in sys.modules
+if _ABSENT:
+    sys.modules["wandb"] = None  # neuraloperator would import it, which takes half a second
+from neuralop.layers.channel_mlp import LinearChannelMLP  # noqa: E402
+from neuralop.layers.spectral_convolution import SpectralConv  # noqa: E402
+
+if _ABSENT:
+    del sys.modules["wandb"]
 
 __all__ = ["FNO", "SpectralConvolution", "UNet"]
 

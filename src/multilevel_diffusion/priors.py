@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from .grids import Grid, squared_norm, wavenumbers, white_noise
+from .grids import Grid, either, squared_norm, wavenumbers, white_noise
 
 __all__ = ["Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights", "multiplicity"]
 
@@ -65,9 +65,17 @@ class Prior(ABC):
         """Q^½ applied to fields of shape (..., N, N)."""
         return _multiply(values, self._root(values, grid))
 
-    def sample(self, n: int, grid: Grid, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        """`n` draws η = Q^½ ξ, shape (n, N, N), ξ white noise, on the generator's device."""
-        return self.color(white_noise(n, grid, generator, dtype), grid)
+    def sample(
+        self,
+        n: int,
+        grid: Grid,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        *,
+        seed: int | None = None,
+    ) -> Tensor:
+        """`n` draws η = Q^½ ξ, shape (n, N, N), ξ white noise, from a generator and on its device, or from a seed."""
+        return self.color(white_noise(n, grid, either(generator, seed), dtype), grid)
 
     def whiten(self, values: Tensor, grid: Grid) -> Tensor:
         """Q^(−½) applied to the component of a field (..., N, N) in the range of Q: color(whiten(u)) = project(u)."""
@@ -93,6 +101,10 @@ class Prior(ABC):
         """The component of a field (..., N, N) in the closure of the range of Q: modes with λ_k = 0 are removed."""
         root = self._root(values, grid)
         return values if root.all() else _multiply(values, (root > 0).to(root))
+
+    def share_in_kernel(self, fields: Tensor, grid: Grid) -> float:
+        """Σ‖u − Pu‖² / Σ‖u‖² over fields u of shape (n, N, N), P the projection onto the range of Q."""
+        return (squared_norm(fields - self.project(fields, grid)).sum() / squared_norm(fields).sum()).item()
 
     def trace(self, grid: Grid) -> float:
         """Σ λ_k over the modes of the grid: E‖η‖²_{L²}."""

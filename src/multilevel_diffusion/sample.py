@@ -26,10 +26,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .config import TimeGrid
 from .denoise import Denoiser
 from .grids import Grid
 from .sde import ForwardSDE
+from .settings import TimeGrid
 
 __all__ = [
     "BLOCK",
@@ -74,8 +74,8 @@ def time_grid(kind: TimeGrid, steps: int, sde: ForwardSDE) -> Tensor:
         case TimeGrid.LOG_SNR:
             half_log_snr = torch.linspace(first, last, steps, dtype=torch.float64)
         case TimeGrid.KARRAS:
-            ends = (math.exp(-level / KARRAS_RHO) for level in (first, last))
-            half_log_snr = -KARRAS_RHO * torch.linspace(*ends, steps, dtype=torch.float64).log()
+            start, end = (math.exp(-level / KARRAS_RHO) for level in (first, last))
+            half_log_snr = -KARRAS_RHO * torch.linspace(start, end, steps, dtype=torch.float64).log()
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     return torch.cat([one, sde.time(half_log_snr[1:]), zero])
 

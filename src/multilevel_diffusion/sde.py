@@ -9,17 +9,12 @@ Given X_0 = u_0 it is u_t = a_t u_0 + b_t η with η ~ N(0,Q),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from .grids import Grid, prolong, restrict, squared_norm
-from .priors import Prior
-
-__all__ = ["ForwardSDE", "truncation_errors"]
+__all__ = ["ForwardSDE"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,10 @@ class ForwardSDE:
         """λ_t = log(a_t / b_t), same shape as t, decreasing, ∞ at t = 0."""
         return self.log_mean_scale(t) - self.noise_scale(t).log()
 
+    def signal_at_end(self, power: float, trace: float) -> float:
+        """(a_1² E‖u‖² / b_1² tr Q)^½: what is left of data of power E‖u‖² at t = 1, which sampling from N(0,Q) takes for 0."""
+        return self.half_log_snr(torch.ones(1, dtype=torch.float64)).exp().item() * (power / trace) ** 0.5
+
     def time(self, half_log_snr: Tensor) -> Tensor:
         """The t at which λ_t is this, same shape: the root of −log a_t = ½ log(1 + e^(−2λ)), a quadratic."""
         c = 0.5 * torch.nn.functional.softplus(-2 * half_log_snr)
@@ -62,44 +61,3 @@ class ForwardSDE:
         """u_s = (a_s/a_t) u_t + (1 − a_s²/a_t²)^½ η for s ≥ t, the exact step along a path; shapes as in `perturb`."""
         log_ratio = self.log_mean_scale(s) - self.log_mean_scale(t)
         return log_ratio.exp()[:, None, None] * u_t + (-torch.expm1(2 * log_ratio)).sqrt()[:, None, None] * eta
-
-
-@torch.no_grad()
-def truncation_errors(
-    sde: ForwardSDE,
-    prior: Prior,
-    u_0: Tensor,
-    grid: Grid,
-    coarse: Sequence[Grid],
-    times: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """max_t ‖X_t − X_t^M‖²_{L²} along paths of the forward process and of its truncations to the modes of M points a side.
-
-    X^M starts from the truncated u_0, is driven by the truncated noise, and lives on its own grid. The process converges
-    uniformly in t, as fast as the tails of E‖X_0‖² and of tr Q (Hagemann et al., arXiv 2303.04772, theorem 3.2).
-
-    Args:
-        u_0: shape (n, N, N) on `grid`, the finest.
-        times: increasing from 0, shape (steps + 1,); the maximum is over them.
-
-    Returns:
-        Shape (len(coarse), n).
-    """
-
-    def distances() -> Tensor:
-        return torch.stack(
-            [squared_norm(u - prolong(v, small, grid)) for v, small in zip(truncated, coarse, strict=True)]
-        )
-
-    u, truncated = u_0, [restrict(u_0, grid, small) for small in coarse]
-    worst = distances()
-    for t, s in pairwise(times.to(u_0)):
-        between = t.expand(len(u_0)), s.expand(len(u_0))
-        eta = prior.sample(len(u_0), grid, generator, u_0.dtype)
-        u = sde.transition(u, *between, eta)
-        truncated = [
-            sde.transition(v, *between, restrict(eta, grid, small)) for v, small in zip(truncated, coarse, strict=True)
-        ]
-        worst = torch.maximum(worst, distances())
-    return worst

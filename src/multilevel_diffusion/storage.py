@@ -11,18 +11,13 @@ import hashlib
 import io
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .config import UserError
+from .columns import LABELS
+from .errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,21 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "generator",
-    "provenance",
     "read_arrays",
     "read_csv",
     "read_facts",
     "read_json",
     "read_tensors",
-    "software",
-    "source_digest",
     "write_atomically",
     "write_csv",
     "write_json",
     "write_tensors",
 ]
 
-PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -57,29 +48,6 @@ def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") ->
 
     digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def software() -> dict[str, str]:
-    """What made a file: version, commit and its dirtiness, Python, and the packages whose release may change a number."""
-    from importlib.metadata import version
-
-    return {
-        "version": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
-
-
-def provenance(**facts: Any) -> dict[str, Any]:
-    """Where a number comes from: `software`, the command with its options, and the `facts` of the stage."""
-    return software() | {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), **facts}
-
-
-def source_digest() -> str:
-    """SHA-256 of the package's source, the command line aside."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 @contextmanager
@@ -148,7 +116,7 @@ def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> 
 
 
 def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
-    """A table of `write_csv`.
+    """A table of `write_csv`. Columns of LABELS are text, whatever they look like; what is empty is missing.
 
     Raises:
         UserError: if it is missing, truncated, not a table or lacks one of `columns`.
@@ -157,9 +125,10 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
 
     try:
         text = path.read_text()
+        first, _, rest = text.partition("\n")
         facts, table = (
-            json.loads(text.partition("\n")[0].removeprefix("# ")),
-            pandas.read_csv(io.StringIO(text), comment="#", dtype={"ladder": "string"}),
+            json.loads(first.removeprefix("# ")),
+            pandas.read_csv(io.StringIO(rest), dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""]),
         )
         if not text.endswith("\n") or len(table) != facts["rows"]:
             raise ValueError("rows are missing")
@@ -220,17 +189,3 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         return UserError(f"{path}: no such file; run the stage that makes it")
     mend = "delete it and rerun (of samples the whole folder)"
     return UserError(f"{path}: truncated or not a file of ours ({type(error).__name__}); {mend}")
-
-
-@cache
-def _commit() -> str:
-    """The commit of the source tree, "-dirty" behind it if tracked files differ; "unknown" outside a checkout."""
-    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]  # never write to the user's index
-
-    def ask(*command: str) -> str:
-        return subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return ask("rev-parse", "HEAD") + ("-dirty" if ask("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -26,13 +26,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .config import TrainingSettings, UserError
 from .denoise import Denoiser
+from .errors import UserError
 from .grids import Grid, restrict, squared_norm
+from .settings import TrainingSettings
 from .storage import generator as random_stream
 from .storage import read_tensors, write_tensors
 
-__all__ = ["Batches", "Dataset", "Epoch", "Trainer", "Validation", "denoising_loss", "epochs_of", "one_cycle"]
+__all__ = ["Batches", "Dataset", "Epoch", "Trainer", "Validation", "denoising_loss", "epochs_of", "finish", "one_cycle"]
+
+CHECKPOINT, SNAPSHOTS = "state.safetensors", "snapshots"
+"""What is in the folder of a run."""
 
 CHUNK = 128
 """Fields that are restricted or validated on together, to bound memory."""
@@ -158,7 +162,7 @@ class Trainer:
         grid: resolution to grid.
         loss_scale: N_native².
         generator: the stream of data, times and noise.
-        folder: where checkpoint and snapshots are kept until the run is finished.
+        folder: where checkpoint and snapshots are kept until the run is finished, see `finish`; None keeps neither.
         identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch, source.
         write_model: (path, network, epoch) to a model file.
         checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
@@ -179,7 +183,7 @@ class Trainer:
         grid: Callable[[int], Grid],
         loss_scale: float,
         generator: torch.Generator,
-        folder: Path,
+        folder: Path | None,
         identity: dict[str, Any],
         write_model: Callable[[Path, nn.Module, int], None],
         checkpoint_seconds: float,
@@ -198,7 +202,8 @@ class Trainer:
         self.average = AveragedModel(network, multi_avg_fn=averaging) if settings.averaging else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
-        self._resume()
+        if folder:
+            self._resume(folder)
 
     @property
     def result(self) -> nn.Module:
@@ -216,7 +221,7 @@ class Trainer:
     @property
     def snapshots(self) -> Path:
         """Folder of the network along training, epoch_0001.safetensors and on."""
-        return self.folder / "snapshots"
+        return self.folder / SNAPSHOTS
 
     def run(self, progress: Callable[[dict[str, float]], object] = lambda row: None) -> pd.DataFrame:
         """Train to the end.
@@ -237,9 +242,9 @@ class Trainer:
             if self.validate:
                 self._keep_the_best(row)
             every = self.settings.snapshot_every
-            if every and (number % every == 0 or number == len(self.epochs)):
+            if self.folder and every and (number % every == 0 or number == len(self.epochs)):
                 self.write_model(self.snapshots / f"epoch_{number:04d}.safetensors", self.result, number)
-            if time.monotonic() - saved >= self.checkpoint_seconds:
+            if self.folder and time.monotonic() - saved >= self.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
             progress(row)
@@ -290,7 +295,7 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """The file from which a run that was cut off goes on."""
-        return self.folder / "state.safetensors"
+        return self.folder / CHECKPOINT
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"network": self.network} | ({"average": self.average} if self.average else {})
@@ -310,14 +315,14 @@ class Trainer:
         }
         write_tensors(self.checkpoint, tensors, header)
 
-    def _resume(self) -> None:
+    def _resume(self, folder: Path) -> None:
         if not self.checkpoint.exists():
-            if self.folder.exists():
-                shutil.rmtree(self.folder)  # its snapshots are of another run, and must not be taken for this one's
+            if folder.exists():
+                shutil.rmtree(folder)  # its snapshots are of another run, and must not be taken for this one's
             return
         tensors, header = read_tensors(self.checkpoint)
         if header.get("identity") != self.identity:
-            shutil.rmtree(self.folder)
+            shutil.rmtree(folder)
             return
         states: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
         for key, value in tensors.items():
@@ -332,3 +337,12 @@ class Trainer:
         self.optimizer.load_state_dict({"state": moments, "param_groups": header["optimizer"]})
         self.generator.set_state(tensors["generator"])
         self.history, self.best = header["history"], states["best"]
+
+
+def finish(folder: Path, snapshots: Path) -> None:
+    """Remove the folder of a run whose results are written, but for its snapshots, which are moved and replace older ones."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    shutil.rmtree(snapshots, ignore_errors=True)
+    (folder / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
+    (folder / SNAPSHOTS).rename(snapshots)
+    folder.rmdir()

@@ -1,18 +1,20 @@
 import ast
 import hashlib
 import json
+import os
 import shlex
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
 import grimp
 import yaml
-from snakemake.exceptions import WorkflowError
 
-from multilevel_diffusion.config import UserError, arm_spec, load_config
+from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
 
-PRESETS = Path("workflow/presets")
+BASE = Path(workflow.basedir)
 
 
 def typed(value):
@@ -24,16 +26,27 @@ def typed(value):
     return yaml.safe_load(value) if isinstance(value, str) else value
 
 
-OVERRIDES = typed(workflow.config_settings.overwrite_config)
+def beside(path):
+    """A file of the repository as a command is to name it: relative where the run is in the repository."""
+    return path if Path.cwd() == BASE else str(BASE / path)
+
+
+OVERRIDES = typed(dict(workflow.config_settings.config))
+CONFIG_FILES = [beside("config.yaml"), *map(str, workflow.config_settings.configfiles)]
 try:
-    CONFIG = load_config([Path("config.yaml")], OVERRIDES, PRESETS)
+    CONFIG = load_config([Path(file) for file in CONFIG_FILES], OVERRIDES, BASE / "workflow/presets")
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(str(error))
 
 RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
-DATA_SETS = [name for name in CONFIG.experiments if CONFIG.data_set(name) == name]
+EXPERIMENTS = CONFIG.experiments
+MIXTURES = [name for name, settings in EXPERIMENTS.items() if settings.mixture]
+DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
 GPU = int(shutil.which("nvidia-smi") is not None)
-IMPORTS = grimp.build_graph("multilevel_diffusion", cache_dir=None)
+if CONFIG.plugins:
+    shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(CONFIG.plugins))}; ")
+IMPORTS = grimp.build_graph("multilevel_diffusion", exclude_type_checking_imports=True, cache_dir=None)
+SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
 
 
 @cache
@@ -49,36 +62,54 @@ def digest_of(module):
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def code(command):
-    """A digest of the modules that `mld COMMAND` reaches.
+def code(*modules):
+    """A digest of the modules that some of the package reach, and of the plugins.
 
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
-    root = f"multilevel_diffusion.cli.{command}"
-    reached = sorted({root} | IMPORTS.find_upstream_modules(root))
-    return hashlib.sha256("".join(map(digest_of, reached)).encode()).hexdigest()[:16]
+    roots = [f"multilevel_diffusion.{module}" for module in modules]
+    reached = set(roots).union(*map(IMPORTS.find_upstream_modules, roots)) - SAID_IN_PARAMS
+    plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in CONFIG.plugins]
+    return hashlib.sha256("".join([*map(digest_of, sorted(reached)), *plugins]).encode()).hexdigest()[:16]
 
 
-def overrides():
-    """What the command line changed, as options of `mld resolve`; JSON is YAML."""
-    return " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in OVERRIDES.items())
+def flow(value):
+    """A value as YAML on one line; JSON will not do, its 1e-05 is text in YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False).removesuffix("...\n").strip()
 
 
-def runs_of(experiment):
-    """(arm, seed) of everything an experiment trains."""
-    settings = CONFIG.experiments[experiment]
-    return [(arm, seed) for arm in settings.arms for seed in settings.seeds]
+def config_of_commands():
+    """The configuration as arguments of `mld resolve` and `mld table claims`."""
+    changed = [word for key, value in OVERRIDES.items() for word in ("--set", f"{key}={flow(value)}")]
+    return shlex.join([*CONFIG_FILES, *changed])
+
+
+def broken(wildcards=None):
+    """Nothing, or the end of the run with the first reason why an experiment cannot be run."""
+    for reason in CONFIG.broken.values():
+        sys.exit(reason)
+    return []
 
 
 def samples_of(experiment, arm, seed):
-    """All samples of a trained network: under one gain only at N_ref, where all agree; the mixture has an exact field beside it."""
-    settings = CONFIG.experiments[experiment]
-    reference, gains = settings.reference_resolution(arm), settings.gains_of(arm)
-    exact = ["exact/exact"] if experiment == "mixture" else []
+    """All samples of a trained network, a file a grid and gain that differs there; a mixture has an exact field beside it."""
+    settings = EXPERIMENTS[experiment]
+    reference, gains = settings.training_of(arm).reference_resolution, settings.gains_of(arm)
+    exact = ["exact/exact"] if settings.mixture else []
     return [
         f"{RESULTS}/{experiment}/{arm}/seed{seed}/{field}-{resolution}.safetensors"
         for resolution in settings.sampling.resolutions
-        for field in (*exact, *[f"samples/{gain}" for gain in (gains[:1] if resolution == reference else gains)])
+        for field in (*exact, *[f"samples/{gain}" for gain in distinct_gains(gains, resolution, reference)])
+    ]
+
+
+def snapshot_samples_of(experiment, arm, seed, epochs):
+    """Samples of some snapshots under the first gain."""
+    settings = EXPERIMENTS[experiment]
+    return [
+        f"{RESULTS}/{experiment}/{arm}/seed{seed}/epoch{epoch:04d}/{settings.gains_of(arm)[0]}-{resolution}.safetensors"
+        for epoch in epochs
+        for resolution in settings.sampling.resolutions
     ]
 
 
@@ -88,98 +119,23 @@ def folders_of(files):
 
 
 def data_of(experiment, arm):
-    """True data, a file a sampling resolution; those of the mixture belong to an arm, because its law depends on the prior."""
+    """Test sets, a file a sampling resolution; those of a mixture belong to an arm, because its law depends on the prior."""
     folder = CONFIG.data_set(experiment) or f"{experiment}/{arm}"
-    resolutions = CONFIG.experiments[experiment].sampling.resolutions
-    return [f"{RESULTS}/{folder}/data/{resolution}.safetensors" for resolution in resolutions]
+    return [f"{RESULTS}/{folder}/data/{n}.safetensors" for n in EXPERIMENTS[experiment].sampling.resolutions]
 
 
 def training_data_of(experiment):
-    """The file that an experiment trains on; the mixture is drawn as training goes."""
+    """The file that an experiment trains on; a mixture is drawn as training goes."""
     source = CONFIG.data_set(experiment)
     return f"{RESULTS}/{source}/data.safetensors" if source else []
 
 
-def histories_of(experiment, arms):
-    """The histories of all trainings of some arms."""
+def of_runs(file, experiment, arms=None):
+    """A file of every run of some arms of an experiment, or of all."""
+    settings = EXPERIMENTS[experiment]
     return [
-        f"{RESULTS}/{experiment}/{arm}/seed{seed}/history.csv"
-        for arm in arms
-        for seed in CONFIG.experiments[experiment].seeds
+        f"{RESULTS}/{experiment}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds
     ]
-
-
-def sampler_option(sampler):
-    """A sampler's settings for a command line; JSON is YAML."""
-    return f"--sampler {shlex.quote(sampler.model_dump_json(exclude_defaults=True))}"
-
-
-def sampling_options(experiment):
-    """The options of `mld sample` that are settings."""
-    settings = CONFIG.experiments[experiment].sampling
-    return " ".join(
-        [f"--resolution {resolution}" for resolution in settings.resolutions]
-        + [f"{sampler_option(settings.sampler)} --steps {settings.steps} --samples {settings.samples}"]
-    )
-
-
-def mnist_options():
-    """The options of `mld data mnist`."""
-    settings = CONFIG.mnist
-    sizes = settings.data.model_dump(include={"train", "validation", "test"})
-    return " ".join(
-        [f"--source {shlex.quote(source)}" for source in settings.data.sources]
-        + [f"--sha256 {name}={digest}" for name, digest in settings.data.sha256.items()]
-        + [f"--{name} {value}" for name, value in ({"resolution": settings.native_resolution} | sizes).items()]
-    )
-
-
-def along_training_options(arm):
-    """The options of `mld along-training` that are settings."""
-    settings = CONFIG.mnist
-    return " ".join(
-        [f"--gain {gain}" for gain in settings.gains_of(arm)]
-        + [sampler_option(settings.sampling.sampler)]
-        + [f"--steps {settings.along_training.steps} --samples {settings.along_training.samples}"]
-        + [f"--projections {settings.metrics.projections}"]
-    )
-
-
-def reaction_diffusion_options():
-    """The options of `mld data reaction-diffusion`."""
-    settings = CONFIG.reaction_diffusion
-    options = {"resolution": settings.native_resolution} | settings.data.model_dump(exclude_none=True)
-    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items())
-
-
-def convergence_options():
-    """The options of `mld convergence` that are settings."""
-    settings = CONFIG.mixture.convergence
-    return " ".join(
-        [sampler_option(sampler) for sampler in settings.samplers]
-        + [f"--evaluations {count}" for count in settings.evaluations]
-        + [f"--reference-evaluations {settings.reference_evaluations} --samples {settings.samples}"]
-        + [f"--projections {CONFIG.mixture.metrics.projections}"]
-    )
-
-
-def log_density_options():
-    """The options of `mld log-density` that are settings."""
-    settings = CONFIG.mixture.log_density
-    return " ".join(
-        [f"--resolution {resolution}" for resolution in settings.resolutions]
-        + [f"--drawn-on {settings.drawn_on} --samples {settings.samples}"]
-        + [f"--steps {settings.steps} --probes {settings.probes}"]
-    )
-
-
-def truncation_options():
-    """The options of `mld truncation` that are settings."""
-    settings = CONFIG.mixture.truncation
-    return " ".join(
-        [f"--resolution {resolution}" for resolution in settings.resolutions]
-        + [f"--drawn-on {settings.drawn_on} --samples {settings.samples} --steps {settings.steps}"]
-    )
 
 
 def at_most(threads):
@@ -187,19 +143,19 @@ def at_most(threads):
     return min(threads or 1, CONFIG.max_threads or threads or 1)
 
 
-def share_of_cores(experiment):
+def share_of_cores(wildcards):
     """Threads for each of the long jobs of an experiment, which may run side by side."""
-    return at_most((workflow.cores or 1) // len(runs_of(experiment)))
+    return at_most((workflow.cores or 1) // len(EXPERIMENTS[wildcards.experiment].runs))
 
 
-def threads_of_training(experiment):
-    """Ladders are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
-    return at_most(workflow.cores) if experiment in CONFIG.ladders else share_of_cores(experiment)
+def threads_of_training(wildcards):
+    """Paired arms are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
+    return at_most(workflow.cores) if EXPERIMENTS[wildcards.experiment].paired else share_of_cores(wildcards)
 
 
 wildcard_constraints:
-    experiment="|".join(CONFIG.experiments),
-    arm="|".join({arm for settings in CONFIG.experiments.values() for arm in settings.arms}),
+    experiment="|".join(EXPERIMENTS),
+    arm="|".join({arm for settings in EXPERIMENTS.values() for arm in settings.arms}),
     seed=r"\d+",
     resolution=r"\d+",
     epoch=r"\d+",

@@ -8,7 +8,7 @@ rule cost_scaling:
         "../../envs/multilevel-diffusion.yaml"
     threads: workflow.cores
     params:
-        code=code("bench.scaling"),
+        code=code("bench.costs"),
     message:
         "Time and memory of a training step against resolution, batch and width"
     shell:
@@ -25,7 +25,7 @@ rule cost:
     conda:
         "../../envs/multilevel-diffusion.yaml"
     params:
-        code=code("figure"),
+        code=code("figures"),
     message:
         "Figure cost: time and memory of a training step as the work grows"
     shell:

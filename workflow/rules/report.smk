@@ -6,24 +6,24 @@ from collections import Counter
 from multilevel_diffusion.storage import read_csv, read_facts
 
 CLAIMS = Path(f"{RESULTS}/tables/claims.csv")
-CAPTIONS = sorted(map(str, Path("workflow/report").glob("*.rst")))
+CAPTIONS = sorted(map(str, (BASE / "workflow/report").glob("*.rst")))
 
 
-def in_report(path, name, category, content, form):
-    """`path` as part of the report, with the caption workflow/report/NAME.rst."""
-    return report(path, caption=f"../report/{name}.rst", category=category, labels={"content": content, "form": form})
+def in_report(path, category, content, form):
+    """`path` as part of the report, with its caption."""
+    return report(path, caption="../report/entry.rst", category=category, labels={"content": content, "form": form})
 
 
-def picture(name, category, content, numbers=True, caption=None):
+def picture(name, figure):
     """The outputs of a rule that draws a figure; the numbers it draws lie beside it."""
-    stem, about = f"{RESULTS}/figures/{name}", (caption or name, category, content)
+    stem, about = f"{RESULTS}/figures/{name}", (EXPERIMENTS[figure.experiment].title or figure.experiment, figure.title)
     files = {"svg": in_report(f"{stem}.svg", *about, "picture"), "png": f"{stem}.png"}
-    return files | ({"csv": in_report(f"{stem}.csv", *about, "values")} if numbers else {})
+    return files | ({"csv": in_report(f"{stem}.csv", *about, "values")} if figure.drawing.numbers else {})
 
 
-def page(name, category, content, caption=None):
+def page(name, table):
     """The outputs of a rule that makes a table."""
-    stem, about = f"{RESULTS}/tables/{name}", (caption or name, category, content)
+    stem, about = f"{RESULTS}/tables/{name}", ("Claims" if table.make == "claims" else "Tables", table.title)
     files = {"html": in_report(f"{stem}.html", *about, "table"), "csv": in_report(f"{stem}.csv", *about, "values")}
     return files | {"md": f"{stem}.md"}
 
@@ -66,15 +66,15 @@ def verdicts():
 
 def made(experiment):
     """How large an experiment is in this run, in words."""
-    settings, ladders = CONFIG.experiments[experiment], {}
+    settings, ladders = EXPERIMENTS[experiment], {}
     for arm in settings.arms:
-        rungs = [
+        levels = [
             f"{level.resolution} ({f'{level.epochs} epochs' if level.epochs else f'{level.steps} steps'}"
             f"{f' of batch {level.batch_size}' if level.batch_size else ''})"
             for level in settings.training_of(arm).ladder
         ]
-        ladders.setdefault(", ".join(rungs), []).append(arm)
-    trained = "; ".join(f"{', '.join(arms)} at {rungs}" for rungs, arms in ladders.items())
+        ladders.setdefault(", ".join(levels), []).append(arm)
+    trained = "; ".join(f"{', '.join(arms)} at {levels}" for levels, arms in ladders.items())
     seeds = f"seed{'s' * (len(settings.seeds) > 1)} {', '.join(map(str, settings.seeds))}"
     epoch = f"{settings.training.steps_per_epoch} steps" if settings.training.steps_per_epoch else "a pass"
     return (
@@ -84,10 +84,46 @@ def made(experiment):
     )
 
 
+def entry(rule):
+    """What the caption of a figure or table says."""
+    named = {name: (name, figure, (figure.experiment,)) for name, figure in FIGURES.items()}
+    named |= {
+        RULE_OF_TABLE[name]: (name, table, table.experiments or tuple(EXPERIMENTS)) for name, table in TABLES.items()
+    }
+    name, found, experiments = named[rule]
+    section = found.drawing.section
+    measured = [
+        f"{section.replace('_', ' ')}: {flow(dumped(getattr(EXPERIMENTS[each], section)))[1:-1]}."
+        for each in experiments
+        if section
+    ]
+    paired = [
+        f"Times count optimisation only, of trainings that {'may have run side by side' if CONFIG.max_threads else 'ran one at a time'}."
+        for each in experiments
+        if EXPERIMENTS[each].paired and len(experiments) == 1
+    ]
+    numbers = (
+        f"All numbers are in `{name}.csv`_."
+        if found.drawing.numbers
+        else "Distances of all samples are in ``tables/metrics.html``."
+    )
+    return {
+        "shows": found.drawing.shows,
+        "made": " ".join(
+            [*(f"{each}: {made(each)}" for each in experiments if each in EXPERIMENTS), *measured, *paired]
+        ),
+        "paper": found.paper,
+        "seen": f"{verdicts()}." if name == "claims" else seen(name, *found.claims),
+        "more": numbers,
+    }
+
+
 def config_option():
-    """What the command line changed, as Snakemake's own option."""
-    changed = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in OVERRIDES.items()]
-    return f" --config {shlex.join(changed)}" if changed else ""
+    """What the command line changed, as Snakemake's own options."""
+    files = workflow.config_settings.configfiles
+    changed = [f"{key}={value if isinstance(value, str) else flow(value)}" for key, value in OVERRIDES.items()]
+    words = [*(["--configfile", *map(str, files)] if files else []), *(["--config", *changed] if changed else [])]
+    return f" {shlex.join(words)}" if words else ""
 
 
 def command(target=""):
@@ -120,10 +156,9 @@ def last_screen():
 
 # all that a caption sees of a run besides its own job
 config["about"] = {
-    "settings": CONFIG,
-    "seen": seen,
+    "preset": CONFIG.preset,
+    "entry": entry,
     "verdicts": verdicts,
-    "made": made,
     "command": command,
     "origin": origin,
 }

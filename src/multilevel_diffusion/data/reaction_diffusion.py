@@ -20,7 +20,7 @@ The start is white noise, whose finest modes die within about 0.1; steps that be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,11 +30,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import UserError
+from ..grids import CellCentred
+from ..settings import FIRST_TEST_SEED
+from .sets import FieldSets
+
 __all__ = [
     "ReactionDiffusion",
     "graded_times",
     "initial_values",
     "method_of_lines",
+    "reaction_diffusion_sets",
     "read_published",
     "snapshots",
 ]
@@ -46,7 +52,7 @@ CPU_CHUNK, CHUNK = 8, 256
 """Trajectories solved together, on a CPU as many as its cache holds."""
 LOADED = 256
 """Trajectories in memory at a time."""
-PUBLISHED_SPACING = 0.05
+PUBLISHED_SPACING, PUBLISHED_TIMES = 0.05, 101
 
 
 def graded_times(end: float, steps: int) -> Tensor:
@@ -145,13 +151,60 @@ def snapshots(
     return torch.cat(ends)
 
 
+def reaction_diffusion_sets(
+    resolution: int,
+    sizes: Mapping[str, int],
+    *,
+    end_time: float,
+    steps: int,
+    laplacian: str,
+    file: Path | None,
+    name: str,
+    device: torch.device,
+    progress: Callable[[], object] = lambda: None,
+) -> FieldSets:
+    """The four sets on the cell-centred grid: u at `end_time`, each set from trajectories of its own.
+
+    Args:
+        sizes: of train (seeds 0, 1, …), validation (the seeds after these) and test (seeds 100000, 100001, … for `reference`, and
+            as many after these for `floor`).
+        file: the published file, from which train and validation are then read.
+        name: of the experiment.
+        progress: called once for each trajectory that is solved.
+
+    Raises:
+        UserError: if an argument or the file will not do, or a field blows up.
+    """
+    train, validation, test = sizes["train"], sizes["validation"], sizes["test"]
+    middle, fields = FIRST_TEST_SEED + test, {}
+    seeds = {"train": range(train), "validation": range(train, train + validation)}
+    seeds |= {"reference": range(FIRST_TEST_SEED, middle), "floor": range(middle, middle + test)}
+    try:
+        system, times = ReactionDiffusion(resolution, laplacian), graded_times(end_time, steps)
+        if train + validation > FIRST_TEST_SEED:
+            raise ValueError(
+                f"--train and --validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories"
+            )
+        if file:
+            published = read_published(file, train + validation, end_time, resolution)
+            fields = {"train": published[:train], "validation": published[train:]}
+        solved = {key: trajectories for key, trajectories in seeds.items() if key not in fields}
+        fields |= {key: snapshots(system, solved[key], times, device, progress) for key in solved}
+    except (ValueError, FloatingPointError) as error:
+        raise UserError(str(error)) from None
+    target = {"kind": "reaction-diffusion", "name": name, "images": False, "native_resolution": resolution}
+    target |= {"end_time": end_time, "steps": steps, "laplacian": laplacian, "file": str(file) if file else None}
+    return FieldSets(fields, CellCentred(resolution), target)
+
+
 def read_published(file: Path, count: int, end_time: float, resolution: int) -> Tensor:
     """u at `end_time` of the first `count` trajectories of the published file, shape (count, N, N), float32.
 
-    The file is HDF5 with a group 0000, 0001, … a trajectory; its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05, … 5.
+    The file is HDF5 with a group 0000, 0001, … a trajectory; its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05, … 5,
+    which are in `grid/t` of the group where it has that.
 
     Raises:
-        ValueError: if the file is missing, is not HDF5, lacks a trajectory or holds something else.
+        ValueError: if the file is missing, is not HDF5, lacks a trajectory, has other times or holds something else.
     """
     import h5py
 
@@ -164,11 +217,14 @@ def read_published(file: Path, count: int, end_time: float, resolution: int) -> 
                 data = archive.get(f"{name}/data")
                 if not isinstance(data, h5py.Dataset):
                     raise ValueError(f"{file}: no dataset {name}/data; give the published file or fewer trajectories")
-                if data.dtype.kind != "f" or data.shape[1:] != (resolution, resolution, 2) or index >= len(data):
+                times = archive.get(f"{name}/grid/t")
+                shape = (PUBLISHED_TIMES if times is None else len(times), resolution, resolution, 2)
+                if data.dtype.kind != "f" or data.shape != shape or index >= len(data):
                     raise ValueError(
-                        f"{file}: {name}/data is {data.dtype} of shape {data.shape},"
-                        f" not floats of shape (101, {resolution}, {resolution}, 2)"
+                        f"{file}: {name}/data is {data.dtype} of shape {data.shape}, not floats of shape {shape}"
                     )
+                if times is not None and not abs(times[index] - end_time) < 1e-4:
+                    raise ValueError(f"{file}: {name}/grid/t: field {index} is of t = {times[index]}, not {end_time}")
                 field = torch.from_numpy(data[index, :, :, 0].astype(np.float64)).float()
                 if not field.isfinite().all():
                     raise ValueError(f"{file}: {name}/data is not finite at t = {end_time}")

@@ -1,0 +1,169 @@
+"""What the paper's network costs: training steps and evaluations, sampling, and how a step grows with its sizes.
+
+Every network is measured in a process of its own, in turn with the others; times are medians of `repeats`. `advance()` is called
+after each resolution or size. Each function raises UserError if the memory does not suffice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import pandas as pd
+
+from ..errors import UserError
+from ..settings import SamplerSettings
+from . import network
+from .network import OURS, STOCK, Case
+from .report import machine
+from .worker import medians, process
+
+__all__ = ["sample", "scaling", "train"]
+
+Advance = Callable[[], None]
+
+WAYS = {STOCK: (STOCK, False), OURS: (OURS, True)}
+"""What a table calls it: the network, and whether its process keeps freed memory."""
+
+ABLATION = {"neuraloperator, freed memory kept": (STOCK, True), "ours, default allocator": (OURS, False)}
+
+
+def train(
+    resolutions: Sequence[int], batch: int, repeats: int, advance: Advance, *, ablation: bool = False
+) -> dict[str, pd.DataFrame]:
+    """Measure a training step and an evaluation against neuraloperator's FNO with the default allocator, then the roofline.
+
+    The roofline tells what our step computes and moves, by count, and how near it comes to what this machine does in a large
+    matrix product and in a stream through memory. With `ablation` either network also has the other's allocator settings.
+
+    Raises:
+        UserError: A resolution is odd.
+    """
+    if odd := [n for n in resolutions if n % 2]:
+        raise UserError(f"--resolution: on odd grids neuraloperator computes another function: not {odd[0]}")
+    ways = WAYS | (ABLATION if ablation else {})
+    rows, roofline = [], []
+    compute, stream = _ceilings(repeats)
+    for n in resolutions:
+        cases = {name: Case(kind, n, batch) for name, (kind, _) in ways.items()}
+        with ExitStack() as stack:
+            calls = {name: stack.enter_context(process(keep_freed=keep)) for name, (_, keep) in ways.items()}
+            step, forward = (
+                medians({name: partial(calls[name], measure, cases[name]) for name in ways}, repeats)
+                for measure in (network.step_seconds, network.forward_seconds)
+            )
+            memory = {name: calls[name](network.step_memory, cases[name]) for name in ways}
+            error = calls[OURS](network.difference, cases[OURS])
+        rows += [
+            {
+                "resolution": n,
+                "network": name,
+                "step (ms)": 1e3 * step[name],
+                "step, times as fast": step[STOCK] / step[name],
+                "forward (ms)": 1e3 * forward[name],
+                "forward, times as fast": forward[STOCK] / forward[name],
+                "peak of a step (MB)": memory[name] / 1e6,
+                "relative difference": error if kind == OURS else math.nan,
+            }
+            for name, (kind, _) in ways.items()
+        ]
+        parts, (moved, _), seconds = network.flops(cases[OURS]), network.traffic(cases[OURS]), step[OURS]
+        total = sum(parts.values())
+        least = max(total / compute, moved / stream)
+        roofline.append(
+            {"resolution": n}
+            | {f"{part} (GFLOP)": count / 1e9 for part, count in parts.items()}
+            | {"moved (GB)": moved / 1e9, "FLOP/byte": total / moved}
+            | {"GFLOP/s": total / seconds / 1e9, "of a matrix product": total / seconds / compute}
+            | {"GB/s": moved / seconds / 1e9, "of a stream": moved / seconds / stream}
+            | {"least step (ms)": 1e3 * least, "fraction reached": least / seconds}
+        )
+        advance()
+    ceilings = f"{compute / 1e9:.0f} GFLOP/s in a matrix product, {stream / 1e9:.1f} GB/s in a stream"
+    return {
+        f"Training step and evaluation, batch {batch}, medians of {repeats}": pd.DataFrame(rows),
+        f"Roofline of our step: {ceilings}": pd.DataFrame(roofline),
+    }
+
+
+def sample(
+    resolutions: Sequence[int],
+    samplers: Sequence[SamplerSettings],
+    steps: int,
+    batch: int,
+    repeats: int,
+    advance: Advance,
+) -> dict[str, pd.DataFrame]:
+    """Measure evaluations and samples a second, against evaluations of neuraloperator's FNO with the default allocator."""
+    rows = []
+    for n in resolutions:
+        case = Case(OURS, n, batch)
+        with process(keep_freed=False) as theirs, process(keep_freed=True) as ours:
+            calls = {
+                STOCK: partial(theirs, network.forward_seconds, Case(STOCK, n, batch)),
+                OURS: partial(ours, network.forward_seconds, case),
+            }
+            calls |= {f"ours, {each}": partial(ours, network.sampling_seconds, case, each, steps) for each in samplers}
+            taken = medians(calls, repeats)
+            counts = {STOCK: 1, OURS: 1}
+            counts |= {f"ours, {each}": ours(network.evaluations, case, each, steps) for each in samplers}
+        rows += [
+            {
+                "resolution": n,
+                "what": name,
+                "evaluations": counts[name],
+                "fields/s": batch / seconds,
+                "evaluations/s": batch * counts[name] / seconds,
+                "times as many": counts[name] * taken[STOCK] / seconds,
+            }
+            for name, seconds in taken.items()
+        ]
+        advance()
+    title = f"Evaluations of the paper's network and samples in {steps} steps, {batch} fields at a time"
+    return {title: pd.DataFrame(rows)}
+
+
+def scaling(
+    sizes: Mapping[str, Sequence[int]], repeats: int, advance: Advance
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Measure time and memory of a training step of our network beside what counting expects.
+
+    Args:
+        sizes: Values of `resolution`, `batch` and `width`. One of them is changed at a time, from 64 x 64 points, 16 fields
+            and 32 channels; the head has four times the channels.
+
+    Returns:
+        A row for each value (one measurement serves all that are the same case), and facts for the provenance of the table:
+        the machine and its best FLOP/s and bytes/s.
+    """
+    rows, measured = [], {}
+    compute, stream = _ceilings(repeats)
+    for against, value in [(name, value) for name in sizes for value in sizes[name]]:
+        size = {"resolution": 64, "batch": 16, "width": 32} | {against: value}
+        case = Case(OURS, **size, head=4 * size["width"])
+        if case not in measured:
+            flop, (moved, held) = sum(network.flops(case).values()), network.traffic(case)
+            with process(keep_freed=True) as call:
+                measured[case] = {
+                    "seconds": medians({OURS: partial(call, network.step_seconds, case)}, repeats)[OURS],
+                    "expected_seconds": max(flop / compute, moved / stream),
+                    "bytes": call(network.step_memory, case),
+                    "expected_bytes": held,
+                    "flop": flop,
+                    "bytes_moved": moved,
+                }
+        rows.append({"against": against, "value": value} | size | measured[case])
+        advance()
+    facts: dict[str, object] = {
+        "machine": machine(),
+        "flop_per_second": round(compute),
+        "bytes_per_second": round(stream),
+    }
+    return pd.DataFrame(rows), facts
+
+
+def _ceilings(repeats: int) -> tuple[float, float]:
+    with process(keep_freed=True) as call:
+        return call(network.ceilings, repeats)

@@ -1,0 +1,124 @@
+"""`mld bench`: speed and memory, measured in one run against stated baselines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import Output, Projections, Resolution, Resolutions, Samples, Steps
+
+__all__ = ["bench"]
+
+Repeats = Annotated[int, typer.Option(min=1, help="How many times each is measured.")]
+Batch = Annotated[int, typer.Option(min=1, help="Fields at a time.")]
+Sizes = Annotated[list[int], typer.Option(min=1, help="Several may be given.")]
+Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; several may be given.")]
+Samplers = Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")]
+Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network with the other's allocator settings.")]
+
+TRAIN_RESOLUTIONS = [32, 50, 64, 128]
+SAMPLE_RESOLUTIONS, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
+RESOLUTIONS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
+
+bench = typer.Typer(
+    help="Measure speed and memory against stated baselines. Nothing else should run meanwhile.", no_args_is_help=True
+)
+
+
+@bench.command()
+def train(
+    resolution: Evens = TRAIN_RESOLUTIONS, batch: Batch = 128, repeats: Repeats = 3, ablation: Ablation = False
+) -> None:
+    """A training step and an evaluation of the paper's network.
+
+    The baseline is neuraloperator's FNO with the default allocator. Each runs in a process of its own, in turn; times are
+    medians. Then comes the roofline: what a step computes and moves, by count, and how near it comes to what this machine does
+    in a large matrix product and in a stream through memory.
+    """
+    from ..bench import costs, report
+    from .progress import progress
+
+    with progress(len(resolution), "bench train") as advance:
+        tables = costs.train(resolution, batch, repeats, advance, ablation=ablation)
+    report.show(tables)
+
+
+@bench.command()
+def sample(
+    resolution: Resolutions = SAMPLE_RESOLUTIONS,
+    sampler: Samplers = SAMPLERS,
+    steps: Steps = 10,
+    batch: Batch = 64,
+    repeats: Repeats = 3,
+) -> None:
+    """Evaluations of the paper's network and samples a second.
+
+    The baseline is an evaluation of neuraloperator's FNO with the default allocator.
+    """
+    from ..bench import costs, report
+    from ..settings import parse_sampler
+    from .progress import progress
+
+    samplers = [parse_sampler(text, "--sampler") for text in sampler]
+    with progress(len(resolution), "bench sample") as advance:
+        tables = costs.sample(resolution, samplers, steps, batch, repeats, advance)
+    report.show(tables)
+
+
+@bench.command()
+def scaling(
+    output: Output,
+    resolution: Resolutions = RESOLUTIONS,
+    batch: Sizes = BATCHES,
+    width: Sizes = WIDTHS,
+    repeats: Repeats = 3,
+) -> None:
+    """Time and memory of a training step against its sizes.
+
+    The sizes are resolution, batch and width (channels). One of them is changed at a time, from 64 x 64 points, 16 fields and 32
+    channels; the head has four times the channels. OUTPUT is a CSV, with what counting expects beside each measurement.
+    """
+    from ..bench import costs
+    from ..provenance import provenance
+    from ..storage import write_csv
+    from .options import seconds
+    from .progress import progress
+
+    sizes = {"resolution": resolution, "batch": batch, "width": width}
+    with progress(sum(map(len, sizes.values())), "bench scaling") as advance:
+        rows, facts = costs.scaling(sizes, repeats, advance)
+    write_csv(output, rows, provenance(device="cpu", **facts, seconds=seconds()))
+
+
+@bench.command()
+def solver(
+    resolution: Annotated[int, typer.Option(min=8, help="Points per side.")] = 128,
+    end_time: Annotated[float, typer.Option(help="When the solutions are compared.")] = 2.5,
+    steps: Annotated[int, typer.Option(min=1, help="Graded time steps.")] = 20,
+    trajectories: Annotated[int, typer.Option(min=1, help="Solved together by ours.")] = 64,
+    repeats: Repeats = 3,
+) -> None:
+    """The reaction-diffusion solver against solve_ivp.
+
+    The baseline is RK45 with default tolerances on a sparse operator. Beside the time stands the error of u.
+    """
+    from ..bench import report
+    from ..bench.solver import solver as measure
+    from ..models import default_device
+
+    report.show(measure(resolution, end_time, steps, trajectories, repeats, default_device()))
+
+
+@bench.command()
+def metrics(
+    resolution: Resolution = 64, samples: Samples = 1000, projections: Projections = 1000, repeats: Repeats = 3
+) -> None:
+    """The sliced Wasserstein distance against plain uses of POT.
+
+    Time and peak memory, each way in a process of its own, in turn; times are medians. The baselines have the default allocator.
+    """
+    from ..bench import report
+    from ..bench.distances import distances
+
+    report.show(distances(resolution, samples, projections, repeats))

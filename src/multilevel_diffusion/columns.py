@@ -1,0 +1,89 @@
+"""The columns of every table, and the one function that makes a row of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+__all__ = [
+    "ALONG_TRAINING_COLUMNS",
+    "COLUMNS",
+    "CONVERGENCE_COLUMNS",
+    "COST_COLUMNS",
+    "DENSITY_COLUMNS",
+    "HISTORY_COLUMNS",
+    "LABELS",
+    "LADDER_COLUMNS",
+    "SCORE_COLUMNS",
+    "tidy_row",
+]
+
+LABELS = (
+    *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace"),
+    *("quantity", "against", "preset", "claim", "figure", "statement", "criterion", "verdict"),
+)
+"""The columns of text. Whatever a file has there is text, "32", "007" and "nan" included; what is empty is missing."""
+
+COLUMNS = [
+    *("experiment", "arm", "network", "prior", "gain", "ladder", "seed", "sampler", "steps", "resolution"),
+    *("metric", "value", "stderr", "floor", "n_samples", "n_projections"),
+]
+"""The tables of metrics, from `mld evaluate`, `mld truncation` and `mld table metrics`: one number a row."""
+
+ALONG_TRAINING_COLUMNS = [*COLUMNS, "epoch"]
+"""The tables of `mld along-training`."""
+
+CONVERGENCE_COLUMNS = [*COLUMNS, "evaluations"]
+"""The tables of `mld convergence`."""
+
+DENSITY_COLUMNS = [
+    *("experiment", "arm", "network", "gain", "seed", "resolution", "drawn_on", "trace", "steps", "probes", "field"),
+    *("estimate", "start", "closed_form", "plain", "finest"),
+]
+"""The tables of `mld log-density`: a row a field, grid and way to take the trace; `field` is its number."""
+
+SCORE_COLUMNS = [
+    *("experiment", "arm", "network", "prior", "ladder", "gain", "reference_resolution", "seed", "epoch"),
+    *("resolution", "drawn_on", "n_samples"),
+    *("squared_error", "squared_norm", "relative", "stderr", "loss", "exact_loss"),
+]
+"""The tables of `mld score-error`: a row a snapshot, grid and gain."""
+
+HISTORY_COLUMNS = [
+    *("experiment", "arm", "network", "ladder", "seed"),
+    *("epoch", "resolution", "step", "loss", "seconds"),
+]
+"""What the history.csv of every training has, a row an epoch, beside validation_N and test_N where they are asked for."""
+
+LADDER_COLUMNS = ["experiment", "arm", "ladder", "seed", "quantity", "value"]
+"""The table of `mld table ladders`: one number a row."""
+
+COST_COLUMNS = [
+    *("against", "value", "resolution", "batch", "width"),
+    *("seconds", "expected_seconds", "bytes", "expected_bytes"),
+]
+"""What the figure of costs reads of the table of `mld bench scaling`."""
+
+
+def tidy_row(
+    labels: Mapping[str, str | None],
+    columns: Collection[str] = COLUMNS,
+    *,
+    seed: int,
+    resolution: int,
+    gain: str | None = None,
+    **values: Any,
+) -> dict[str, Any]:
+    """A row with each of the columns, in their order; None is what does not apply.
+
+    Args:
+        labels: those of the settings, `ArmSpec.labels`; what is no column of the table is left out.
+        values: further columns by their names, as `metric="spectrum_distance", value=0.1`; a list is a column of several rows.
+
+    Raises:
+        TypeError: if one of the values has no column.
+    """
+    if unknown := values.keys() - set(columns):
+        raise TypeError(f"the table has no column {', '.join(sorted(unknown))}")
+    row = {**labels, "seed": seed, "resolution": resolution, "gain": gain, **values}
+    return {column: row.get(column) for column in columns}

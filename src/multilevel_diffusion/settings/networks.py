@@ -1,0 +1,57 @@
+"""Settings of the networks N_θ."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Count, Kinds, Settings
+
+__all__ = ["FNOSettings", "NetworkBase", "NetworkSettings", "UNetSettings"]
+
+Channels = Annotated[int, Field(ge=4, multiple_of=2, strict=True)]  # the time embedding of fewer is not finite
+
+
+class NetworkBase(Settings):
+    """A kind of network; a plugin derives from it."""
+
+    @property
+    def divisor(self) -> int:
+        """What a resolution must be a multiple of."""
+        return 1
+
+
+class FNOSettings(NetworkBase):
+    """The Fourier neural operator."""
+
+    kind: Literal["fno"] = Field(description="Fourier neural operator: any grid.")
+    width: Count = Field(description="Channels of the hidden fields.")
+    layers: Count = Field(description="Fourier layers.")
+    modes: Count = Field(description="m: Fourier modes a direction that a layer mixes.")
+    head: Count = Field(description="Hidden channels of the pointwise head.")
+
+
+class UNetSettings(NetworkBase):
+    """The U-Net of DDPM, the control that sees pixels."""
+
+    kind: Literal["unet"] = Field(description="U-Net of DDPM: even grids that its levels halve.")
+    channels: tuple[Channels, ...] = Field(min_length=1, description="Channels of each level; a level halves the grid.")
+    blocks: Count = Field(description="Residual blocks a level.")
+    groups: Count = Field(
+        description="Groups of channels that are normalised together; they divide every level's channels."
+    )
+
+    @model_validator(mode="after")
+    def _groups_are_equal(self) -> UNetSettings:
+        for channels in self.channels:
+            if channels % self.groups:
+                raise ValueError(f"groups: {channels} channels do not fall into {self.groups} equal groups")
+        return self
+
+    @property
+    def divisor(self) -> int:
+        return 2 ** (len(self.channels) - 1)
+
+
+NetworkSettings = Annotated[NetworkBase, Kinds(NetworkBase)]

@@ -1,0 +1,72 @@
+"""Settings of the training up a ladder of levels, and of its validation."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from .base import Count, Positive, Resolution, Resolutions, Settings
+
+__all__ = ["Ladder", "Level", "TrainingSettings", "ValidationSettings"]
+
+
+class Level(Settings):
+    """A level of the training ladder, so many epochs or so many steps long."""
+
+    resolution: Resolution = Field(description="Points per side.")
+    epochs: Count | None = Field(None, description="Length in epochs.")
+    steps: Count | None = Field(None, description="Length in steps, instead.")
+    batch_size: Count | None = Field(None, description="Instead of that of the whole training.")
+    learning_rate: Positive | None = Field(None, description="Instead of that of the whole training.")
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Level:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"the level at {self.resolution} needs either epochs or steps")
+        return self
+
+
+def _climbing(ladder: tuple[Level, ...]) -> tuple[Level, ...]:
+    resolutions = [level.resolution for level in ladder]
+    if any(fine <= coarse for coarse, fine in itertools.pairwise(resolutions)):
+        raise ValueError(f"the resolutions of the ladder must increase, got {resolutions}")
+    return ladder
+
+
+Ladder = Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_climbing)]
+
+
+class TrainingSettings(Settings):
+    """Adam on the denoising loss, up a ladder of levels."""
+
+    ladder: Ladder = Field(description="Levels of increasing resolution; the last one is N_ref.")
+    steps_per_epoch: Count | None = Field(None, description="null is a pass through the data.")
+    batch_size: Count = Field(description="Fields a step.")
+    learning_rate: Positive = Field(description="Of Adam; the highest one if the schedule is one-cycle.")
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="Coupled weight decay of Adam, in units of the loss times N_native²."
+    )
+    schedule: Literal["constant", "one-cycle"] = Field(
+        "constant", description="Of the learning rate, over the whole ladder."
+    )
+    averaging: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Decay of an exponential average of the weights, which is then the result; 0 for none."
+    )
+    snapshot_every: Count | None = Field(None, description="Epochs between snapshots of the network; null for none.")
+
+    @property
+    def reference_resolution(self) -> int:
+        """N_ref, the finest training level."""
+        return self.ladder[-1].resolution
+
+
+class ValidationSettings(Settings):
+    """Loss on validation data after each epoch, with fixed times and noises; the epoch of least loss at N_ref is kept."""
+
+    resolutions: Resolutions = Field(description="Points per side of the grids it is measured on; N_ref is among them.")
+    draws: Count = Field(1, description="Times and noises a field.")
+    test: Annotated[int, Field(ge=0, strict=True)] = Field(
+        0, description="Test fields on which the loss is noted as well, for figures; it decides nothing."
+    )

@@ -1,0 +1,97 @@
+"""Log densities of true fields of a mixture relative to N(0,Q), see `likelihood`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from ..columns import DENSITY_COLUMNS, tidy_row
+from ..errors import UserError
+from ..grids import Torus, restrict
+from ..likelihood import hutchinson
+from ..likelihood import log_density as along_flow
+from ..mixture import GaussianMixture
+from ..models import ExactModel, Model, build_grid, default_device, require_mixture
+from ..sample import time_grid
+from ..settings import Gain, TimeGrid
+from ..storage import generator
+from . import Progress, quiet
+
+__all__ = ["log_density"]
+
+
+def log_density(
+    source: Model | ExactModel,
+    *,
+    resolutions: Sequence[int],
+    drawn_on: int,
+    samples: int,
+    steps: int,
+    probes: int,
+    seed: int,
+    gain: Gain = Gain.VALUES,
+    device: torch.device | str | None = None,
+    progress: Progress = quiet,
+) -> pd.DataFrame:
+    """Log densities of true fields relative to N(0,Q), followed to t = 1 along the probability-flow ODE on each grid.
+
+    Args:
+        drawn_on: points per side of the grid, finer than all others, on which the fields are drawn before they are restricted.
+        steps: of the flow.
+        probes: random directions a field that estimate the trace; of an exact field the exact trace is taken as well.
+
+    Returns:
+        A row a field, grid and way to take the trace, of DENSITY_COLUMNS, in nats. estimate: log ρ_0 with log ρ_1 = 0, as samples
+        start from N(0,Q); start: the true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: the log
+        density of the values on the grid.
+
+    Raises:
+        UserError: if the true law is not known, the network does not take a resolution, or the density stops being finite.
+        ValueError: if `drawn_on` is not the finest grid.
+    """
+    settings, on = source.settings, torch.device(device) if device else default_device()
+    require_mixture(settings, settings.name)
+    denoiser, key = source.to(on).denoiser(gain), (settings.experiment, settings.arm)
+    prior, sde, learned = denoiser.prior, denoiser.sde, isinstance(source, Model)
+    mixture, finest = GaussianMixture(prior), Torus(drawn_on)
+    fields = mixture.sample(samples, finest, generator(seed, "log density", *key, device=on), torch.float64)
+    unit = fields.new_ones(samples)
+    traces = ("hutchinson",) if learned else ("exact", "hutchinson")
+    tables, times = [], time_grid(TimeGrid.UNIFORM, steps, sde)
+    with progress(len(resolutions) * len(traces), f"log density of {settings.name}") as advance:
+        for n in resolutions:
+            grid = build_grid(settings, n)
+            u_0 = restrict(fields, finest, grid)
+            closed_form = mixture.log_density(u_0, unit, grid)
+            for trace in traces:
+                stream = generator(seed, "probes", *key, n, device=on)
+                flow = denoiser.noise_and_trace if trace == "exact" else hutchinson(denoiser, stream, probes)
+                try:
+                    estimate, u_1 = along_flow(flow, prior, sde, u_0, grid, times)
+                except FloatingPointError as error:
+                    raise UserError(f"{settings.name}: {error}; take more steps") from None
+                measured = {
+                    "estimate": estimate,
+                    "start": mixture.log_density(u_1, unit * sde.mean_scale(times[0]), grid),
+                    "closed_form": closed_form,
+                    "plain": closed_form + prior.log_density(u_0, grid),
+                    "finest": mixture.log_density(fields, unit, finest),
+                }
+                rows = tidy_row(
+                    settings.labels,
+                    DENSITY_COLUMNS,
+                    gain=gain if learned else None,
+                    seed=seed,
+                    resolution=n,
+                    drawn_on=drawn_on,
+                    trace=trace,
+                    steps=steps,
+                    probes=probes if trace == "hutchinson" else None,
+                    field=range(samples),
+                    **{name: values.tolist() for name, values in measured.items()},
+                )
+                tables.append(pd.DataFrame(rows))
+                advance()
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,123 @@
+"""Samples of a model or of the exact field on several grids, and files of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.checks import check_fields
+from ..errors import UserError
+from ..models import ExactModel, Model, build_grid, build_sampler
+from ..sample import BLOCK
+from ..settings import ArmSpec, Gain, SamplerBase, TargetSpec, distinct_gains, parse, parse_sampler
+from ..storage import read_tensors, write_tensors
+from . import Progress, quiet
+
+__all__ = ["Samples", "read_samples", "sample", "write_samples"]
+
+HEADER = ("target", "spec", "field", "gain", "seed", "sampler", "steps", "evaluations", "resolution", "epoch")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Fields of one source on one grid under one gain.
+
+    fields: shape (n, N, N), float32. settings: of the arm; of the exact field what the true law depends on. target: the true law.
+    gain: None of the exact field. evaluations: of the denoiser, for each field. epoch: of the network. source: what the fields
+    are called in messages.
+    """
+
+    fields: Tensor
+    settings: ArmSpec | TargetSpec
+    target: dict[str, Any]
+    gain: Gain | None
+    seed: int
+    sampler: str
+    steps: int
+    evaluations: int
+    epoch: int | None
+    source: str = "samples"
+
+    @property
+    def resolution(self) -> int:
+        """N, points per side."""
+        return self.fields.shape[-1]
+
+    @property
+    def name(self) -> str:
+        """The gain, or "exact", and the resolution: as the files of `mld sample` are called."""
+        return f"{self.gain or 'exact'}-{self.resolution}"
+
+
+def sample(
+    source: Model | ExactModel,
+    n: int,
+    *,
+    resolutions: Sequence[int],
+    steps: int,
+    seed: int,
+    gains: Sequence[Gain] = (Gain.VALUES,),
+    sampler: str | Mapping[str, Any] | SamplerBase = "euler-maruyama",
+    device: torch.device | str | None = None,
+    progress: Progress = quiet,
+) -> Iterator[Samples]:
+    """`n` fields on each grid under each gain, once where gains agree and once of an exact field; see `Model.sample`.
+
+    Yields:
+        One after another, as they are drawn.
+
+    Raises:
+        UserError: if the network does not take a resolution, the sampler is unknown, the fields stop being finite, or memory
+            does not suffice.
+    """
+    settings, learned = source.settings, isinstance(source, Model)
+    chosen = sampler if isinstance(sampler, SamplerBase) else parse_sampler(sampler, "sampler")
+    for resolution in resolutions:
+        build_grid(settings, resolution)
+    evaluations = build_sampler(chosen, source.denoiser()).evaluations(steps)
+    for resolution in dict.fromkeys(resolutions):
+        for gain in distinct_gains(gains, resolution, settings.reference_resolution) if learned else (None,):
+            with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
+                fields = source.sample(
+                    n,
+                    resolution=resolution,
+                    steps=steps,
+                    seed=seed,
+                    sampler=chosen,
+                    gain=gain or Gain.VALUES,
+                    device=device,
+                    progress=advance,
+                )
+            yield Samples(fields, settings, source.target, gain, seed, str(chosen), steps, evaluations, source.epoch)
+
+
+def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> None:
+    """Write a file of samples, with `facts` as its provenance. Raises as `write_tensors`."""
+    learned = isinstance(samples.settings, ArmSpec)
+    said = {"spec": samples.settings.model_dump(mode="json") if learned else None}
+    said |= {"field": "learned" if learned else "exact", "provenance": dict(facts)}
+    header = {key: said[key] if key in said else getattr(samples, key) for key in (*HEADER, "provenance")}
+    write_tensors(path, {"samples": samples.fields}, header)
+
+
+def read_samples(path: Path) -> Samples:
+    """The samples in a file.
+
+    Raises:
+        UserError: if the file is missing, damaged or not of samples, or these are not finite.
+    """
+    tensors, header = read_tensors(path, need=("samples",))
+    if missing := [key for key in HEADER if key not in header]:
+        raise UserError(f"{path}: not a file of samples of this version (no {', '.join(missing)}); draw them again")
+    check_fields(path, tensors, header["resolution"], "draw them again with `mld sample`")
+    settings = (
+        parse(ArmSpec, header["spec"], str(path)) if header["spec"] else parse(TargetSpec, header["target"], str(path))
+    )
+    known = {key: header[key] for key in ("target", "gain", "seed", "sampler", "steps", "evaluations", "epoch")}
+    return Samples(tensors["samples"], settings, **known, source=str(path))

@@ -1,0 +1,147 @@
+"""How far a learned Q-score is from the exact one of a Gaussian mixture (figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+import torch
+
+from ..columns import SCORE_COLUMNS, tidy_row
+from ..denoise import Denoiser
+from ..grids import Torus, restrict, squared_norm
+from ..mixture import GaussianMixture, MixtureDenoiser
+from ..models import Model, build_grid, default_device, require_mixture
+from ..sde import ForwardSDE
+from ..settings import Gain, distinct_gains
+from ..storage import generator as random_stream
+
+__all__ = ["ScoreError", "measure", "score_error"]
+
+
+@dataclass(frozen=True)
+class ScoreError:
+    """Monte Carlo means over (t, u_t), each in squared L² norm, of F = √α_t Q∇log p_t.
+
+    squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative: their ratio, `stderr` its standard error;
+    loss, exact_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned and of the exact field on the same draws.
+    """
+
+    squared_error: float
+    squared_norm: float
+    relative: float
+    stderr: float
+    loss: float
+    exact_loss: float
+
+
+@torch.no_grad()
+def measure(
+    denoiser: Denoiser,
+    exact: MixtureDenoiser,
+    grid: Torus,
+    *,
+    batches: int,
+    batch_size: int,
+    generator: torch.Generator,
+    drawn_on: Torus | None = None,
+) -> ScoreError:
+    """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
+
+    The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata).
+
+    Args:
+        drawn_on: the finer grid on which data and noise are drawn before they are restricted to `grid`.
+    """
+    sde, source, device = exact.sde, drawn_on or grid, generator.device
+    columns = []
+    for _ in range(batches):
+        uniform = 1 - torch.rand(batch_size, generator=generator, device=device)  # in (0, 1]: F has no value at t = 0
+        t = (torch.arange(batch_size, device=device) + uniform) / batch_size
+        u_0 = restrict(exact.mixture.sample(batch_size, source, generator), source, grid)
+        eta = restrict(exact.prior.sample(batch_size, source, generator), source, grid)
+        u_t = sde.perturb(u_0, t, eta)
+        learned, true = denoiser.noise(u_t, t, grid), exact.noise(u_t, t, grid)
+        weight = sde.alpha(t) / sde.noise_scale(t) ** 2
+        columns.append(
+            torch.stack(
+                [
+                    weight * squared_norm(learned - true),
+                    weight * squared_norm(true),
+                    0.5 * squared_norm(eta - learned),
+                    0.5 * squared_norm(eta - true),
+                ]
+            ).double()
+        )
+    sums = torch.cat(columns, dim=1)
+    error, norm, loss, exact_loss = sums.mean(dim=1).tolist()
+    residual = sums[0] - error / norm * sums[1]
+    pairs = residual[: 2 * (len(residual) // 2)].view(-1, 2)
+    return ScoreError(
+        squared_error=error,
+        squared_norm=norm,
+        relative=error / norm,
+        stderr=pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm,
+        loss=loss,
+        exact_loss=exact_loss,
+    )
+
+
+def score_error(
+    models: Iterable[Model],
+    *,
+    resolutions: Sequence[int],
+    batches: int,
+    batch_size: int,
+    gains: Sequence[Gain] = (Gain.VALUES,),
+    device: torch.device | str | None = None,
+) -> pd.DataFrame:
+    """Squared error of the learned Q-score of every model of a mixture, see `ScoreError`.
+
+    Where N_ref is below the native resolution, it is measured there once more on fields that are drawn on the native grid and
+    restricted, under the first gain.
+
+    Args:
+        models: snapshots, which are taken one after another.
+        batches, batch_size: of fresh samples, for each number.
+
+    Returns:
+        A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
+
+    Raises:
+        UserError: if a model was not trained on a mixture, or its network does not take a resolution.
+    """
+    on, rows = torch.device(device) if device else default_device(), []
+    for model in models:
+        spec, seed, epoch = model.settings, model.seed, model.epoch
+        require_mixture(spec, spec.name)
+        exact = MixtureDenoiser(GaussianMixture(model.prior), ForwardSDE())
+        reference, native, key = spec.reference_resolution, spec.native_resolution, (spec.experiment, spec.arm)
+        direct = [(n, n, gain) for n in resolutions for gain in distinct_gains(gains, n, reference)]
+        restricted = [(reference, native, gains[0])] if native > reference else []
+        for n, drawn_on, gain in direct + restricted:
+            measured = measure(
+                model.to(on).denoiser(gain),
+                exact,
+                build_grid(spec, n),
+                batches=batches,
+                batch_size=batch_size,
+                generator=random_stream(seed, "score-error", *key, epoch, n, drawn_on, device=on),
+                drawn_on=Torus(drawn_on),
+            )
+            rows.append(
+                tidy_row(
+                    spec.labels,
+                    SCORE_COLUMNS,
+                    gain=gain,
+                    reference_resolution=reference,
+                    seed=seed,
+                    epoch=epoch,
+                    resolution=n,
+                    drawn_on=drawn_on,
+                    n_samples=batches * batch_size,
+                    **asdict(measured),
+                )
+            )
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)

@@ -1,0 +1,137 @@
+"""Training of one arm, see `training`."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from ..data.sets import FieldSets
+from ..errors import UserError
+from ..mixture import GaussianMixture
+from ..models import (
+    Model,
+    build_denoiser,
+    build_grid,
+    build_network,
+    build_prior,
+    default_device,
+    prior_warnings,
+    resolved,
+)
+from ..provenance import source_digest
+from ..settings import ArmSpec
+from ..storage import generator
+from ..training import Dataset, Trainer, Validation
+from . import Progress, quiet
+
+__all__ = ["train"]
+
+
+def train(
+    spec: ArmSpec,
+    seed: int,
+    sets: FieldSets | None = None,
+    *,
+    source: Path | str = "sets",
+    device: torch.device | str | None = None,
+    folder: Path | None = None,
+    write: Callable[[Path, Model], object] = lambda path, model: None,
+    checkpoint_seconds: float = 30.0,
+    warn: Callable[[str], object] = warnings.warn,
+    progress: Progress = quiet,
+) -> tuple[Model, pd.DataFrame]:
+    """Train an arm up its ladder.
+
+    Args:
+        seed: of the first weights, and of data, times and noise in every step.
+        sets: `train`, `validation` and, for losses on test fields, `reference`. None for a mixture: it is drawn as training goes.
+        source: what the sets are called in messages.
+        device: where it is computed; CUDA if there is a device, else the CPU.
+        folder: where checkpoint and snapshots are kept, from which a run that was cut off goes on and ends with the same
+            numbers; None keeps neither. See `training.finish`.
+        write: how a snapshot is written, (path, model).
+        checkpoint_seconds: between checkpoints.
+        warn: is told, in a line each, what of the prior does not fit the data.
+
+    Returns:
+        The model, that of the epoch of least validation loss if it was validated; its settings have a number where the prior's
+        scale was `auto`. And the history, a row an epoch: the columns of `Trainer.run`, those of the labels of the arm, and seed;
+        with validation also validation_N and test_N, the mean losses on each grid, in squared L² units.
+
+    Raises:
+        UserError: if the sets are not what the arm asks for, the loss stops being finite, the checkpoint is damaged, or the
+            disk is full.
+    """
+    if spec.mixture == (sets is not None):
+        asked = (
+            "is drawn as training goes; leave the data out" if spec.mixture else f"needs the data of {spec.data_set}"
+        )
+        raise UserError(f"{source}: {spec.name} {asked}")
+    if sets:
+        named = (
+            {} if sets.target.get("name") == spec.kind else {"name": spec.data_set}
+        )  # unless a name was given it is the kind
+        sets.demand(source, spec.name, grid=spec.grid, resolution=spec.native_resolution, kind=spec.kind, **named)
+        spec = resolved(spec, sets.fields["train"])
+    on = torch.device(device) if device else default_device()
+    prior, network = build_prior(spec), build_network(spec, seed).to(on)
+    grid, denoiser = partial(build_grid, spec), build_denoiser(spec, network, prior, spec.gain)
+    identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
+    identity |= {"source": source_digest()}
+    validate, target = None, spec.target.model_dump(mode="json")
+
+    if sets is None:
+        mixture, steps_in_pass = GaussianMixture(prior), None
+
+        def batches(grid, stream, batch_size, steps):
+            return (mixture.sample(batch_size, grid, stream) for _ in range(steps))
+
+    else:
+        for line in prior_warnings(spec, prior, sets.fields["train"]):
+            warn(line)
+        target, tested = sets.target, spec.validation.test
+        fields = {name: sets.fields[name] for name in ("train", "validation", *(["reference"] if tested else []))}
+        identity |= {name: hashlib.sha256(values.numpy()).hexdigest() for name, values in fields.items()}
+        trained = Dataset(fields["train"].to(on), sets.grid)
+        batches, steps_in_pass = trained.batches, trained.steps
+        for level in spec.training.ladder:
+            trained.on(grid(level.resolution))  # now, so that no step's time has it in
+        grids = [grid(resolution) for resolution in spec.validation.resolutions]
+        held_out = {"validation": fields["validation"]} | ({"test": fields["reference"][:tested]} if tested else {})
+        losses = {
+            name: Validation(Dataset(values.to(on), sets.grid), grids, spec.validation.draws, denoiser, on)
+            for name, values in held_out.items()
+        }
+
+        def validate(network):
+            trial = build_denoiser(spec, network, prior, spec.gain)
+            return {f"{name}_{n}": loss for name, each in losses.items() for n, loss in each.losses(trial).items()}
+
+    def model(network: nn.Module, epoch: int) -> Model:
+        return Model(spec, seed, epoch, target, network, prior)
+
+    trainer = Trainer(
+        network,
+        denoiser,
+        spec.training,
+        batches=batches,
+        steps_in_pass=steps_in_pass,
+        grid=grid,
+        loss_scale=spec.native_resolution**2,
+        generator=generator(seed, "train", *spec.stream, device=on),
+        folder=folder,
+        identity=identity,
+        write_model=lambda path, network, epoch: write(path, model(network, epoch)),
+        checkpoint_seconds=checkpoint_seconds,
+        validate=validate,
+    )
+    with progress(len(trainer.epochs), f"train {spec.name}, seed {seed}", len(trainer.history)) as advance:
+        history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
+    return model(trainer.result.eval(), trainer.kept), history.assign(**spec.labels, seed=seed)
