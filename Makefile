@@ -1,11 +1,13 @@
-# `make reproduce` runs everything, `make report` makes the report alone, `make test` tests it. All set up .venv first.
+# `make reproduce` runs everything, `make report` makes the report alone, `make test` tests it all, `make check` in two minutes what it can;
+# `make docs` writes what of the documentation comes from the code. All set up .venv first.
 BIN := .venv/bin
 PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
 # what is made already is not made again, but the report is: the run then ends by saying where all lies
 SNAKEMAKE = $(BIN)/snakemake --cores all --forcerun report $(if $(PRESET),--config preset=$(PRESET))
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce report test setup clean
+.PHONY: reproduce report check test lint docs setup clean
 
 reproduce: setup
 	$(SNAKEMAKE)
@@ -13,13 +15,22 @@ reproduce: setup
 report: setup
 	$(SNAKEMAKE) --until report
 
-test: setup
+check: lint
+	$(BIN)/pytest $(PARALLEL) tests/unit
+
+test: lint
+	$(BIN)/pytest $(PARALLEL)
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+docs: setup
+	$(BIN)/python docs/generate.py
 
 setup: .venv/ready
 

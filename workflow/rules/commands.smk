@@ -1,4 +1,4 @@
-# The command of every rule: its arguments, from the settings.
+# The commands of all jobs and their arguments, from the settings.
 from multilevel_diffusion.settings import FieldsDataSettings, FigureSettings
 
 
@@ -154,7 +154,7 @@ def tables_of(entry, experiment, arms):
 
 
 def needs_of_figure(figure):
-    """What the rule of a figure waits for: samples by their folders."""
+    """What a figure waits for; samples by their folders."""
     if not figure.draw.startswith("fields"):
         return tables_of(figure, figure.experiment, arms_of(figure))
     data, samples = fields_of(figure)
@@ -200,7 +200,7 @@ def priors_of(table):
 
 
 def needs_of_table(table):
-    """What the rule of a table waits for."""
+    """What a table waits for."""
     match table.make:
         case "metrics":
             return sum(metrics_of(table.experiments or EXPERIMENTS), [])

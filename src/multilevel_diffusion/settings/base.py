@@ -167,7 +167,7 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in ((within,) if within else ()) + first["loc"])
+        key = ".".join([*([within] if within else []), *_keys(data, first["loc"])])
         message = " ".join(first["msg"].removeprefix("Value error, ").split())
         if first["type"] == "union_tag_invalid":
             tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"]
@@ -176,6 +176,20 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UserError(f"{source}: {key + ': ' if key else ''}{message}{got}{more}") from None
+
+
+def _keys(data: Any, location: tuple[str | int, ...]) -> list[str]:
+    """The keys on the way to a fault, without the kinds that pydantic names between them."""
+    keys = []
+    for part in location:
+        if isinstance(data, Mapping) and part not in data and part == data.get("kind"):
+            continue
+        keys.append(str(part))
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return keys
 
 
 def _subclasses(base: type) -> list[type]:

@@ -26,7 +26,7 @@ from multilevel_diffusion.storage import read_csv, read_facts, read_tensors, wri
 from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = load_config([ROOT / "config.yaml"], {"preset": "smoke"}, ROOT / "workflow" / "presets")
 FIELDS = tuple(name for name, figure in CONFIG.figures.items() if not figure.drawing.numbers)
 FIGURES = tuple(CONFIG.figures)

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.provenance import provenance
 from multilevel_diffusion.storage import (
     generator,
-    provenance,
     read_csv,
     read_json,
     read_tensors,

@@ -213,7 +213,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         (
             "experiments.mixture.sampling.sampler",
             {"kind": "ancestral", "stochasticity": 1.1},
-            ["experiments.mixture.sampling.sampler.ancestral.stochasticity", "1.1"],
+            ["experiments.mixture.sampling.sampler.stochasticity", "1.1"],
         ),
         (
             "experiments.mixture.sampling.sampler",
@@ -292,7 +292,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             [{"resolution": 65, "epochs": 1}],
             ["fno-fno ends at 65", "native_resolution 64"],
         ),
-        ("experiments.mnist.data.sources", [], ["experiments.mnist.data.mnist.sources"]),
+        ("experiments.mnist.data.sources", [], ["experiments.mnist.data.sources"]),
         (
             "experiments.warm-start.data_set",
             "mixture",
@@ -317,7 +317,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             ["32, where the ladder of warm ends"],
         ),
         ("experiments.warm-start.arms.warm.gain", "none", ["experiments.warm-start.arms.warm.gain", "'none'"]),
-        ("experiments.mnist.data.sources", ["a b"], ["experiments.mnist.data.mnist.sources.0"]),
+        ("experiments.mnist.data.sources", ["a b"], ["experiments.mnist.data.sources.0"]),
         ("experiments.mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("claims.seeds", 1, ["claims.seeds"]),
         ("claims.rows.u-net-degrades.quantity.of.arm", "unet", ["u-net-degrades", "there is no arm 'mnist/unet'"]),
@@ -491,7 +491,7 @@ def test_a_broken_experiment_stops_neither_the_others_nor_what_is_about_it(load)
     broken = nested("experiments.mnist.arms.fno-fno.network.width", 0)
     config = load(broken)
     assert set(config.broken) == {"mnist", "warm-start"}
-    assert "experiments.mnist.arms.fno-fno.network.fno.width" in config.broken["mnist"]
+    assert "experiments.mnist.arms.fno-fno.network.width" in config.broken["mnist"]
     assert "data_set: 'mnist' is broken" in config.broken["warm-start"]
     assert {"mixture", "reaction-diffusion"} == set(config.experiments)
     assert "fig2" in config.figures

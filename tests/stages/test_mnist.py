@@ -31,8 +31,8 @@ from multilevel_diffusion.sample import EulerMaruyama, Heun, time_grid
 from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import generator, read_csv, read_tensors
 
-EXCERPT = Path(__file__).parent / "mnist"
-PRESETS = Path(__file__).parents[1] / "workflow" / "presets"
+EXCERPT = Path(__file__).parents[1] / "mnist"
+PRESETS = Path(__file__).parents[2] / "workflow" / "presets"
 SHA256 = yaml.safe_load((PRESETS / "smoke.yaml").read_text())["experiments"]["mnist"]["data"]["sha256"]
 ORIGINALS = yaml.safe_load((PRESETS.parents[1] / "config.yaml").read_text())["experiments"]["mnist"]["data"]["sha256"]
 PACKED = {name: (EXCERPT / f"{name}.gz").read_bytes() for name in FILES}

@@ -172,9 +172,9 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, tmp
     assert not out.exists()
 
 
-def test_figure_8_has_no_row_for_an_exact_field(mld, files, stages, tmp_path):
+def test_a_figure_of_fields_with_a_test_set_needs_it_on_every_grid(mld, files, stages, tmp_path):
     line = mld("figure", "fields", stages.truth, files.samples_12, "-o", tmp_path / "fig8.svg").refusal
-    assert "exact field" in line
+    assert "no test set at resolution [12]" in line
     assert list(tmp_path.iterdir()) == []
 
 
