@@ -8,22 +8,79 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/commands.smk"
 include: "workflow/rules/stages.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/catalogue.smk"
-include: "workflow/rules/cost.smk"
 
 
-# as files, so that a figure that is not asked for is not drawn
-MADE = [str(path) for name, figure in FIGURES.items() for path in picture(name, figure).values()]
-MADE += [str(path) for name, table in TABLES.items() for path in page(name, table).values()]
+# `rule` is a name of JOBS here, and the name of the rule where Snakemake runs its command.
+for rule, JOB in JOBS.items():
+
+    rule:
+        name:
+            rule
+        input:
+            **JOB.input,
+        output:
+            **JOB.output,
+        log:
+            f"{RESULTS}/logs/{JOB.place}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/{JOB.place}.tsv"
+        priority: JOB.priority
+        conda:
+            "envs/multilevel-diffusion.yaml"
+        threads: JOB.threads
+        resources:
+            gpu=JOB.gpu,
+        params:
+            **JOB.params,
+            code=JOB.code,
+        message:
+            JOB.message
+        shell:
+            JOBS[rule].shell
+
+
+for NAME in EXPERIMENTS:
+
+    rule:
+        name:
+            NAME
+        input:
+            [JOBS[figure].output["svg"] for figure in FIGURES if FIGURES[figure].experiment == NAME],
+            JOBS[f"metrics_{NAME}"].output["csv"],
+        message:
+            f"Figures and metrics of {NAME}"
+
+    for ONE in EXPERIMENTS[NAME].arms:
+
+        rule:
+            name:
+                f"{NAME}/{ONE}"
+            input:
+                of_runs("metrics.csv", NAME, [ONE]),
+            message:
+                f"Networks, samples and metrics of {NAME}/{ONE}"
+
+
+BROKEN = {name: figure.experiment for name, figure in CONFIG.figures.items() if figure.experiment in CONFIG.broken}
+for NAME, BROKEN_ONE in (BROKEN | {name: name for name in CONFIG.broken}).items():
+
+    rule:
+        name:
+            NAME
+        input:
+            lambda wildcards, experiment=BROKEN_ONE: broken(experiment),
+        message:
+            f"What is wrong with {NAME}"
 
 
 rule report:
     input:
-        broken,
-        made=MADE,
+        lambda wildcards: broken(),
+        # as files, so that a figure that is not asked for is not drawn
+        made=[str(path) for job in MADE.values() for path in job.output.values()],
         captions=CAPTIONS,
     output:
         report=f"{RESULTS}/report.html",
@@ -53,7 +110,7 @@ rule all:
             for name in EXPERIMENTS
             for arm, seed in EXPERIMENTS[name].runs
         ],
-        sum(metrics_of(EXPERIMENTS), []),
+        metrics_of(EXPERIMENTS),
     message:
         "All figures and tables, and the report"
 

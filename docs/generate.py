@@ -1,4 +1,4 @@
-"""Make docs/configuration.md and docs/configuration.schema.json from the settings; `--check` tells whether they agree."""
+"""Make docs/configuration.md, its JSON schema and README's table from the settings; `--check` tells whether they agree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from multilevel_diffusion.settings import Config
+from multilevel_diffusion.settings import Config, load_config
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+MARKS = "<!-- made from config.yaml by `python docs/generate.py` -->", "<!-- end -->"
 OPENING = """# config.yaml, key by key
 
 This page is made from the settings by `python docs/generate.py`, and so is
@@ -26,9 +27,9 @@ is a network under a prior, trained once for each seed. Your own experiment is o
 fields, source: …}`, arms, `training`, `validation` and `sampling` it is complete, and `snakemake NAME` trains,
 samples, measures and draws it.
 
-**Layers.** What a run reads is laid on top of one another, later layers winning: `config.yaml`; each `--configfile
-FILE`; the preset that these name (`workflow/presets/smoke.yaml`, `laptop.yaml` or `paper.yaml`; `--config
-preset=smoke` picks another); and `--config KEY=VALUE`. Mappings are laid on one another key by key, so that a layer
+**Layers.** What a run reads is laid on top of one another, later layers winning: `config.yaml`; the preset
+(`workflow/presets/smoke.yaml`, `laptop.yaml` or `paper.yaml`; `--config preset=smoke` picks one); each `--configfile
+FILE`; and `--config KEY=VALUE`. Mappings are laid on one another key by key, so that a layer
 holds only what it changes. Lists are replaced whole. A mapping that names its `kind` replaces the one below it whole:
 `network: {width: 8}` changes a width, `network: {kind: fno, …}` is another network. `mld resolve` takes the same
 layers, the last one as `--set KEY=VALUE`.
@@ -200,9 +201,40 @@ def _bounds(value: dict[str, Any]) -> str:
     return f" {' and '.join(said)}" if said else ""
 
 
+def catalogue() -> str:
+    """README's table of figures and tables: those of the paper's settings, and what they are made from."""
+    root = HERE.parent
+    config = load_config([root / "config.yaml"], {"preset": "paper"}, root / "workflow" / "presets")
+    lines = ["| figure or table | target | files in `results/{preset}/` | of |", "|---|---|---|---|"]
+    for name, figure in config.figures.items():
+        suffixes = "svg,png,csv" if figure.drawing.numbers else "svg,png"
+        lines.append(f"| {figure.title} | `{name}` | `figures/{name}.{{{suffixes}}}` | `{figure.experiment}` |")
+    for name, table in config.tables.items():
+        target = f"{name}_table" if name in config.figures else name
+        of = ", ".join(f"`{each}`" for each in table.experiments or ["all"])
+        lines.append(f"| {table.title} | `{target}` | `tables/{name}.{{csv,md,html}}` | {of} |")
+    lines.append(
+        "| Figures and metrics of one experiment | its name | `figures/`, `tables/NAME-metrics.{csv,md,html}` | one |"
+    )
+    lines.append(
+        "| Time and memory of a training step; not part of `all` | `cost` | `figures/cost.{svg,png,csv}` | none |"
+    )
+    lines.append(
+        "| **One page with everything**: captions, verdicts, run times, graph of rules | `report` | `report.html` | all |"
+    )
+    return "\n".join(lines)
+
+
+def readme() -> str:
+    """README.md with its table."""
+    before, rest = (HERE.parent / "README.md").read_text().split(MARKS[0])
+    return f"{before}{MARKS[0]}\n{catalogue()}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+
+
 def files() -> dict[Path, str]:
     """The files that are made, with what belongs into them."""
     return {
+        HERE.parent / "README.md": readme(),
         HERE / "configuration.md": page(),
         HERE / "configuration.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n",
     }

@@ -14,20 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .builders import builds
     from .errors import UserError
     from .grids import CellCentred, Torus
     from .mixture import GaussianMixture
-    from .models import Model, builds, load
+    from .models import Model, load
     from .priors import Bessel, Combined, FNOPrior, Laplacian, Prior, Standard, draw_mode_weights
     from .settings import load_plugins
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "builders": ("builds",),
     "errors": ("UserError",),
     "grids": ("CellCentred", "Torus"),
     "mixture": ("GaussianMixture",),
-    "models": ("Model", "builds", "load"),
+    "models": ("Model", "load"),
     "priors": ("Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights"),
     "settings": ("load_plugins",),
 }
@@ -48,4 +50,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

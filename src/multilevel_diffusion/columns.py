@@ -5,19 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = [
-    "ALONG_TRAINING_COLUMNS",
-    "COLUMNS",
-    "CONVERGENCE_COLUMNS",
-    "COST_COLUMNS",
-    "DENSITY_COLUMNS",
-    "HISTORY_COLUMNS",
-    "LABELS",
-    "LADDER_COLUMNS",
-    "SCORE_COLUMNS",
-    "tidy_row",
-]
-
 LABELS = (
     *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace"),
     *("quantity", "against", "preset", "claim", "figure", "statement", "criterion", "verdict"),

@@ -86,12 +86,15 @@ class FNO(nn.Module):
         modes: m, Fourier modes a direction.
         head: channels of the hidden layer of the pointwise head.
         generator: source of the initial weights; the global CPU generator is left as it was.
+        fields: how many fields are given together; the output of several starts as 0.
     """
 
-    def __init__(self, width: int, layers: int, modes: int, head: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, width: int, layers: int, modes: int, head: int, generator: torch.Generator, fields: int = 1
+    ) -> None:
         super().__init__()
         with _initial_weights_from(generator):
-            self.lift = LinearChannelMLP([4, width])
+            self.lift = LinearChannelMLP([3 + fields, width])
             self.spectral = nn.ModuleList(SpectralConvolution(width, modes) for _ in range(layers))
             self.pointwise = nn.ModuleList(LinearChannelMLP([width, width]) for _ in range(layers))
             self.head = LinearChannelMLP([width, head, 1])
@@ -99,11 +102,16 @@ class FNO(nn.Module):
                 for convolution in self.spectral:
                     weight = torch.view_as_real(convolution.weight.to_tensor())
                     weight.copy_(torch.rand_like(weight) / width**2)
+                if fields > 1:
+                    _start_at_zero(self.head.fcs[-1])
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
-        """N_θ(values, t), shape (batch, N, N), for values of that shape on `grid` and t of shape (batch,)."""
+        """N_θ(values, t), shape (batch, N, N), for values of that shape, or (batch, fields, N, N),
+        on `grid` and t of shape (batch,).
+        """
         x = grid.points(values.device).to(values.dtype)
-        channels = values.mT, x, x[:, None], t[:, None, None]
+        fields = values[:, None] if values.ndim == 3 else values
+        channels = *fields.mT.unbind(1), x, x[:, None], t[:, None, None]
         hidden = _pointwise(self.lift.fcs[0], torch.stack(torch.broadcast_tensors(*channels), dim=-1))
         for i, (convolution, pointwise) in enumerate(zip(self.spectral, self.pointwise, strict=True)):
             hidden = gelu(hidden) if i else hidden
@@ -160,6 +168,11 @@ class UNet(nn.Module):
         if grid.resolution % self.divisor:
             raise ValueError(f"the U-Net needs a resolution that {self.divisor} divides, not {grid.resolution}")
         return self.unet(values[:, None], t, return_dict=False)[0][:, 0]
+
+
+def _start_at_zero(layer: nn.Module) -> None:
+    layer.weight.zero_()
+    layer.bias.zero_()
 
 
 @contextmanager

@@ -27,17 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "generator",
-    "read_arrays",
-    "read_csv",
-    "read_facts",
-    "read_json",
-    "read_tensors",
-    "write_atomically",
-    "write_csv",
-    "write_json",
-    "write_tensors",
-]
+    "generator", "part", "read_arrays", "read_csv", "read_facts", "read_json", "read_tensors", "write_atomically",
+    "write_csv", "write_json", "write_tensors",
+]  # fmt: skip
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -68,20 +60,15 @@ def write_atomically(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise UserError(
-                f"{path}: no space left on the disk; free some and rerun (nothing was kept of it)"
-            ) from None
+            mend = "free some and rerun (nothing was kept of it)"
+            raise UserError(f"{path}: no space left on the disk; {mend}") from None
         raise
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write named tensors (any device) and a JSON-able header.
-
-    Raises:
-        UserError: if the disk is full.
-    """
+    """Write named tensors (any device) and a JSON-able header. Raises as `write_atomically`."""
     from safetensors.torch import save
 
     data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"header": json.dumps(header)})
@@ -103,13 +90,18 @@ def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tens
     return {name: tensor.clone() for name, tensor in arrays.items()}, header
 
 
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, under the rest of their names."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
 def read_arrays(path: Path, need: Collection[str] = ()) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
     """The same as NumPy arrays: PyTorch takes seconds to import, which pictures do without. Raises as `read_tensors`."""
     return _read(path, need, framework="np")
 
 
 def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> None:
-    """Write a table under one comment line of provenance. Raises as `write_tensors`."""
+    """Write a table under one comment line of provenance. Raises as `write_atomically`."""
     with write_atomically(path) as partial, partial.open("w") as file:
         file.write(f"# {json.dumps({**facts, 'rows': len(table)})}\n")
         table.to_csv(file, index=False, lineterminator="\n")
@@ -126,11 +118,9 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
     try:
         text = path.read_text()
         first, _, rest = text.partition("\n")
-        facts, table = (
-            json.loads(first.removeprefix("# ")),
-            pandas.read_csv(io.StringIO(rest), dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""]),
-        )
-        if not text.endswith("\n") or len(table) != facts["rows"]:
+        as_text = dict.fromkeys(LABELS, str)
+        table = pandas.read_csv(io.StringIO(rest), dtype=as_text, keep_default_na=False, na_values=[""])
+        if not text.endswith("\n") or len(table) != json.loads(first.removeprefix("# "))["rows"]:
             raise ValueError("rows are missing")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
@@ -148,17 +138,13 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write indented JSON. Raises as `write_tensors`."""
+    """Write indented JSON. Raises as `write_atomically`."""
     with write_atomically(path) as partial:
         partial.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read JSON.
-
-    Raises:
-        UserError: if the file is missing or not JSON.
-    """
+    """Read JSON. Raises a UserError if the file is missing or not JSON."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -179,13 +165,12 @@ def _read(path: Path, need: Collection[str], framework: str) -> tuple[dict[str, 
 
 
 def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
-    missing = [name for name in need if name not in found]
-    if missing:
+    if missing := [name for name in need if name not in found]:
         raise UserError(f"{path}: not the kind of file this command reads: it has no {', '.join(missing)}")
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: no such file; run the stage that makes it")
-    mend = "delete it and rerun (of samples the whole folder)"
+    mend = "make it again (of samples the whole folder), or give another"
     return UserError(f"{path}: truncated or not a file of ours ({type(error).__name__}); {mend}")

@@ -17,7 +17,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from .errors import UserError
 from .grids import Grid, restrict, squared_norm
 from .settings import TrainingSettings
 from .storage import generator as random_stream
-from .storage import read_tensors, write_tensors
+from .storage import part, read_tensors, write_tensors
 
 __all__ = ["Batches", "Dataset", "Epoch", "Trainer", "Validation", "denoising_loss", "epochs_of", "finish", "one_cycle"]
 
@@ -151,59 +151,47 @@ def one_cycle(step: int, steps: int) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * way))
 
 
+@dataclass(eq=False, repr=False)
 class Trainer:
     """Trains the network of a denoiser, one epoch at a time, from the last checkpoint in `folder` if there is one.
 
-    Args:
-        network: what is trained.
-        denoiser: makes E_θ[η | u_t] of it.
-        batches: of an epoch.
-        steps_in_pass: batch size to the steps of a pass through the data, which is an epoch if settings.steps_per_epoch is None.
-        grid: resolution to grid.
-        loss_scale: N_native².
-        generator: the stream of data, times and noise.
-        folder: where checkpoint and snapshots are kept until the run is finished, see `finish`; None keeps neither.
-        identity: what must agree for a checkpoint to be taken up: settings, seed, device, PyTorch, source.
-        write_model: (path, network, epoch) to a model file.
-        checkpoint_seconds: time between checkpoints; they fall on ends of epochs.
-        validate: network to columns of the history, validation_N among them for N_ref; the epoch of its least value is kept.
+    network: what is trained. denoiser: makes E_θ[η | u_t] of it. batches: of an epoch. steps_in_pass: batch size to the steps of
+    a pass through the data, which is an epoch if settings.steps_per_epoch is None. grid: resolution to grid. loss_scale:
+    N_native². generator: the stream of data, times and noise. folder: where checkpoint and snapshots are kept until the run is
+    finished, see `finish`; None keeps neither. identity: what must agree for a checkpoint to be taken up: settings, seed, device,
+    PyTorch, source. write_model: (path, network, epoch) to a model file. checkpoint_seconds: time between checkpoints, which fall
+    on ends of epochs. validate: network to columns of the history, validation_N among them for N_ref; the epoch of its least
+    value is kept.
 
     Raises:
         UserError: if the checkpoint is damaged.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        denoiser: Denoiser,
-        settings: TrainingSettings,
-        *,
-        batches: Batches,
-        steps_in_pass: Callable[[int], int] | None,
-        grid: Callable[[int], Grid],
-        loss_scale: float,
-        generator: torch.Generator,
-        folder: Path | None,
-        identity: dict[str, Any],
-        write_model: Callable[[Path, nn.Module, int], None],
-        checkpoint_seconds: float,
-        validate: Callable[[nn.Module], dict[str, float]] | None = None,
-    ) -> None:
-        self.network, self.denoiser, self.settings = network, denoiser, settings
-        self.batches, self.validate = batches, validate
-        self.grid, self.loss_scale, self.generator = grid, loss_scale, generator
-        self.folder, self.identity, self.write_model = folder, identity, write_model
-        self.checkpoint_seconds = checkpoint_seconds
+    network: nn.Module
+    denoiser: Denoiser
+    settings: TrainingSettings
+    _: KW_ONLY
+    batches: Batches
+    steps_in_pass: Callable[[int], int] | None
+    grid: Callable[[int], Grid]
+    loss_scale: float
+    generator: torch.Generator
+    folder: Path | None
+    identity: dict[str, Any]
+    write_model: Callable[[Path, nn.Module, int], None]
+    checkpoint_seconds: float
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
 
-        self.epochs = epochs_of(settings, steps_in_pass)
+    def __post_init__(self) -> None:
+        self.epochs = epochs_of(self.settings, self.steps_in_pass)
         self.steps = sum(epoch.steps for epoch in self.epochs)
-        self.optimizer = torch.optim.Adam(network.parameters(), weight_decay=settings.weight_decay)
-        averaging = get_ema_multi_avg_fn(settings.averaging)
-        self.average = AveragedModel(network, multi_avg_fn=averaging) if settings.averaging else None
+        self.optimizer = torch.optim.Adam(self.network.parameters(), weight_decay=self.settings.weight_decay)
+        averaging = get_ema_multi_avg_fn(self.settings.averaging)
+        self.average = AveragedModel(self.network, multi_avg_fn=averaging) if self.settings.averaging else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
-        if folder:
-            self._resume(folder)
+        if self.folder:
+            self._resume(self.folder)
 
     @property
     def result(self) -> nn.Module:
@@ -301,42 +289,27 @@ class Trainer:
         return {"network": self.network} | ({"average": self.average} if self.average else {})
 
     def _save(self) -> None:
-        tensors = {"generator": self.generator.get_state()}
-        for name, module in self._modules().items():
-            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
-        tensors |= {f"best/{key}": value for key, value in self.best.items()}
         optimizer = self.optimizer.state_dict()
-        for index, state in optimizer["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
-        header = {
-            "identity": self.identity,
-            "history": self.history,
-            "optimizer": optimizer["param_groups"],
-        }
+        parts = {name: module.state_dict() for name, module in self._modules().items()} | {"best": self.best}
+        parts |= {f"optimizer/{index}": state for index, state in optimizer["state"].items()}
+        tensors = {f"{name}/{key}": value for name, values in parts.items() for key, value in values.items()}
+        tensors["generator"] = self.generator.get_state()
+        header = {"identity": self.identity, "history": self.history, "optimizer": optimizer["param_groups"]}
         write_tensors(self.checkpoint, tensors, header)
 
     def _resume(self, folder: Path) -> None:
-        if not self.checkpoint.exists():
+        tensors, header = read_tensors(self.checkpoint) if self.checkpoint.exists() else ({}, {})
+        if header.get("identity") != self.identity:
             if folder.exists():
                 shutil.rmtree(folder)  # its snapshots are of another run, and must not be taken for this one's
             return
-        tensors, header = read_tensors(self.checkpoint)
-        if header.get("identity") != self.identity:
-            shutil.rmtree(folder)
-            return
-        states: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
-        for key, value in tensors.items():
-            owner, _, name = key.partition("/")
-            states.get(owner, {})[name] = value
         for name, module in self._modules().items():
-            module.load_state_dict(states[name])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in states["optimizer"].items():
-            index, _, name = key.partition("/")
-            moments.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({"state": moments, "param_groups": header["optimizer"]})
+            module.load_state_dict(part(tensors, f"{name}/"))
+        (group,) = header["optimizer"]
+        moments = {index: part(tensors, f"optimizer/{index}/") for index in group["params"]}
+        self.optimizer.load_state_dict({"state": moments, "param_groups": [group]})
         self.generator.set_state(tensors["generator"])
-        self.history, self.best = header["history"], states["best"]
+        self.history, self.best = header["history"], part(tensors, "best/")
 
 
 def finish(folder: Path, snapshots: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from multilevel_diffusion import __version__, metrics, training
+from multilevel_diffusion.builders import build_prior
 from multilevel_diffusion.columns import COLUMNS
 from multilevel_diffusion.grids import Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
-from multilevel_diffusion.models import build_prior, read_target
+from multilevel_diffusion.models import read_target
 from multilevel_diffusion.sample import Ancestral, DPMSolver, Heun, PredictorCorrector, time_grid
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.settings import TimeGrid
@@ -66,7 +67,7 @@ def test_the_version_is_told(mld):
 PLUGIN = """
 from typing import Literal
 
-from multilevel_diffusion.models import builds
+from multilevel_diffusion.builders import builds
 from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.settings import PriorBase
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from test_mnist import fetching, sampling
 
+from multilevel_diffusion.builders import build_denoiser
 from multilevel_diffusion.grids import Torus
-from multilevel_diffusion.models import build_denoiser, read_model
+from multilevel_diffusion.models import read_model
 from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import read_csv, read_tensors
 from multilevel_diffusion.training import Dataset, Trainer, Validation

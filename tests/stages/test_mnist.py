@@ -22,10 +22,11 @@ import torch
 import yaml
 
 from multilevel_diffusion import metrics
+from multilevel_diffusion.builders import build_denoiser
 from multilevel_diffusion.data.mnist import FILES, digits, fetch, mnist_sets, read_idx, split
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import Torus, restrict
-from multilevel_diffusion.models import build_denoiser, read_model
+from multilevel_diffusion.models import read_model
 from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.sample import EulerMaruyama, Heun, time_grid
 from multilevel_diffusion.settings import Gain

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from multilevel_diffusion.builders import build_denoiser
 from multilevel_diffusion.data.reaction_diffusion import ReactionDiffusion, graded_times, snapshots
 from multilevel_diffusion.grids import CellCentred
-from multilevel_diffusion.models import build_denoiser, read_model
+from multilevel_diffusion.models import read_model
 from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 from multilevel_diffusion.training import Dataset, Validation

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import MLD
 
+from multilevel_diffusion.builders import build_denoiser, build_network, build_prior
 from multilevel_diffusion.denoise import LearnedDenoiser
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
-from multilevel_diffusion.models import build_denoiser, build_network, build_prior
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.settings import ArmSpec, Gain, TrainingSettings, parse
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
@@ -443,7 +443,7 @@ def test_a_damaged_checkpoint_is_refused_with_path_and_mend(trainer):
         trainer(ladder=one_level(5)).run(interrupt_at(3))
     path = trainer(ladder=one_level(5)).checkpoint
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(UserError, match=f"{path}: .*delete it and rerun"):
+    with pytest.raises(UserError, match=f"{path}: .*make it again"):
         trainer(ladder=one_level(5))
 
 

@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from multilevel_diffusion import grids, mixture, networks, training
+from multilevel_diffusion.builders import build_denoiser, build_network, build_prior
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture
-from multilevel_diffusion.models import build_denoiser, build_network, build_prior
 from multilevel_diffusion.settings import ArmSpec, Gain, parse
 from multilevel_diffusion.training import Dataset, Trainer, Validation
 

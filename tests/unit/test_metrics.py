@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from multilevel_diffusion import metrics
+from multilevel_diffusion.builders import build_prior
 from multilevel_diffusion.grids import Torus, prolong, white_noise
 from multilevel_diffusion.mixture import GaussianMixture
-from multilevel_diffusion.models import build_prior
 from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.settings import ArmSpec, parse
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors

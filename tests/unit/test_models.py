@@ -4,19 +4,19 @@ import pytest
 import torch
 import yaml
 
-from multilevel_diffusion.data.mnist import FILES, fetch, mnist_sets
-from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.grids import Torus
-from multilevel_diffusion.models import (
+from multilevel_diffusion.builders import (
     NOISE_TO_DATA,
     build,
     build_grid,
     build_network,
     build_prior,
     prior_warnings,
-    read_model,
     resolved,
 )
+from multilevel_diffusion.data.mnist import FILES, fetch, mnist_sets
+from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.grids import Torus
+from multilevel_diffusion.models import read_model
 from multilevel_diffusion.priors import Bessel
 from multilevel_diffusion.settings import ArmSpec, Settings, parse
 from multilevel_diffusion.storage import read_tensors, write_tensors

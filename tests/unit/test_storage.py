@@ -106,7 +106,7 @@ def test_a_truncated_file_is_refused_with_path_and_mend_in_one_line(tmp_path, ki
     os.truncate(path, int(kept * path.stat().st_size))
     with pytest.raises(UserError, match=re.escape(f"{path}: ")) as refused:
         READ[kind](path)
-    assert "delete it and rerun" in str(refused.value)
+    assert "make it again" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -116,7 +116,7 @@ def test_a_garbage_file_is_refused_with_path_and_mend_in_one_line(tmp_path, kind
     path.write_bytes(np.random.default_rng(0).bytes(5000))
     with pytest.raises(UserError, match=re.escape(f"{path}: ")) as refused:
         READ[kind](path)
-    assert "delete it and rerun" in str(refused.value)
+    assert "make it again" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 

@@ -4,12 +4,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multilevel_diffusion.columns import CONVERGENCE_COLUMNS, HISTORY_COLUMNS, LABELS, LADDER_COLUMNS, tidy_row
+from multilevel_diffusion.columns import COLUMNS, CONVERGENCE_COLUMNS, HISTORY_COLUMNS, LABELS, LADDER_COLUMNS, tidy_row
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.settings import ClaimsSettings, parse
 from multilevel_diffusion.storage import read_csv, write_csv
 from multilevel_diffusion.tables import (
-    COLUMNS,
     claims,
     compare,
     distances_by_prior,

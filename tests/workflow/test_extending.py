@@ -22,10 +22,10 @@ import pytest
 import torch
 
 import multilevel_diffusion as md
+from multilevel_diffusion.builders import BUILDERS, build
 from multilevel_diffusion.cli import main
 from multilevel_diffusion.data.sets import read_sets
 from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.models import BUILDERS, build
 from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.settings import (
     DataBase,

@@ -21,9 +21,9 @@ import pytest
 import torch
 from PIL import Image
 
+from multilevel_diffusion.columns import COLUMNS
 from multilevel_diffusion.settings import load_config
 from multilevel_diffusion.storage import read_csv, read_facts, read_tensors, write_csv
-from multilevel_diffusion.tables import COLUMNS
 
 ARM = Path("results/smoke/mixture/fno-combined")
 ROOT = Path(__file__).parents[2]

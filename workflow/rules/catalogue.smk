@@ -1,132 +1,160 @@
-# A rule for every figure and table of the catalogue, and a target for every experiment and arm.
+# A job for every figure and table of the catalogue, and for the metrics of every experiment.
+from multilevel_diffusion.settings import DRAWINGS, FigureSettings, TableSettings
+
+JOBS["compare"] = Job(
+    "Compare the metrics with those of the reference run of this preset",
+    "compare {input.reference} {input.metrics} --output {output.table}",
+    place="tables/compare",
+    code=code("tables"),
+    input={"reference": beside(f"results/reference/{CONFIG.preset}/tables/metrics.csv"), "metrics": METRICS},
+    output={"table": f"{RESULTS}/tables/compare.csv"},
+)
+# What a training step costs as the work grows: minutes in which nothing else may run, so not part of `all`.
+JOBS["cost_scaling"] = Job(
+    "Time and memory of a training step against resolution, batch and width",
+    "bench scaling --output {output.table}",
+    place="cost/scaling",
+    code=code("bench.costs"),
+    output={"table": f"{RESULTS}/cost/scaling.csv"},
+    threads=lambda wildcards: workflow.cores or 1,
+)
+JOBS["cost"] = Job(
+    "Figure cost: time and memory of a training step as the work grows",
+    "figure cost {input.table} --output {output.svg}",
+    place="figures/cost",
+    code=code("figures"),
+    input={"table": f"{RESULTS}/cost/scaling.csv"},
+    output=files("figures/cost", "svg", "png", "csv"),
+)
+
+
+def default_figures(experiment):
+    """Of an experiment that no figure is of: its samples, its losses along training, and of every section that is measured."""
+    draws = {"samples": "fields", "losses": "losses"} if EXPERIMENTS[experiment].validation else {"samples": "fields"}
+    draws |= {
+        draw: draw
+        for draw, drawing in DRAWINGS.items()
+        if drawing.section and getattr(EXPERIMENTS[experiment], drawing.section)
+    }
+    return {
+        f"{experiment}-{name}": FigureSettings(draw=draw, experiment=experiment, title=f"{name} of {experiment}")
+        for name, draw in draws.items()
+    }
+
+
 FIGURES = {name: figure for name, figure in CONFIG.figures.items() if figure.experiment in EXPERIMENTS}
-for EXPERIMENT in EXPERIMENTS:
-    if not any(figure.experiment == EXPERIMENT for figure in FIGURES.values()):
-        FIGURES |= default_figures(EXPERIMENT)
+for NAME in EXPERIMENTS:
+    if not any(figure.experiment == NAME for figure in FIGURES.values()):
+        FIGURES |= default_figures(NAME)
 TABLES = {
     name: table for name, table in CONFIG.tables.items() if set(table.experiments or EXPERIMENTS) & set(EXPERIMENTS)
 }
-METRICS = f"{RESULTS}/tables/metrics.csv"
 RULE_OF_TABLE = {name: f"{name}_table" if name in FIGURES else name for name in TABLES}
 
 
-for NAME in (*FIGURES, *RULE_OF_TABLE.values(), *EXPERIMENTS, *CONFIG.broken):
-    if workflow.is_rule(NAME):
-        sys.exit(f"config: {NAME}: a stage of the workflow has this name; choose another")
+def tables_of(entry, experiment, arms):
+    """The tables of the stages that a figure or table is made from."""
+    settings, table = EXPERIMENTS[experiment], entry.drawing.table
+    if not entry.drawing.one_arm:
+        return of_runs(table, experiment, arms)
+    section = getattr(settings, entry.drawing.section)
+    stems = [f"-{n}" for n in section.resolutions] if table == "convergence" else [""]
+    return [
+        f"{RESULTS}/{experiment}/{arms[0]}/seed{seed}/{table}/{field}{stem}.csv"
+        for field in ("exact", "values")
+        for stem in stems
+        for seed in settings.seeds[: section.networks]
+    ]
 
 
-for NAME, FIGURE in FIGURES.items():
-
-    rule:
-        name:
-            NAME
-        input:
-            needs_of_figure(FIGURE),
-        output:
-            **picture(NAME, FIGURE),
-        log:
-            f"{RESULTS}/logs/figures/{NAME}.log",
-        conda:
-            "../../envs/multilevel-diffusion.yaml"
-        params:
-            what=figure_command(FIGURE),
-            code=code("figures"),
-        message:
-            f"{NAME}: {FIGURE.title}"
-        shell:
-            "mld figure {params.what} --output {output.svg} > {log} 2>&1"
-
-
-for NAME, TABLE in TABLES.items():
-
-    rule:
-        name:
-            RULE_OF_TABLE[NAME]
-        input:
-            needs_of_table(TABLE),
-        output:
-            **page(NAME, TABLE),
-        log:
-            f"{RESULTS}/logs/tables/{NAME}.log",
-        conda:
-            "../../envs/multilevel-diffusion.yaml"
-        params:
-            what=table_command(TABLE),
-            code=code("tables"),
-            claims=lambda wildcards, make=TABLE.make: judged_by() if make == "claims" else "",
-            # taking `output` keeps it out of the record: other overrides must not judge anew
-            config=lambda wildcards, output, make=TABLE.make: config_of_commands() if make == "claims" else "",
-        message:
-            f"Table {NAME}: {TABLE.title}"
-        shell:
-            "mld table {params.what} {params.config} --output {output.csv} > {log} 2>&1"
+def figure_job(name, figure):
+    """A figure; of fields the test sets and samples of the first seed, of which a job waits for the folders."""
+    experiment, settings = figure.experiment, EXPERIMENTS[figure.experiment]
+    arms = tuple(settings.arms) if figure.arms is None else figure.arms
+    of_fields = figure.draw.startswith("fields")
+    if figure.drawing.one_arm or (settings.mixture and of_fields):
+        arms = arms[:1]
+    tables = tables_of(figure, experiment, arms) if figure.drawing.table else []
+    if of_fields:
+        samples = [file for arm in arms for file in samples_of(experiment, arm, settings.seeds[0], figure.epochs)]
+        data = data_of(experiment, arms[0] if arms else None)
+        needs = data + folders_of(samples) + tables
+        what = options({"history": tables, "count": figure.count}, "fields", *data, *samples)
+    else:
+        needs = tables
+        what = options({"against": list(figure.against)} if figure.draw == "ladders" else {}, figure.draw, *tables)
+    return Job(
+        f"{name}: {figure.title}",
+        "figure {params.what} --output {output.svg}",
+        place=f"figures/{name}",
+        code=code("figures"),
+        input={"files": needs},
+        output=picture(name, figure),
+        params={"what": what},
+    )
 
 
-for EXPERIMENT in EXPERIMENTS:
+def metrics_of(experiments):
+    """The tables of metrics of all runs, and those of their score errors."""
 
-    rule:
-        name:
-            f"metrics_{EXPERIMENT}"
-        input:
-            sum(metrics_of([EXPERIMENT]), []),
-        output:
-            multiext(f"{RESULTS}/tables/{EXPERIMENT}-metrics", csv=".csv", md=".md", html=".html"),
-        log:
-            f"{RESULTS}/logs/tables/{EXPERIMENT}-metrics.log",
-        conda:
-            "../../envs/multilevel-diffusion.yaml"
-        params:
-            what=metrics_command([EXPERIMENT]),
-            code=code("tables"),
-        message:
-            f"Table of the metrics of {EXPERIMENT}"
-        shell:
-            "mld table {params.what} --output {output.csv} > {log} 2>&1"
+    def found(file, section):
+        return [path for name in experiments if getattr(EXPERIMENTS[name], section) for path in of_runs(file, name)]
 
-    rule:
-        name:
-            EXPERIMENT
-        input:
-            [picture(name, figure)["svg"] for name, figure in FIGURES.items() if figure.experiment == EXPERIMENT],
-            f"{RESULTS}/tables/{EXPERIMENT}-metrics.csv",
-        message:
-            f"Figures and metrics of {EXPERIMENT}"
-
-    for ARM in EXPERIMENTS[EXPERIMENT].arms:
-
-        rule:
-            name:
-                f"{EXPERIMENT}/{ARM}"
-            input:
-                of_runs("metrics.csv", EXPERIMENT, [ARM]),
-            message:
-                f"Networks, samples and metrics of {EXPERIMENT}/{ARM}"
+    return found("metrics.csv", "metrics") + found("truncation.csv", "truncation"), found(
+        "score_error.csv", "score_error"
+    )
 
 
-for NAME in [*CONFIG.broken, *(name for name, figure in CONFIG.figures.items() if figure.experiment in CONFIG.broken)]:
+def needs_and_command(table):
+    """What a table waits for, and the arguments of `mld table` that makes it."""
+    experiments = [name for name in table.experiments or EXPERIMENTS if name in EXPERIMENTS]
+    match table.make:
+        case "metrics":
+            metrics, scores = metrics_of(experiments)
+            return metrics + scores, options({"scores": scores}, "metrics", *metrics)
+        case "samplers" | "ladders":
+            arms = tuple(EXPERIMENTS[experiments[0]].arms)
+            tables = tables_of(table, experiments[0], arms[:1] if table.drawing.one_arm else arms)
+            return tables, options({"baseline": table.baseline or []}, table.make, *tables)
+        case "priors":
+            experiments = [name for name in experiments if name in DATA_SETS]
+            specs = [f"{RESULTS}/{name}/{arm}/spec.json" for name in experiments for arm in EXPERIMENTS[name].arms]
+            data = [file for name in experiments for file in data_of(name, None)]
+            return specs + data, options({"data": data}, "priors", *specs)
+        case "claims":
+            names = dict.fromkeys(claim.quantity.table for _, claim in CONFIG.claims.each)
+            tables = {name: f"{RESULTS}/tables/{name}.csv" for name in names}
+            return list(tables.values()), options({"table": tables}, "claims")
+    return [METRICS], options({"experiment": experiments}, table.make, METRICS)
 
-    rule:
-        name:
-            NAME
-        input:
-            broken,
-        message:
-            f"What is wrong with {NAME}"
 
-
-rule compare:
-    input:
-        reference=beside(f"results/reference/{CONFIG.preset}/tables/metrics.csv"),
-        metrics=METRICS,
-    output:
-        table=f"{RESULTS}/tables/compare.csv",
-    log:
-        f"{RESULTS}/logs/tables/compare.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
+def table_job(name, table, output):
+    """A table of the catalogue, or of one experiment's metrics."""
+    needs, what = needs_and_command(table)
+    params = {"what": what, "config": ""}
+    if table.make == "claims":
+        params["claims"] = lambda wildcards: f"{CONFIG.preset} {CONFIG.claims.model_dump_json()}"
+        # not recorded: other overrides must not judge anew
+        params["config"] = lambda wildcards, output: config_of_commands()
+    return Job(
+        f"Table {name}: {table.title}",
+        "table {params.what} {params.config} --output {output.csv}",
+        place=f"tables/{name}",
         code=code("tables"),
-    message:
-        "Compare the metrics with those of the reference run of this preset"
-    shell:
-        "mld compare {input.reference} {input.metrics} --output {output.table} > {log} 2>&1"
+        input={"files": needs},
+        output=output,
+        params=params,
+    )
+
+
+MADE = {name: figure_job(name, figure) for name, figure in FIGURES.items()}
+MADE |= {RULE_OF_TABLE[name]: table_job(name, table, page(name, table)) for name, table in TABLES.items()}
+NAMES = [*MADE, *EXPERIMENTS, *CONFIG.broken]
+for NAME in NAMES:
+    if NAME in (*JOBS, "report", "all", "logs", "benchmarks", "figures", "tables") or NAMES.count(NAME) > 1:
+        sys.exit(f"config: {NAME}: something else in the workflow has this name; choose another")
+
+JOBS |= MADE
+for NAME in EXPERIMENTS:
+    TABLE = TableSettings(make="metrics", experiments=(NAME,), title=f"metrics of {NAME}")
+    JOBS[f"metrics_{NAME}"] = table_job(f"{NAME}-metrics", TABLE, files(f"tables/{NAME}-metrics", "csv", "md", "html"))

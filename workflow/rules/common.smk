@@ -1,3 +1,4 @@
+# What all rules share: the settings, where files lie, and what a job is.
 import ast
 import hashlib
 import json
@@ -5,8 +6,10 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import grimp
 import yaml
@@ -40,13 +43,38 @@ except UserError as error:
 
 RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
 EXPERIMENTS = CONFIG.experiments
-MIXTURES = [name for name, settings in EXPERIMENTS.items() if settings.mixture]
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
+METRICS = f"{RESULTS}/tables/metrics.csv"
 GPU = int(shutil.which("nvidia-smi") is not None)
 if CONFIG.plugins:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(CONFIG.plugins))}; ")
 IMPORTS = grimp.build_graph("multilevel_diffusion", exclude_type_checking_imports=True, cache_dir=None)
 SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
+
+
+@dataclass
+class Job:
+    """A rule that runs `mld` with some arguments.
+
+    place: of its log and its benchmark. code: the digest of the modules it reaches. params: a job runs again when they
+    change, but for those that take `output`, which are not recorded.
+    """
+
+    message: str
+    arguments: str
+    place: str
+    code: str
+    output: dict[str, Any]
+    input: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    threads: Any = 1
+    gpu: int = 0
+    priority: int = 0
+
+    @property
+    def shell(self):
+        """The command, as Snakemake formats it."""
+        return f"mld {self.arguments} > {{log}} 2>&1"
 
 
 @cache
@@ -78,38 +106,50 @@ def flow(value):
     return yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False).removesuffix("...\n").strip()
 
 
+def dumped(settings, *without):
+    """A section of settings as a mapping, without what is not set."""
+    return settings.model_dump(mode="json", exclude_none=True, exclude=set(without))
+
+
+def options(settings, *rest):
+    """A mapping as options of a command after its arguments: a list repeats its option, a mapping gives NAME=VALUE."""
+    words = list(rest)
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            value = [f"{key}={inner}" for key, inner in value.items()]
+        for each in value if isinstance(value, list) else [value]:
+            words += [f"--{name.replace('_', '-')}", str(each)]
+    return shlex.join(words)
+
+
 def config_of_commands():
     """The configuration as arguments of `mld resolve` and `mld table claims`."""
     changed = [word for key, value in OVERRIDES.items() for word in ("--set", f"{key}={flow(value)}")]
     return shlex.join([*CONFIG_FILES, *changed])
 
 
-def broken(wildcards=None):
-    """Nothing, or the end of the run with the first reason why an experiment cannot be run."""
-    for reason in CONFIG.broken.values():
-        sys.exit(reason)
+def broken(experiment=None):
+    """Nothing, or the end of the run with the reason why an experiment, or the first that is, cannot be run."""
+    for name, reason in CONFIG.broken.items():
+        if experiment in (None, name):
+            sys.exit(reason)
     return []
 
 
-def samples_of(experiment, arm, seed):
-    """All samples of a trained network, a file a grid and gain that differs there; a mixture has an exact field beside it."""
-    settings = EXPERIMENTS[experiment]
-    reference, gains = settings.training_of(arm).reference_resolution, settings.gains_of(arm)
-    exact = ["exact/exact"] if settings.mixture else []
-    return [
-        f"{RESULTS}/{experiment}/{arm}/seed{seed}/{field}-{resolution}.safetensors"
-        for resolution in settings.sampling.resolutions
-        for field in (*exact, *[f"samples/{gain}" for gain in distinct_gains(gains, resolution, reference)])
-    ]
+def samples_of(experiment, arm, seed, epochs=()):
+    """All samples of a trained network, a file a grid and gain that differs there; a mixture has an exact field beside it.
 
-
-def snapshot_samples_of(experiment, arm, seed, epochs):
-    """Samples of some snapshots under the first gain."""
-    settings = EXPERIMENTS[experiment]
+    epochs: of these snapshots instead, under the first gain.
+    """
+    settings, folder = EXPERIMENTS[experiment], f"{RESULTS}/{experiment}/{arm}/seed{seed}"
+    gains, grids = settings.gains_of(arm), settings.sampling.resolutions
+    if epochs:
+        return [f"{folder}/epoch{epoch:04d}/{gains[0]}-{n}.safetensors" for epoch in epochs for n in grids]
+    exact, reference = ["exact/exact"] if settings.mixture else [], settings.training_of(arm).reference_resolution
     return [
-        f"{RESULTS}/{experiment}/{arm}/seed{seed}/epoch{epoch:04d}/{settings.gains_of(arm)[0]}-{resolution}.safetensors"
-        for epoch in epochs
-        for resolution in settings.sampling.resolutions
+        f"{folder}/{field}-{n}.safetensors"
+        for n in grids
+        for field in (*exact, *[f"samples/{gain}" for gain in distinct_gains(gains, n, reference)])
     ]
 
 
@@ -124,10 +164,9 @@ def data_of(experiment, arm):
     return [f"{RESULTS}/{folder}/data/{n}.safetensors" for n in EXPERIMENTS[experiment].sampling.resolutions]
 
 
-def training_data_of(experiment):
-    """The file that an experiment trains on; a mixture is drawn as training goes."""
-    source = CONFIG.data_set(experiment)
-    return f"{RESULTS}/{source}/data.safetensors" if source else []
+def files(stem, *kinds):
+    """The outputs of a job that writes one thing in several formats."""
+    return {kind: f"{RESULTS}/{stem}.{kind}" for kind in kinds}
 
 
 def of_runs(file, experiment, arms=None):
@@ -136,21 +175,6 @@ def of_runs(file, experiment, arms=None):
     return [
         f"{RESULTS}/{experiment}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds
     ]
-
-
-def at_most(threads):
-    """Threads of a job that can do with so many; `workflow.cores` is None where nothing runs."""
-    return min(threads or 1, CONFIG.max_threads or threads or 1)
-
-
-def share_of_cores(wildcards):
-    """Threads for each of the long jobs of an experiment, which may run side by side."""
-    return at_most((workflow.cores or 1) // len(EXPERIMENTS[wildcards.experiment].runs))
-
-
-def threads_of_training(wildcards):
-    """Paired arms are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
-    return at_most(workflow.cores) if EXPERIMENTS[wildcards.experiment].paired else share_of_cores(wildcards)
 
 
 wildcard_constraints:

@@ -11,21 +11,23 @@ CAPTIONS = sorted(map(str, (BASE / "workflow/report").glob("*.rst")))
 
 def in_report(path, category, content, form):
     """`path` as part of the report, with its caption."""
-    return report(path, caption="../report/entry.rst", category=category, labels={"content": content, "form": form})
+    return report(
+        path, caption="workflow/report/entry.rst", category=category, labels={"content": content, "form": form}
+    )
 
 
 def picture(name, figure):
-    """The outputs of a rule that draws a figure; the numbers it draws lie beside it."""
+    """The outputs of a job that draws a figure; the numbers it draws lie beside it."""
     stem, about = f"{RESULTS}/figures/{name}", (EXPERIMENTS[figure.experiment].title or figure.experiment, figure.title)
-    files = {"svg": in_report(f"{stem}.svg", *about, "picture"), "png": f"{stem}.png"}
-    return files | ({"csv": in_report(f"{stem}.csv", *about, "values")} if figure.drawing.numbers else {})
+    made = {"svg": in_report(f"{stem}.svg", *about, "picture"), "png": f"{stem}.png"}
+    return made | ({"csv": in_report(f"{stem}.csv", *about, "values")} if figure.drawing.numbers else {})
 
 
 def page(name, table):
-    """The outputs of a rule that makes a table."""
+    """The outputs of a job that makes a table."""
     stem, about = f"{RESULTS}/tables/{name}", ("Claims" if table.make == "claims" else "Tables", table.title)
-    files = {"html": in_report(f"{stem}.html", *about, "table"), "csv": in_report(f"{stem}.csv", *about, "values")}
-    return files | {"md": f"{stem}.md"}
+    made = {"html": in_report(f"{stem}.html", *about, "table"), "csv": in_report(f"{stem}.csv", *about, "values")}
+    return made | {"md": f"{stem}.md"}
 
 
 def names_of(figure):
@@ -47,13 +49,11 @@ def seen(*names):
             continue
         measured = "not measured in this run"
         if row["seeds"]:
-            interval = "" if math.isnan(row["low"]) else f" [{row['low']:.3g}, {row['high']:.3g}]"
-            measured = (
-                f"{row['value']:.3g}{interval} over {row['reached']} of {row['seeds']} seed{'s' * (row['seeds'] > 1)}"
-            )
-        lines.append(
-            f"* **{row['verdict']}**: {row['statement']}. ``{row['quantity']}``: {measured}; to be {row['criterion']}."
-        )
+            interval = "" if math.isnan(row["low"]) else " [{low:.3g}, {high:.3g}]".format(**row)
+            seeds = "seed" if row["seeds"] == 1 else "seeds"
+            measured = "{value:.3g}{0} over {reached} of {seeds} {1}".format(interval, seeds, **row)
+        line = "* **{verdict}**: {statement}. ``{quantity}``: {measured}; to be {criterion}."
+        lines.append(line.format(measured=measured, **row))
     return "\n".join(lines) or "No claim of the paper is judged by this."
 
 
@@ -91,30 +91,26 @@ def entry(rule):
         RULE_OF_TABLE[name]: (name, table, table.experiments or tuple(EXPERIMENTS)) for name, table in TABLES.items()
     }
     name, found, experiments = named[rule]
-    section = found.drawing.section
-    measured = [
-        f"{section.replace('_', ' ')}: {flow(dumped(getattr(EXPERIMENTS[each], section)))[1:-1]}."
-        for each in experiments
-        if section
-    ]
-    paired = [
-        f"Times count optimisation only, of trainings that {'may have run side by side' if CONFIG.max_threads else 'ran one at a time'}."
-        for each in experiments
-        if EXPERIMENTS[each].paired and len(experiments) == 1
-    ]
-    numbers = (
+    words = [f"{each}: {made(each)}" for each in experiments if each in EXPERIMENTS]
+    if section := found.drawing.section:
+        words += [
+            f"{section.replace('_', ' ')}: {flow(dumped(getattr(EXPERIMENTS[each], section)))[1:-1]}."
+            for each in experiments
+        ]
+    if len(experiments) == 1 and EXPERIMENTS[experiments[0]].paired:
+        how = "may have run side by side" if CONFIG.max_threads else "ran one at a time"
+        words.append(f"Times count optimisation only, of trainings that {how}.")
+    more = (
         f"All numbers are in `{name}.csv`_."
         if found.drawing.numbers
         else "Distances of all samples are in ``tables/metrics.html``."
     )
     return {
         "shows": found.drawing.shows,
-        "made": " ".join(
-            [*(f"{each}: {made(each)}" for each in experiments if each in EXPERIMENTS), *measured, *paired]
-        ),
+        "made": " ".join(words),
         "paper": found.paper,
         "seen": f"{verdicts()}." if name == "claims" else seen(name, *found.claims),
-        "more": numbers,
+        "more": more,
     }
 
 
@@ -142,23 +138,17 @@ def origin():
 
 def last_screen():
     """Where the results lie, of those that are made."""
-    places = {
-        "figures": ("figures", ""),
-        "tables": ("tables", ""),
-        "claims": ("tables/claims.md", f": {verdicts()}"),
-        "report": ("report.html", ""),
-    }
+    places = {"figures": "figures", "tables": "tables", "claims": "tables/claims.md", "report": "report.html"}
+    more = {"claims": f": {verdicts()}"}
     lines = [
-        f"{name:8} {RESULTS}/{path}{more}" for name, (path, more) in places.items() if Path(RESULTS, path).exists()
+        f"{name:8} {RESULTS}/{path}{more.get(name, '')}"
+        for name, path in places.items()
+        if Path(RESULTS, path).exists()
     ]
-    return "\n".join(lines)
+    logs = sorted(Path(RESULTS, "logs").glob("**/train.log"))
+    said = {line for log in logs for line in log.read_text().splitlines() if line.startswith("mld: ")}
+    return "\n".join([*sorted(said), *lines])
 
 
 # all that a caption sees of a run besides its own job
-config["about"] = {
-    "preset": CONFIG.preset,
-    "entry": entry,
-    "verdicts": verdicts,
-    "command": command,
-    "origin": origin,
-}
+config["about"] = {"preset": CONFIG.preset} | {each.__name__: each for each in (entry, verdicts, command, origin)}

@@ -1,347 +1,311 @@
 # The stages that every experiment goes through: settings, data, training, samples, metrics; and what is measured of some.
-RUN = f"{RESULTS}/{{experiment}}/{{arm}}/seed{{seed}}"
-LOGS, BENCHMARKS = (f"{RESULTS}/{kind}/{{experiment}}/{{arm}}/seed{{seed}}" for kind in ("logs", "benchmarks"))
+ARM = f"{RESULTS}/{{experiment}}/{{arm}}"
+RUN = f"{ARM}/seed{{seed}}"
+OF_ARM = "{wildcards.experiment}/{wildcards.arm}"
+OF_RUN = f"{OF_ARM}, seed {{wildcards.seed}}"
+AT_RUN = "{experiment}/{arm}/seed{seed}"
 
 
-rule resolve:
-    input:
-        # a prior's scale that is `auto` is known when the data are
-        data=lambda wildcards: data_of_scale(wildcards.experiment, wildcards.arm),
-    output:
-        spec=f"{RESULTS}/{{experiment}}/{{arm}}/spec.json",
-    log:
-        f"{RESULTS}/logs/{{experiment}}/{{arm}}/resolve.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        settings=lambda wildcards: arm_spec(CONFIG, wildcards.experiment, wildcards.arm).model_dump_json(),
+def at_most(threads):
+    """Threads of a job that can do with so many; `workflow.cores` is None where nothing runs."""
+    return min(threads or 1, CONFIG.max_threads or threads or 1)
+
+
+def share_of_cores(wildcards):
+    """Threads for each of the long jobs of an experiment, which may run side by side."""
+    return at_most((workflow.cores or 1) // len(EXPERIMENTS[wildcards.experiment].runs))
+
+
+LONG = {"threads": share_of_cores, "gpu": GPU}
+
+
+def threads_of_training(wildcards):
+    """Paired arms are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
+    return at_most(workflow.cores) if EXPERIMENTS[wildcards.experiment].paired else share_of_cores(wildcards)
+
+
+def training_data(wildcards):
+    """The file that an experiment trains on; a mixture is drawn as training goes."""
+    source = CONFIG.data_set(wildcards.experiment)
+    return f"{RESULTS}/{source}/data.safetensors" if source else []
+
+
+def data_of_scale(wildcards):
+    """The training data, where a prior's scale is taken from them."""
+    prior = EXPERIMENTS[wildcards.experiment].arms[wildcards.arm].prior
+    return training_data(wildcards) if getattr(prior, "scale", None) == "auto" else []
+
+
+def data_option(wildcards, input):
+    """The data of a command that may do without."""
+    return f"--data {input.data}" if input.data else ""
+
+
+def data_options(experiment):
+    """The command of `mld data` that makes the data of an experiment, and its options."""
+    settings = EXPERIMENTS[experiment]
+    data, kind = dumped(settings.data, "kind"), settings.data.kind
+    also = {"resolution": settings.native_resolution, "name": experiment}
+    match kind:
+        case "mnist":
+            return options(
+                {"source" if name == "sources" else name: value for name, value in data.items()} | also, kind
+            )
+        case "reaction-diffusion":
+            return options(data | also, kind)
+        case "fields":
+            source = data.pop("source")
+            return options(data | {"grid": settings.grid.value} | also, kind, source)
+    values = {name: flow(value) for name, value in data.items()}
+    return options({"set": values, "grid": settings.grid.value} | also, "build", kind)
+
+
+def data_code(kind):
+    """The digest of the module that makes data of a kind, of those that are no plugin's."""
+    home = f"data.{kind.replace('-', '_')}"
+    return code(home if f"multilevel_diffusion.{home}" in IMPORTS.modules else "data.sets", "data.sets")
+
+
+def data_files(experiment):
+    """The user's own files that data are made from, of a source FILE:NAME the file; the run ends if there are none."""
+    data = EXPERIMENTS[experiment].data
+    source = data.source if data.kind == "fields" else getattr(data, "file", None)
+    if not source:
+        return []
+    found = [path for path in (source, source.rpartition(":")[0]) if path and Path(path).expanduser().exists()]
+    if not found:
+        sys.exit(f"config: experiments.{experiment}.data: {source}: no such file or folder")
+    return str(Path(found[0]).expanduser())
+
+
+def data_stamp(experiment):
+    """Names, sizes and times of the files in a folder of fields; Snakemake sees but the folder's own time."""
+    folder = Path(getattr(EXPERIMENTS[experiment].data, "source", "")).expanduser()
+    if not (folder.is_dir() and EXPERIMENTS[experiment].data.kind == "fields"):
+        return ""
+    stamps = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder))
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
+
+
+def sampler_text(sampler):
+    """A sampler's settings for a command line: its kind alone where nothing else is set."""
+    found = sampler.model_dump(mode="json", exclude_defaults=True)
+    return found["kind"] if len(found) == 1 else flow(found)
+
+
+def section(settings, *without):
+    """A section of settings as options of a command: its grids first, samplers as text."""
+    found = dumped(settings, *without)
+    first = {"resolution": found.pop("resolutions", [])}
+    if "sampler" in found:
+        found["sampler"] = sampler_text(settings.sampler)
+    if found.pop("samplers", None):
+        first["sampler"] = [sampler_text(sampler) for sampler in settings.samplers]
+    return first | found
+
+
+def of(wildcards):
+    """The settings of the experiment of a job."""
+    return EXPERIMENTS[wildcards.experiment]
+
+
+def gains(wildcards, count=None):
+    """The gains of an arm, or the first of them, as options of a command."""
+    return {"gain": list(of(wildcards).gains_of(wildcards.arm)[:count])}
+
+
+def along_training_options(wildcards):
+    """The sampler of the samples, with fewer steps, and the metrics of the samples."""
+    settings = of(wildcards)
+    found = gains(wildcards) | {"sampler": sampler_text(settings.sampling.sampler)}
+    return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
+
+
+def convergence_options(wildcards):
+    """The samplers to compare, and the metrics of their samples."""
+    settings = of(wildcards)
+    return options(section(settings.convergence, "networks", "resolutions") | dumped(settings.metrics))
+
+
+def test_set_along_training(wildcards):
+    """The test set on the grid that snapshots are sampled on."""
+    folder = f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/data"
+    return f"{folder}/{of(wildcards).along_training.resolution}.safetensors"
+
+
+JOBS = {
+    "resolve": Job(
+        f"Freeze the settings of {OF_ARM}",
+        f"resolve {{params.config}} --arm {OF_ARM} {{params.data}} --output {{output.spec}}",
+        place="{experiment}/{arm}/resolve",
         code=code("settings"),
-        # taking `output` keeps it out of the record: other overrides must not resolve this arm anew
-        config=lambda wildcards, output: config_of_commands(),
-        data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
-    message:
-        "Freeze the settings of {wildcards.experiment}/{wildcards.arm}"
-    shell:
-        "mld resolve {params.config} --arm {wildcards.experiment}/{wildcards.arm} {params.data}"
-        " --output {output.spec} > {log} 2>&1"
-
-
-rule resolve_target:
-    output:
-        target=f"{RESULTS}/{{experiment}}/{{arm}}/target.json",
-    log:
-        f"{RESULTS}/logs/{{experiment}}/{{arm}}/resolve-target.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        settings=lambda wildcards: arm_spec(CONFIG, wildcards.experiment, wildcards.arm).target.model_dump_json(),
+        input={"data": data_of_scale},  # a prior's scale that is `auto` is known when the data are
+        output={"spec": f"{ARM}/spec.json"},
+        params={
+            "settings": lambda wildcards: arm_spec(CONFIG, wildcards.experiment, wildcards.arm).model_dump_json(),
+            # not recorded: other overrides must not resolve this arm anew
+            "config": lambda wildcards, output: config_of_commands(),
+            "data": data_option,
+        },
+    ),
+    "resolve_target": Job(
+        f"Freeze the true law of {OF_ARM}",
+        f"resolve {{params.config}} --arm {OF_ARM} --target --output {{output.target}}",
+        place="{experiment}/{arm}/resolve-target",
         code=code("settings"),
-        config=lambda wildcards, output: config_of_commands(),
-    message:
-        "Freeze the true law of {wildcards.experiment}/{wildcards.arm}"
-    shell:
-        "mld resolve {params.config} --arm {wildcards.experiment}/{wildcards.arm} --target --output {output.target} > {log} 2>&1"
-
-
-for EXPERIMENT in DATA_SETS:
-
-    rule:
-        name:
-            f"data_{EXPERIMENT}"
-        input:
-            data_files_of(EXPERIMENT),
-        output:
-            data=f"{RESULTS}/{EXPERIMENT}/data.safetensors",
-        log:
-            f"{RESULTS}/logs/{EXPERIMENT}/data.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/{EXPERIMENT}/data.tsv"
-        conda:
-            "../../envs/multilevel-diffusion.yaml"
-        threads: at_most(workflow.cores) if EXPERIMENTS[EXPERIMENT].data.kind == "reaction-diffusion" else 1
-        resources:
-            gpu=GPU if EXPERIMENTS[EXPERIMENT].data.kind == "reaction-diffusion" else 0,
-        params:
-            what=data_command(EXPERIMENT),
-            code=code(module_of_data(EXPERIMENT), "data.sets"),
-        message:
-            f"Make the data of {EXPERIMENT}"
-        shell:
-            "mld data {params.what} --output {output.data} > {log} 2>&1"
-
-
-rule test_sets:
-    input:
-        data=lambda wildcards: training_data_of(wildcards.experiment),
-    output:
-        data=f"{RESULTS}/{{experiment}}/data/{{resolution}}.safetensors",
-    log:
-        f"{RESULTS}/logs/{{experiment}}/data-{{resolution}}.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
+        output={"target": f"{ARM}/target.json"},
+        params={
+            "settings": lambda wildcards: arm_spec(
+                CONFIG, wildcards.experiment, wildcards.arm
+            ).target.model_dump_json(),
+            "config": lambda wildcards, output: config_of_commands(),
+        },
+    ),
+    "test_sets": Job(
+        "The test sets of {wildcards.experiment} at {wildcards.resolution}",
+        "data restrict {input.data} --resolution {wildcards.resolution} --output {output.data}",
+        place="{experiment}/data-{resolution}",
         code=code("data.sets"),
-    message:
-        "The test sets of {wildcards.experiment} at {wildcards.resolution}"
-    shell:
-        "mld data restrict {input.data} --resolution {wildcards.resolution} --output {output.data} > {log} 2>&1"
-
-
-rule mixture_data:
-    input:
-        target=f"{RESULTS}/{{experiment}}/{{arm}}/target.json",
-    output:
-        data=f"{RESULTS}/{{experiment}}/{{arm}}/data/{{resolution}}.safetensors",
-    log:
-        f"{RESULTS}/logs/{{experiment}}/{{arm}}/data-{{resolution}}.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        samples=lambda wildcards: EXPERIMENTS[wildcards.experiment].sampling.samples,
+        input={"data": training_data},
+        output={"data": f"{RESULTS}/{{experiment}}/data/{{resolution}}.safetensors"},
+    ),
+    "mixture_data": Job(
+        f"Draw test sets of {OF_ARM} at {{wildcards.resolution}}",
+        "data mixture {input.target} --resolution {wildcards.resolution} --samples {params.samples}"
+        " --output {output.data}",
+        place="{experiment}/{arm}/data-{resolution}",
         code=code("mixture", "data.sets"),
-    message:
-        "Draw test sets of {wildcards.experiment}/{wildcards.arm} at {wildcards.resolution}"
-    shell:
-        "mld data mixture {input.target} --resolution {wildcards.resolution} --samples {params.samples}"
-        " --output {output.data} > {log} 2>&1"
-
-
-rule train:
-    input:
-        spec=f"{RESULTS}/{{experiment}}/{{arm}}/spec.json",
-        data=lambda wildcards: training_data_of(wildcards.experiment),
-    output:
-        model=f"{RUN}/model.safetensors",
-        history=f"{RUN}/history.csv",
-        snapshots=directory(f"{RUN}/snapshots"),
-    log:
-        f"{LOGS}/train.log",
-    benchmark:
-        f"{BENCHMARKS}/train.tsv"
-    priority: 1  # samples and metrics wait for it
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: threads_of_training
-    resources:
-        gpu=GPU,
-    params:
+        input={"target": f"{ARM}/target.json"},
+        output={"data": f"{ARM}/data/{{resolution}}.safetensors"},
+        params={"samples": lambda wildcards: EXPERIMENTS[wildcards.experiment].sampling.samples},
+    ),
+    "train": Job(
+        f"Train {OF_RUN}",
+        "train {input.spec} {params.data} --seed {wildcards.seed} --output {params.folder}",
+        place=f"{AT_RUN}/train",
         code=code("stages.train"),
-        data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
-        folder=subpath(output.model, parent=True),
-    message:
-        "Train {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld train {input.spec} {params.data} --seed {wildcards.seed} --output {params.folder} > {log} 2>&1"
-
-
-rule sample:
-    input:
-        model=f"{RUN}/model.safetensors",
-    output:
-        samples=directory(f"{RUN}/samples"),
-    log:
-        f"{LOGS}/sample.log",
-    benchmark:
-        f"{BENCHMARKS}/sample.tsv"
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores
-    resources:
+        input={"spec": f"{ARM}/spec.json", "data": training_data},
+        output={
+            "model": f"{RUN}/model.safetensors",
+            "history": f"{RUN}/history.csv",
+            "snapshots": directory(f"{RUN}/snapshots"),
+        },
+        params={"data": data_option, "folder": lambda wildcards, output: Path(output.model).parent},
+        threads=threads_of_training,
         gpu=GPU,
-    params:
-        gains=lambda wildcards: options({"gain": list(EXPERIMENTS[wildcards.experiment].gains_of(wildcards.arm))}),
-        options=lambda wildcards: sampling_options(wildcards.experiment),
+        priority=1,  # samples and metrics wait for it
+    ),
+    "sample": Job(
+        f"Sample {OF_RUN}, on every grid",
+        "sample {input.model} {params.options} --seed {wildcards.seed} --output {output.samples}",
+        place=f"{AT_RUN}/sample",
         code=code("stages.sample"),
-    message:
-        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, on every grid"
-    shell:
-        "mld sample {input.model} {params.gains} {params.options}"
-        " --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
-
-
-rule sample_exact:
-    input:
-        target=f"{RESULTS}/{{experiment}}/{{arm}}/target.json",
-    output:
-        samples=directory(f"{RUN}/exact"),
-    log:
-        f"{LOGS}/sample-exact.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    resources:
+        input={"model": f"{RUN}/model.safetensors"},
+        output={"samples": directory(f"{RUN}/samples")},
+        params={"options": lambda wildcards: options(gains(wildcards) | section(of(wildcards).sampling))},
+        **LONG,
+    ),
+    "sample_exact": Job(
+        f"Sample the exact field of {OF_RUN}, on every grid",
+        "sample {input.target} {params.options} --seed {wildcards.seed} --output {output.samples}",
+        place=f"{AT_RUN}/sample-exact",
+        code=code("stages.sample"),
+        input={"target": f"{ARM}/target.json"},
+        output={"samples": directory(f"{RUN}/exact")},
+        params={"options": lambda wildcards: options(section(of(wildcards).sampling))},
         gpu=GPU,
-    params:
-        options=lambda wildcards: sampling_options(wildcards.experiment),
+    ),
+    "sample_snapshot": Job(
+        f"Sample {OF_RUN}, after epoch {{wildcards.epoch}}",
+        "sample {input.snapshots}/epoch_{wildcards.epoch}.safetensors {params.options}"
+        " --seed {wildcards.seed} --output {output.samples}",
+        place=f"{AT_RUN}/sample-epoch{{epoch}}",
         code=code("stages.sample"),
-    message:
-        "Sample the exact field of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, on every grid"
-    shell:
-        "mld sample {input.target} {params.options} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
-
-
-rule sample_snapshot:
-    input:
-        snapshots=f"{RUN}/snapshots",
-    output:
-        samples=directory(f"{RUN}/epoch{{epoch}}"),
-    log:
-        f"{LOGS}/sample-epoch{{epoch}}.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores
-    resources:
-        gpu=GPU,
-    params:
-        options=lambda wildcards: sampling_options(wildcards.experiment),
-        gain=lambda wildcards: EXPERIMENTS[wildcards.experiment].gains_of(wildcards.arm)[0],
-        code=code("stages.sample"),
-    message:
-        "Sample {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, after epoch {wildcards.epoch}"
-    shell:
-        "mld sample {input.snapshots}/epoch_{wildcards.epoch}.safetensors --gain {params.gain}"
-        " {params.options} --seed {wildcards.seed} --output {output.samples} > {log} 2>&1"
-
-
-rule evaluate:
-    input:
-        samples=lambda wildcards: folders_of(samples_of(wildcards.experiment, wildcards.arm, wildcards.seed)),
-        data=lambda wildcards: data_of(wildcards.experiment, wildcards.arm),
-    output:
-        metrics=f"{RUN}/metrics.csv",
-    log:
-        f"{LOGS}/evaluate.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    params:
-        samples=lambda wildcards: samples_of(wildcards.experiment, wildcards.arm, wildcards.seed),
-        data=lambda wildcards, input: [f"--data {path}" for path in input.data],
-        projections=lambda wildcards: EXPERIMENTS[wildcards.experiment].metrics.projections,
+        input={"snapshots": f"{RUN}/snapshots"},
+        output={"samples": directory(f"{RUN}/epoch{{epoch}}")},
+        params={"options": lambda wildcards: options(gains(wildcards, 1) | section(of(wildcards).sampling))},
+        **LONG,
+    ),
+    "evaluate": Job(
+        f"Evaluate the samples of {OF_RUN}",
+        "evaluate {params.samples} {params.data} --projections {params.projections} --output {output.metrics}",
+        place=f"{AT_RUN}/evaluate",
         code=code("stages.evaluate"),
-    message:
-        "Evaluate the samples of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld evaluate {params.samples} {params.data} --projections {params.projections}"
-        " --output {output.metrics} > {log} 2>&1"
-
-
-rule score_error:
-    input:
-        snapshots=f"{RUN}/snapshots",
-    output:
-        table=f"{RUN}/score_error.csv",
-    log:
-        f"{LOGS}/score_error.log",
-    benchmark:
-        f"{BENCHMARKS}/score_error.tsv"
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores
-    resources:
-        gpu=GPU,
-    params:
-        options=lambda wildcards: options(
-            {"gain": list(EXPERIMENTS[wildcards.experiment].gains_of(wildcards.arm))},
-            **section_options(wildcards, "score_error"),
-        ),
+        input={
+            "samples": lambda wildcards: folders_of(samples_of(*wildcards)),
+            "data": lambda wildcards: data_of(wildcards.experiment, wildcards.arm),
+        },
+        output={"metrics": f"{RUN}/metrics.csv"},
+        params={
+            "samples": lambda wildcards: samples_of(*wildcards),
+            "data": lambda wildcards, input: [f"--data {path}" for path in input.data],
+            "projections": lambda wildcards: of(wildcards).metrics.projections,
+        },
+    ),
+    "score_error": Job(
+        f"Measure the score error along training of {OF_RUN}",
+        "score-error {input.snapshots} {params.options} --output {output.table}",
+        place=f"{AT_RUN}/score_error",
         code=code("stages.score_error"),
-    message:
-        "Measure the score error along training of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld score-error {input.snapshots} {params.options} --output {output.table} > {log} 2>&1"
-
-
-rule along_training:
-    input:
-        snapshots=f"{RUN}/snapshots",
-        data=lambda wildcards: test_set_along_training(wildcards.experiment),
-    output:
-        table=f"{RUN}/along_training.csv",
-    log:
-        f"{LOGS}/along-training.log",
-    benchmark:
-        f"{BENCHMARKS}/along-training.tsv"
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    threads: share_of_cores
-    resources:
-        gpu=GPU,
-    params:
-        options=lambda wildcards: along_training_options(wildcards.experiment, wildcards.arm),
+        input={"snapshots": f"{RUN}/snapshots"},
+        output={"table": f"{RUN}/score_error.csv"},
+        params={"options": lambda wildcards: options(gains(wildcards) | section(of(wildcards).score_error))},
+        **LONG,
+    ),
+    "along_training": Job(
+        f"Distance to the test set along training of {OF_RUN}",
+        "along-training {input.snapshots} --data {input.data} {params.options} --output {output.table}",
+        place=f"{AT_RUN}/along-training",
         code=code("stages.along_training"),
-    message:
-        "Distance to the test set along training of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld along-training {input.snapshots} --data {input.data} {params.options} --output {output.table} > {log} 2>&1"
-
-
-# Of mixtures: by the network (values) and by the exact field.
-for FIELD, SOURCE in {"values": "{arm}/seed{seed}/model.safetensors", "exact": "{arm}/target.json"}.items():
-
-    rule:
-        name:
-            f"convergence_{FIELD}"
-        input:
-            source=f"{RESULTS}/{{experiment}}/{SOURCE}",
-        output:
-            table=f"{RUN}/convergence/{FIELD}-{{resolution}}.csv",
-        log:
-            f"{LOGS}/convergence-{FIELD}-{{resolution}}.log",
-        benchmark:
-            f"{BENCHMARKS}/convergence-{FIELD}-{{resolution}}.tsv"
-        conda:
-            "../../envs/multilevel-diffusion.yaml"
-        threads: share_of_cores
-        resources:
-            gpu=GPU,
-        params:
-            options=lambda wildcards: convergence_options(wildcards.experiment),
-            code=code("stages.convergence"),
-        message:
-            "Distance against evaluations of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}, at {wildcards.resolution}"
-        shell:
-            "mld convergence {input.source} --resolution {wildcards.resolution} {params.options}"
-            " --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
-
-    rule:
-        name:
-            f"log_density_{FIELD}"
-        input:
-            source=f"{RESULTS}/{{experiment}}/{SOURCE}",
-        output:
-            table=f"{RUN}/log_density/{FIELD}.csv",
-        log:
-            f"{LOGS}/log-density-{FIELD}.log",
-        benchmark:
-            f"{BENCHMARKS}/log-density-{FIELD}.tsv"
-        conda:
-            "../../envs/multilevel-diffusion.yaml"
-        threads: share_of_cores
-        resources:
-            gpu=GPU,
-        params:
-            options=lambda wildcards: options(section_options(wildcards, "log_density", "networks")),
-            code=code("stages.log_density"),
-        message:
-            "Log density relative to the prior of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
-        shell:
-            "mld log-density {input.source} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
-
-
-rule truncation:
-    input:
-        target=f"{RESULTS}/{{experiment}}/{{arm}}/target.json",
-    output:
-        table=f"{RUN}/truncation.csv",
-    log:
-        f"{LOGS}/truncation.log",
-    conda:
-        "../../envs/multilevel-diffusion.yaml"
-    resources:
-        gpu=GPU,
-    params:
-        options=lambda wildcards: options(section_options(wildcards, "truncation")),
+        input={"snapshots": f"{RUN}/snapshots", "data": test_set_along_training},
+        output={"table": f"{RUN}/along_training.csv"},
+        params={"options": along_training_options},
+        **LONG,
+    ),
+    "truncation": Job(
+        f"Truncate the forward process of {OF_RUN}",
+        "truncation {input.target} {params.options} --seed {wildcards.seed} --output {output.table}",
+        place=f"{AT_RUN}/truncation",
         code=code("stages.truncation"),
-    message:
-        "Truncate the forward process of {wildcards.experiment}/{wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "mld truncation {input.target} {params.options} --seed {wildcards.seed} --output {output.table} > {log} 2>&1"
+        input={"target": f"{ARM}/target.json"},
+        output={"table": f"{RUN}/truncation.csv"},
+        params={"options": lambda wildcards: options(section(of(wildcards).truncation))},
+        gpu=GPU,
+    ),
+}
+for NAME in DATA_SETS:
+    DATA = EXPERIMENTS[NAME].data
+    JOBS[f"data_{NAME}"] = Job(
+        f"Make the data of {NAME}",
+        "data {params.what} --output {output.data}",
+        place=f"{NAME}/data",
+        code=data_code(DATA.kind),
+        input={"files": lambda wildcards, experiment=NAME: data_files(experiment)},
+        output={"data": f"{RESULTS}/{NAME}/data.safetensors"},
+        params={"what": data_options(NAME), "stamp": data_stamp(NAME)},
+        threads=(lambda wildcards: at_most(workflow.cores)) if DATA.kind == "reaction-diffusion" else 1,
+        gpu=GPU if DATA.kind == "reaction-diffusion" else 0,
+    )
+# Of mixtures: by the network (values) and by the exact field.
+for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/target.json"}.items():
+    JOBS[f"convergence_{FIELD}"] = Job(
+        f"Distance against evaluations of {OF_RUN}, at {{wildcards.resolution}}",
+        "convergence {input.source} --resolution {wildcards.resolution} {params.options}"
+        " --seed {wildcards.seed} --output {output.table}",
+        place=f"{AT_RUN}/convergence-{FIELD}-{{resolution}}",
+        code=code("stages.convergence"),
+        input={"source": SOURCE},
+        output={"table": f"{RUN}/convergence/{FIELD}-{{resolution}}.csv"},
+        params={"options": convergence_options},
+        **LONG,
+    )
+    JOBS[f"log_density_{FIELD}"] = Job(
+        f"Log density relative to the prior of {OF_RUN}",
+        "log-density {input.source} {params.options} --seed {wildcards.seed} --output {output.table}",
+        place=f"{AT_RUN}/log-density-{FIELD}",
+        code=code("stages.log_density"),
+        input={"source": SOURCE},
+        output={"table": f"{RUN}/log_density/{FIELD}.csv"},
+        params={"options": lambda wildcards: options(section(of(wildcards).log_density, "networks"))},
+        **LONG,
+    )

@@ -101,13 +101,10 @@ def sample(
     for n in resolutions:
         case = Case(OURS, n, batch)
         with process(keep_freed=False) as theirs, process(keep_freed=True) as ours:
-            calls = {
-                STOCK: partial(theirs, network.forward_seconds, Case(STOCK, n, batch)),
-                OURS: partial(ours, network.forward_seconds, case),
-            }
+            calls = {STOCK: partial(theirs, network.forward_seconds, Case(STOCK, n, batch))}
+            calls[OURS] = partial(ours, network.forward_seconds, case)
             calls |= {f"ours, {each}": partial(ours, network.sampling_seconds, case, each, steps) for each in samplers}
-            taken = medians(calls, repeats)
-            counts = {STOCK: 1, OURS: 1}
+            taken, counts = medians(calls, repeats), {STOCK: 1, OURS: 1}
             counts |= {f"ours, {each}": ours(network.evaluations, case, each, steps) for each in samplers}
         rows += [
             {
@@ -156,12 +153,11 @@ def scaling(
                 }
         rows.append({"against": against, "value": value} | size | measured[case])
         advance()
-    facts: dict[str, object] = {
+    return pd.DataFrame(rows), {
         "machine": machine(),
         "flop_per_second": round(compute),
         "bytes_per_second": round(stream),
     }
-    return pd.DataFrame(rows), facts
 
 
 def _ceilings(repeats: int) -> tuple[float, float]:

@@ -19,10 +19,10 @@ from torch.nn.functional import gelu
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..builders import build
 from ..denoise import LearnedDenoiser
 from ..grids import Grid, Torus, squared_norm
 from ..memory import peak, reset_peak
-from ..models import build_sampler
 from ..networks import FNO
 from ..priors import Laplacian
 from ..sample import Sampler, time_grid
@@ -251,4 +251,4 @@ def _step(case: Case) -> Step:
 
 def _sampler(case: Case, settings: SamplerSettings) -> Sampler:
     network = _step(case).network
-    return build_sampler(settings, LearnedDenoiser(network, ForwardSDE(), Laplacian(64, 10.0), lambda resolution: 1.0))
+    return build(settings, LearnedDenoiser(network, ForwardSDE(), Laplacian(64, 10.0), lambda resolution: 1.0))

@@ -21,8 +21,7 @@ from . import stages
 from .bench import bench
 from .data import data
 from .figure import figure
-from .runs import compare, resolve
-from .table import table
+from .table import compare, table
 
 __all__ = ["app", "main"]
 
@@ -36,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(resolve)
+app.command()(stages.resolve)
 app.add_typer(data, name="data")
 for command in (stages.train, stages.score_error, stages.sample, stages.along_training, stages.evaluate, compare):
     app.command()(command)

@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from .options import Output, Projections, Resolution, Resolutions, Samples, Steps
-
-__all__ = ["bench"]
+from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Steps, facts
 
 Repeats = Annotated[int, typer.Option(min=1, help="How many times each is measured.")]
 Batch = Annotated[int, typer.Option(min=1, help="Fields at a time.")]
 Sizes = Annotated[list[int], typer.Option(min=1, help="Several may be given.")]
 Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; several may be given.")]
-Samplers = Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")]
 Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network with the other's allocator settings.")]
 
 TRAIN_RESOLUTIONS = [32, 50, 64, 128]
@@ -80,15 +77,13 @@ def scaling(
     channels; the head has four times the channels. OUTPUT is a CSV, with what counting expects beside each measurement.
     """
     from ..bench import costs
-    from ..provenance import provenance
     from ..storage import write_csv
-    from .options import seconds
     from .progress import progress
 
     sizes = {"resolution": resolution, "batch": batch, "width": width}
     with progress(sum(map(len, sizes.values())), "bench scaling") as advance:
-        rows, facts = costs.scaling(sizes, repeats, advance)
-    write_csv(output, rows, provenance(device="cpu", **facts, seconds=seconds()))
+        rows, found = costs.scaling(sizes, repeats, advance)
+    write_csv(output, rows, facts(**found))
 
 
 @bench.command()
@@ -105,9 +100,9 @@ def solver(
     """
     from ..bench import report
     from ..bench.solver import solver as measure
-    from ..models import default_device
+    from ..models import device_of
 
-    report.show(measure(resolution, end_time, steps, trajectories, repeats, default_device()))
+    report.show(measure(resolution, end_time, steps, trajectories, repeats, device_of()))
 
 
 @bench.command()

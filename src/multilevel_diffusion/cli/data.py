@@ -7,18 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ..settings import Geometry
-from .options import Output, Resolution, Samples, Target, parse_overrides, seconds
-
-__all__ = ["data"]
+from .options import Grid, Output, Resolution, Samples, Target, facts, parse_overrides
 
 data = typer.Typer(help="Make the data of an experiment.", no_args_is_help=True)
 
 Train = Annotated[int, typer.Option(min=1, help="Fields to train on.")]
 Validation = Annotated[int, typer.Option(min=1, help="Fields to validate on.")]
-Test = Annotated[
-    int, typer.Option(min=2, help="Fields of the test set, `reference`, and of the second set that measures the floor.")
-]
+Test = Annotated[int, typer.Option(min=2, help="Fields of the test set, and of a second one that measures the floor.")]
 Name = Annotated[str, typer.Option(help="Of the experiment that the data are for.")]
 
 
@@ -30,13 +25,11 @@ def mixture(target: Target, resolution: Resolution, samples: Samples, output: Ou
     """
     from ..data.sets import mixture_sets, write_sets
     from ..mixture import GaussianMixture
-    from ..models import build_prior, read_target, require_mixture
-    from ..provenance import provenance
+    from ..models import read_exact
 
-    spec = read_target(target)
-    require_mixture(spec, target)
-    sets = mixture_sets(GaussianMixture(build_prior(spec)), spec, resolution, samples)
-    write_sets(output, sets, provenance(seed=spec.prior_seed, device="cpu", seconds=seconds()))
+    exact = read_exact(target)
+    sets = mixture_sets(GaussianMixture(exact.prior), exact.settings, resolution, samples)
+    write_sets(output, sets, facts(seed=exact.settings.prior_seed))
 
 
 @data.command()
@@ -60,14 +53,13 @@ def mnist(
     from ..data.mnist import FILES, fetch, mnist_sets
     from ..data.sets import write_sets
     from ..errors import UserError
-    from ..provenance import provenance
 
     known = dict(entry.partition("=")[::2] for entry in sha256)
     if missing := [file for file in FILES if file not in known]:
         raise UserError(f"--sha256: no digest for {', '.join(missing)}")
     sizes = {"train": train, "validation": validation, "test": test}
     sets = mnist_sets(fetch(source, known), resolution, sizes, {"name": name, "sha256": known})
-    write_sets(output, sets, provenance(device="cpu", seconds=seconds()))
+    write_sets(output, sets, facts())
 
 
 @data.command()
@@ -80,9 +72,7 @@ def reaction_diffusion(
     steps: Annotated[int, typer.Option(min=1, help="Graded time steps.")],
     output: Output,
     laplacian: Annotated[str, typer.Option(help="finite-volume, as published, or spectral.")] = "finite-volume",
-    file: Annotated[
-        Path | None, typer.Option(help="The published HDF5 file, from which train and validation are then read.")
-    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Published HDF5 file, to read train and validation from.")] = None,
     name: Name = "reaction-diffusion",
 ) -> None:
     """Snapshots u of the reaction-diffusion system.
@@ -91,24 +81,14 @@ def reaction_diffusion(
     """
     from ..data.reaction_diffusion import reaction_diffusion_sets
     from ..data.sets import write_sets
-    from ..models import default_device
-    from ..provenance import provenance
+    from ..models import device_of
     from .progress import progress
 
-    sizes, on = {"train": train, "validation": validation, "test": test}, default_device()
+    sizes, on = {"train": train, "validation": validation, "test": test}, device_of()
     with progress((0 if file else train + validation) + 2 * test, name) as advance:
-        sets = reaction_diffusion_sets(
-            resolution,
-            sizes,
-            end_time=end_time,
-            steps=steps,
-            laplacian=laplacian,
-            file=file,
-            name=name,
-            device=on,
-            progress=advance,
-        )
-    write_sets(output, sets, provenance(device=str(on), seconds=seconds()))
+        options = {"laplacian": laplacian, "file": file, "name": name, "device": on, "progress": advance}
+        sets = reaction_diffusion_sets(resolution, sizes, end_time=end_time, steps=steps, **options)
+    write_sets(output, sets, facts(on))
 
 
 @data.command()
@@ -116,10 +96,10 @@ def fields(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A .npy, a .npz[:NAME], HDF5 (file.h5[:DATASET]) or a folder of greyscale PNG."
+            metavar="SOURCE", help="An array (.npy, .npz[:NAME], file.h5[:DATASET]) or a folder of greyscale PNG."
         ),
     ],
-    grid: Annotated[Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")],
+    grid: Grid,
     resolution: Resolution,
     train: Train,
     validation: Validation,
@@ -133,7 +113,6 @@ def fields(
     """
     from ..data.fields import count_leaks, field_sets, summary
     from ..data.sets import write_sets
-    from ..provenance import provenance
 
     sets, available = field_sets(source, grid, resolution, train=train, validation=validation, test=test, name=name)
     used = train + validation + test
@@ -142,13 +121,13 @@ def fields(
         typer.echo(
             f"mld: warning: {source}: {leaks} test fields are training fields too; the metrics will flatter", err=True
         )
-    write_sets(output, sets, provenance(device="cpu", seconds=seconds()))
+    write_sets(output, sets, facts())
 
 
 @data.command()
 def build(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="A kind of data that a plugin brings.")],
-    grid: Annotated[Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")],
+    grid: Grid,
     resolution: Resolution,
     output: Output,
     set_: Annotated[
@@ -160,10 +139,9 @@ def build(
 
     Its plugin is named as `mld --plugin FILE data build KIND ...`. Without --name it is for the experiment of the name of KIND.
     """
+    from ..builders import BUILDERS, build
     from ..data.sets import GRIDS, FieldSets, write_sets
     from ..errors import UserError
-    from ..models import BUILDERS
-    from ..provenance import provenance
     from ..settings import DataBase, kinds_of, parse
 
     kinds = {kind: settings for kind, settings in kinds_of(DataBase).items() if settings in BUILDERS}
@@ -171,22 +149,24 @@ def build(
         raise UserError(
             f"KIND: no data of kind '{kind}' here; name its file, mld --plugin FILE data build {kind}, or see mld data --help"
         )
-    settings = parse(kinds[kind], parse_overrides(set_) | {"kind": kind}, f"--set: {kind}")
-    if grid not in settings.geometries:
-        raise UserError(f"--grid: data of kind {kind} lie on {' or '.join(settings.geometries)}, not {grid}")
-    on = GRIDS[grid](resolution)
-    fields = {key: values.float().contiguous() for key, values in BUILDERS[kinds[kind]](settings, on).items()}
-    sizes = {
+    settings, on = parse(kinds[kind], parse_overrides(set_) | {"kind": kind}, f"--set: {kind}"), GRIDS[grid](resolution)
+    try:
+        settings.demand_geometry(grid)
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+    fields = {key: values.float().contiguous() for key, values in build(settings, on).items()}
+    asked = {
         "train": settings.train,
         "validation": settings.validation,
         "reference": settings.test,
         "floor": settings.test,
     }
-    if {key: len(values) for key, values in fields.items()} != sizes:
-        made = ", ".join(f"{key} {len(values)}" for key, values in fields.items())
-        raise UserError(f"{kind}: its builder makes {made}, not {', '.join(f'{k} {n}' for k, n in sizes.items())}")
+    made = {key: len(values) for key, values in fields.items()}
+    if made != asked:
+        found, wanted = (", ".join(f"{key} {n}" for key, n in sizes.items()) for sizes in (made, asked))
+        raise UserError(f"{kind}: its builder makes {found}, not {wanted}")
     target = settings.model_dump(mode="json") | {"name": name or kind, "images": False, "native_resolution": resolution}
-    write_sets(output, FieldSets(fields, on, target), provenance(device="cpu", seconds=seconds()))
+    write_sets(output, FieldSets(fields, on, target), facts())
 
 
 @data.command()
@@ -200,8 +180,6 @@ def restrict(
     They are restricted or prolonged; samples at this resolution are compared with them.
     """
     from ..data.sets import read_sets, restrict, write_sets
-    from ..provenance import provenance
 
     sets = read_sets(data, native=True)
-    facts = provenance(device="cpu", seconds=seconds(), data=sets.provenance)
-    write_sets(output, restrict(sets, resolution), facts)
+    write_sets(output, restrict(sets, resolution), facts(data=sets.provenance))

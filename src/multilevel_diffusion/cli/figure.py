@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Output, seconds
+from .options import Output, facts, read_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -43,12 +42,11 @@ def fields(
     count: Annotated[int, typer.Option(min=1, help="Fields a row and resolution.")] = 3,
 ) -> None:
     """Test set and samples on several grids, a row a network."""
-    from ..columns import HISTORY_COLUMNS
     from ..figures import arrange, fields
     from ..storage import read_arrays
 
     rows, rows_down = arrange((path, *read_arrays(path)) for path in files)
-    losses = _read(history, HISTORY_COLUMNS) if history else None
+    losses = read_rows(history, "HISTORY_COLUMNS") if history else None
     _write(fields(rows, count, rows_down=rows_down, history=losses), losses, output)
 
 
@@ -67,12 +65,12 @@ def ladders(
 
 
 def _add_figure_of_numbers(name: str) -> None:
-    needed, summary, source = NUMBERS[name]
+    columns, summary, source = NUMBERS[name]
 
     def draw(tables: Tables, output: Output) -> None:
-        from .. import columns, figures
+        from .. import figures
 
-        rows = _read(tables, getattr(columns, needed))
+        rows = read_rows(tables, columns)
         _write(getattr(figures, name)(rows), rows, output)
 
     figure.command(name.replace("_", "-"), help=f"{summary}\n\nFrom tables of `{source}`.")(draw)
@@ -82,19 +80,10 @@ for each in NUMBERS:
     _add_figure_of_numbers(each)
 
 
-def _read(tables: list[Path], columns: Sequence[str]) -> pandas.DataFrame:
-    import pandas as pd
-
-    from ..tables import read_tables
-
-    return pd.concat(read_tables(tables, columns), ignore_index=True)
-
-
 def _write(drawn: Figure, rows: pandas.DataFrame | None, output: Path) -> None:
     from ..figures import save
-    from ..provenance import provenance
     from ..storage import write_csv
 
     save(drawn, output)
     if rows is not None:
-        write_csv(output.with_suffix(".csv"), rows, provenance(device="cpu", seconds=seconds()))
+        write_csv(output.with_suffix(".csv"), rows, facts())

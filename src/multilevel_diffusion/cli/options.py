@@ -6,92 +6,66 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UserError
-from ..settings import Config, Gain, load_config, sampler_kinds
+from ..settings import Config, Gain, Geometry, SamplerBase, TargetSpec, kinds_of, load_config
 
-__all__ = [
-    "Configs",
-    "Field",
-    "Gains",
-    "Output",
-    "Overrides",
-    "Presets",
-    "Projections",
-    "Resolution",
-    "Resolutions",
-    "SamplerText",
-    "Samples",
-    "Seed",
-    "Snapshots",
-    "Spec",
-    "Steps",
-    "Target",
-    "naming",
-    "parse_overrides",
-    "read_config",
-    "seconds",
-]
+if TYPE_CHECKING:
+    import pandas
+    import torch
 
 START = time.perf_counter()
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
-Target = Annotated[
-    Path, typer.Argument(metavar="TARGET", help="target.json of an arm, or its spec.json, from `mld resolve`.")
-]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="target.json or spec.json of an arm, of `mld resolve`.")]
 Field = Annotated[
     Path,
-    typer.Argument(
-        metavar="SOURCE", help="model.safetensors is the trained network, target.json or spec.json the exact field."
-    ),
+    typer.Argument(metavar="SOURCE", help="model.safetensors: the network; target.json or spec.json: the exact field."),
 ]
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files, later ones on top.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, VALUE as YAML: preset=smoke.")
-]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="VALUE as YAML: preset=smoke.")]
 Presets = Annotated[
     Path | None,
     typer.Option(help="Folder of the preset overlays; by default workflow/presets beside the first CONFIG."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
+Grid = Annotated[Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
 Resolutions = Annotated[list[int], typer.Option(min=3, help="Points per side; several may be given.")]
+DrawnOn = Annotated[int, typer.Option(min=3, help="Finer grid on which fields are drawn, and then restricted.")]
 Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the sampler.")]
 SamplerText = Annotated[
     str,
     typer.Option(
-        help=f"{', '.join(sampler_kinds())}; or with its options,"
+        help=f"{', '.join(kinds_of(SamplerBase))}; or with its options,"
         " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
     ),
 ]
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
+Samplers = Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
+OneGain = Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
+SomeGains = Annotated[
+    list[Gain] | None, typer.Option(help="Several may be given; by default that under which it was trained.")
+]
 Gains = Annotated[list[Gain], typer.Option(help="Several may be given; at N_ref they agree and the first is taken.")]
 
 
 def read_config(
     configs: list[Path], overrides: list[str] | None, presets: Path | None, only: Collection[str] | None = None
 ) -> Config:
-    """The settings of a run, see `load_config`; `overrides` as `--set` has them.
-
-    Raises:
-        UserError: names the file, key or option and the mend.
-    """
+    """The settings of a run; `overrides` as `--set` has them. Raises as `load_config` and `parse_overrides`."""
     presets = presets or configs[0].parent / "workflow" / "presets"
     return load_config(configs, parse_overrides(overrides), presets, only)
 
 
 def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
-    """The values of `--set KEY=VALUE`, as YAML.
-
-    Raises:
-        UserError: if one is not KEY=VALUE or not YAML.
-    """
+    """The values of `--set KEY=VALUE`, as YAML. Raises a UserError if one is not KEY=VALUE or not YAML."""
     import yaml
 
     overrides = {}
@@ -106,6 +80,16 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
     return overrides
 
 
+def read_rows(files: list[Path], columns: str) -> pandas.DataFrame:
+    """The rows of tables, one below the other. Raises a UserError if one lacks a column of that list in `columns`."""
+    import pandas
+
+    from .. import columns as lists
+    from ..tables import read_tables
+
+    return pandas.concat(read_tables(files, getattr(lists, columns)), ignore_index=True)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """What is refused inside is refused in the name of a file."""
@@ -118,3 +102,11 @@ def naming(path: Path) -> Iterator[None]:
 def seconds() -> float:
     """Seconds since the command line was loaded, which is when a command starts."""
     return round(time.perf_counter() - START, 3)
+
+
+def facts(device: torch.device | str = "cpu", settings: TargetSpec | None = None, **known: Any) -> dict[str, Any]:
+    """The provenance of what a command writes: where it was computed, from which settings, in how many seconds, and what else."""
+    from ..provenance import provenance
+
+    known |= {"settings": settings.model_dump(mode="json")} if settings else {}
+    return provenance(device=str(device), **known, seconds=seconds())

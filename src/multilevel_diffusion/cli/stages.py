@@ -1,4 +1,7 @@
-"""The stages as commands: each reads files, calls a function of `multilevel_diffusion.stages` and writes what comes of it."""
+"""The stages as commands: each reads files, calls a function of `multilevel_diffusion.stages` and writes what comes of it.
+
+Before them comes `mld resolve`, which makes of the configuration the file that they read.
+"""
 
 from __future__ import annotations
 
@@ -9,52 +12,50 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from ..settings import Gain, TargetSpec
-from .options import (
-    Field,
-    Gains,
-    Output,
-    Projections,
-    Resolution,
-    Resolutions,
-    SamplerText,
-    Samples,
-    Seed,
-    Snapshots,
-    Spec,
-    Steps,
-    Target,
-    naming,
-    seconds,
-)
+from ..settings import Gain
+from . import options as given
 
 if TYPE_CHECKING:
-    import torch
     from pandas import DataFrame
 
     from ..models import Model
 
-__all__ = [
-    "along_training",
-    "convergence",
-    "evaluate",
-    "log_density",
-    "sample",
-    "score_error",
-    "train",
-    "truncation",
-]
 
-OneGain = Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
+def resolve(
+    configs: given.Configs,
+    arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
+    output: given.Output,
+    target: Annotated[
+        bool, typer.Option("--target", help="Only what the true law depends on, not how a network is trained.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="File of `mld data`, from which a prior's scale that is auto is taken now.")
+    ] = None,
+    set_: given.Overrides = None,
+    presets: given.Presets = None,
+) -> None:
+    """Freeze the settings of one arm into spec.json.
+
+    With --target, those of its true law into target.json. Only the experiment that is asked for is validated.
+    """
+    from ..settings import arm_spec
+    from ..storage import write_json
+
+    experiment, _, name = arm.partition("/")
+    spec = arm_spec(given.read_config(configs, set_, presets, only=[experiment]), experiment, name)
+    if data:
+        from ..builders import resolved
+        from ..data.sets import read_sets
+
+        spec = resolved(spec, read_sets(data, need=("train",)).fields["train"])
+    write_json(output, (spec.target if target else spec).model_dump(mode="json"))
 
 
 def train(
-    spec: Spec,
-    seed: Seed,
-    output: Output,
-    data: Annotated[
-        Path | None, typer.Option(help="File of `mld data`; a mixture needs none, being drawn as training goes.")
-    ] = None,
+    spec: given.Spec,
+    seed: given.Seed,
+    output: given.Output,
+    data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
 ) -> None:
     """Train one arm up its ladder of levels.
@@ -63,49 +64,36 @@ def train(
     and ends with the same numbers.
     """
     from ..data.sets import read_sets
-    from ..models import default_device, write_model
+    from ..models import device_of, write_model
     from ..settings import ArmSpec, parse
     from ..stages.train import train
     from ..storage import read_json, write_csv
     from ..training import finish
     from .progress import progress
 
-    arm, on, sets = parse(ArmSpec, read_json(spec), source=str(spec)), default_device(), None
-    if arm.mixture and data:
-        raise UserError("--data: the mixture is drawn as training goes; leave the option out")
-    if not arm.mixture:
-        if not data:
-            raise UserError(f"--data: training of {arm.name} needs the file of the data of {arm.data_set}")
-        tested = arm.validation.test
-        sets = read_sets(data, need={"train": 1, "validation": 1} | ({"reference": tested} if tested else {}))
+    arm, on = parse(ArmSpec, read_json(spec), str(spec)), device_of()
+    tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
+    sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
+    given_as = f"--data {data}" if data else "--data"
 
     def write(path: Path, model: Model) -> None:
-        write_model(path, model, _facts(seed, on))
+        write_model(path, model, given.facts(on, seed=seed))
 
-    model, history = train(
-        arm,
-        seed,
-        sets,
-        source=data or spec,
-        device=on,
-        folder=output / "checkpoint",
-        write=write,
-        checkpoint_seconds=checkpoint_seconds,
-        warn=lambda line: typer.echo(f"mld: {line}", err=True),
-        progress=progress,
-    )
+    keeping = {"folder": output / "checkpoint", "write": write, "checkpoint_seconds": checkpoint_seconds}
+    telling = {"warn": lambda line: typer.echo(f"mld: {line}", err=True), "progress": progress}
+    model, history = train(arm, seed, sets, source=given_as, device=on, **keeping, **telling)
     write(output / "model.safetensors", model)
-    write_csv(output / "history.csv", history, _facts(seed, on, model.settings))
+    write_csv(output / "history.csv", history, given.facts(on, model.settings, seed=seed))
     finish(output / "checkpoint", output / "snapshots")
 
 
 def score_error(
-    snapshots: Snapshots,
-    resolution: Resolutions,
-    gain: Gains,
+    snapshots: given.Snapshots,
+    resolution: given.Resolutions,
+    gain: given.Gains,
     batches: Annotated[int, typer.Option(min=1, help="Batches of samples for each number.")],
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a batch.")],
-    output: Output,
+    output: given.Output,
 ) -> None:
     """Error of the learned score of a mixture along training.
 
@@ -118,55 +106,46 @@ def score_error(
 
 
 def sample(
-    source: Field,
-    resolution: Resolutions,
-    samples: Samples,
-    steps: Steps,
-    seed: Seed,
+    source: given.Field,
+    resolution: given.Resolutions,
+    samples: given.Samples,
+    steps: given.Steps,
+    seed: given.Seed,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
-    gain: Gains = (Gain.VALUES,),
-    sampler: SamplerText = "euler-maruyama",
+    gain: given.SomeGains = None,
+    sampler: given.SamplerText = "euler-maruyama",
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
     It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors.
     """
-    from ..models import default_device, read_source
+    from ..models import device_of, read_source
     from ..settings import parse_sampler
     from ..stages.sample import sample, write_samples
     from .progress import progress
 
-    chosen, on = parse_sampler(sampler, "--sampler"), default_device()
-    drawn = sample(
-        read_source(source, on),
-        samples,
-        resolutions=resolution,
-        steps=steps,
-        seed=seed,
-        gains=gain,
-        sampler=chosen,
-        device=on,
-        progress=progress,
-    )
+    on, chosen = device_of(), parse_sampler(sampler, "--sampler")
+    how = {"steps": steps, "seed": seed, "gains": gain, "sampler": chosen, "device": on, "progress": progress}
+    drawn = sample(read_source(source, on), samples, resolutions=resolution, **how)
     while True:
-        before = seconds()
-        with naming(source):
+        before = given.seconds()
+        with given.naming(source):
             made = next(drawn, None)
         if made is None:
             break
-        facts = _facts(seed, on) | {"seconds": round(seconds() - before, 3)}
-        write_samples(output / f"{made.name}.safetensors", made, facts)
+        spent = round(given.seconds() - before, 3)
+        write_samples(output / f"{made.name}.safetensors", made, given.facts(on, seed=seed) | {"seconds": spent})
 
 
 def along_training(
-    snapshots: Snapshots,
+    snapshots: given.Snapshots,
     data: Annotated[Path, typer.Option(help="Test set on the grid to sample on.")],
-    gain: Gains,
-    samples: Samples,
-    steps: Steps,
-    projections: Projections,
-    output: Output,
-    sampler: SamplerText = "euler-maruyama",
+    gain: given.Gains,
+    samples: given.Samples,
+    steps: given.Steps,
+    projections: given.Projections,
+    output: given.Output,
+    sampler: given.SamplerText = "euler-maruyama",
 ) -> None:
     """Distance of samples to the test set along training.
 
@@ -184,8 +163,8 @@ def along_training(
 def evaluate(
     samples: Annotated[list[Path], typer.Argument(help="Files of `mld sample`.")],
     data: Annotated[list[Path], typer.Option(help="Test set, a file a resolution; the option is repeated.")],
-    projections: Projections,
-    output: Output,
+    projections: given.Projections,
+    output: given.Output,
 ) -> None:
     """Metrics of samples against the test set, a row each.
 
@@ -198,22 +177,20 @@ def evaluate(
     from ..storage import write_csv
 
     rows = evaluate(map(read_samples, samples), [read_sets(path) for path in data], projections)
-    write_csv(output, rows, _facts(device="cpu"))
+    write_csv(output, rows, given.facts())
 
 
 def convergence(
-    source: Field,
-    resolution: Resolution,
-    sampler: Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")],
+    source: given.Field,
+    resolution: given.Resolution,
+    sampler: given.Samplers,
     evaluations: Annotated[list[int], typer.Option(min=1, help="Of the denoiser; several may be given.")],
-    reference_evaluations: Annotated[
-        int, typer.Option(min=1, help="Euler-Maruyama is run with as many, to compare with.")
-    ],
-    samples: Samples,
-    projections: Projections,
-    seed: Seed,
-    output: Output,
-    gain: OneGain = Gain.VALUES,
+    reference_evaluations: Annotated[int, typer.Option(min=1, help="Of the Euler-Maruyama to compare all with.")],
+    samples: given.Samples,
+    projections: given.Projections,
+    seed: given.Seed,
+    output: given.Output,
+    gain: given.OneGain = Gain.VALUES,
 ) -> None:
     """Distance of samples of a mixture against evaluations.
 
@@ -224,31 +201,22 @@ def convergence(
     from ..settings import parse_sampler
     from ..stages.convergence import convergence
 
-    _measure(
-        convergence,
-        source,
-        output,
-        [parse_sampler(text, "--sampler") for text in sampler],
-        resolution=resolution,
-        evaluations=evaluations,
-        reference_evaluations=reference_evaluations,
-        samples=samples,
-        projections=projections,
-        seed=seed,
-        gain=gain,
-    )
+    samplers = [parse_sampler(text, "--sampler") for text in sampler]
+    counts = {"evaluations": evaluations, "reference_evaluations": reference_evaluations, "projections": projections}
+    options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain}
+    _measure(convergence, source, output, samplers, **counts, **options)
 
 
 def log_density(
-    source: Field,
+    source: given.Field,
     resolution: Annotated[list[int], typer.Option(min=3, help="Grid of the flow; several may be given.")],
-    drawn_on: Annotated[int, typer.Option(min=3, help="Finer grid on which the fields are drawn, then restricted.")],
-    samples: Samples,
+    drawn_on: given.DrawnOn,
+    samples: given.Samples,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the flow.")],
     probes: Annotated[int, typer.Option(min=1, help="Random directions a field that estimate the trace.")],
-    seed: Seed,
-    output: Output,
-    gain: OneGain = Gain.VALUES,
+    seed: given.Seed,
+    output: given.Output,
+    gain: given.OneGain = Gain.VALUES,
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
 
@@ -265,13 +233,13 @@ def log_density(
 
 
 def truncation(
-    target: Target,
+    target: given.Target,
     resolution: Annotated[list[int], typer.Option(min=3, help="Grid whose modes are kept; two at least.")],
-    drawn_on: Annotated[int, typer.Option(min=3, help="Finer grid, on which the paths are drawn.")],
-    samples: Samples,
+    drawn_on: given.DrawnOn,
+    samples: given.Samples,
     steps: Annotated[int, typer.Option(min=1, help="Times at which paths are compared.")],
-    seed: Seed,
-    output: Output,
+    seed: given.Seed,
+    output: given.Output,
 ) -> None:
     """Cost of truncating the forward process of a mixture.
 
@@ -279,43 +247,41 @@ def truncation(
     X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first over that of the second, 1 where
     they fall alike.
     """
-    from ..models import ExactModel, build_prior, default_device, read_target, require_mixture
+    from ..models import device_of, read_exact
     from ..stages.truncation import truncation
     from ..storage import write_csv
 
-    on, settings = default_device(), read_target(target)
-    require_mixture(settings, target)
+    on, exact = device_of(), read_exact(target)
     if len(set(resolution)) < 2:
         raise UserError("--resolution: give two at least, a rate needs them")
     _demand_finer(drawn_on, resolution)
     grids = {"resolutions": resolution, "drawn_on": drawn_on}
-    exact = ExactModel(settings, build_prior(settings))
     rows = truncation(exact, **grids, samples=samples, steps=steps, seed=seed, device=on)
-    write_csv(output, rows, _facts(seed, on))
+    write_csv(output, rows, given.facts(on, seed=seed))
 
 
 def _measure(
     stage: Callable[..., DataFrame], source: Path, output: Path, *args: Any, seed: int, **options: Any
 ) -> None:
     """Write the table of a stage on a model or an exact field."""
-    from ..models import default_device, read_source
+    from ..models import device_of, read_source
     from ..storage import write_csv
     from .progress import progress
 
-    on = default_device()
+    on = device_of()
     read = read_source(source, on)
-    with naming(source):
+    with given.naming(source):
         rows = stage(read, *args, seed=seed, device=on, progress=progress, **options)
-    write_csv(output, rows, _facts(seed, on, read.settings))
+    write_csv(output, rows, given.facts(on, read.settings, seed=seed))
 
 
 def _follow(stage: Callable[..., DataFrame], snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
     """Write the table of a stage on all snapshots of a training, which are read when it is their turn."""
-    from ..models import default_device, read_model, snapshots_in
+    from ..models import device_of, read_model, snapshots_in
     from ..storage import write_csv
     from .progress import progress
 
-    files, on = snapshots_in(snapshots), default_device()
+    files, on = snapshots_in(snapshots), device_of()
     last = read_model(files[-1], on)
 
     def models() -> Iterator[Model]:
@@ -324,22 +290,11 @@ def _follow(stage: Callable[..., DataFrame], snapshots: Path, output: Path, *arg
                 yield read_model(file, on)
                 advance(file.stem)
 
-    with naming(snapshots):
+    with given.naming(snapshots):
         rows = stage(models(), *args, device=on, **options)
-    write_csv(output, rows, _facts(last.seed, on, last.settings))
+    write_csv(output, rows, given.facts(on, last.settings, seed=last.seed))
 
 
 def _demand_finer(drawn_on: int, resolutions: list[int]) -> None:
     if max(resolutions) >= drawn_on:
         raise UserError(f"--drawn-on: {drawn_on} must be finer than --resolution {max(resolutions)}")
-
-
-def _facts(
-    seed: int | None = None, device: torch.device | str = "cpu", settings: TargetSpec | None = None
-) -> dict[str, Any]:
-    """The provenance of what a command writes."""
-    from ..provenance import provenance
-
-    facts = {"settings": settings.model_dump(mode="json")} if settings else {}
-    facts |= {} if seed is None else {"seed": seed}
-    return provenance(**facts, device=str(device), seconds=seconds())

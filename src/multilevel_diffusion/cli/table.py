@@ -1,4 +1,4 @@
-"""`mld table`: tables of a whole run, for machines and for people."""
+"""`mld table`: tables of a whole run, for machines and for people; and `mld compare`, of two runs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Configs, Output, Overrides, Presets, read_config, seconds
+from ..errors import UserError
+from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows
 
 if TYPE_CHECKING:
     import pandas
+
+SHOWN = 20
+"""Differences that `mld compare` prints."""
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
 Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
@@ -22,9 +26,7 @@ table = typer.Typer(help="Make a table: OUTPUT.csv, OUTPUT.md and OUTPUT.html.",
 def metrics(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld evaluate` and `mld truncation`.")],
     output: Output,
-    scores: Annotated[
-        list[Path] | None, typer.Option(help="A table of `mld score-error`; the option is repeated.")
-    ] = None,
+    scores: Annotated[list[Path] | None, typer.Option(help="A table of `mld score-error`; repeated.")] = None,
 ) -> None:
     """Every metric of a run, one number a row, and a summary."""
     from ..columns import COLUMNS, SCORE_COLUMNS
@@ -42,33 +44,26 @@ def samplers(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld convergence`.")], output: Output
 ) -> None:
     """How few evaluations each sampler needs."""
-    import pandas as pd
+    from ..tables import sampler_summary
 
-    from ..columns import CONVERGENCE_COLUMNS
-    from ..tables import read_tables, sampler_summary
-
-    rows = pd.concat(read_tables(tables, CONVERGENCE_COLUMNS), ignore_index=True)
+    rows = read_rows(tables, "CONVERGENCE_COLUMNS")
     _write(output, rows, sampler_summary(rows))
 
 
 @table.command()
 def distances(metrics: Metrics, experiment: Experiments, output: Output) -> None:
     """Sliced Wasserstein distances per prior and resolution."""
-    from ..columns import COLUMNS
-    from ..tables import distances_by_prior, read_tables
+    from ..tables import distances_by_prior
 
-    (rows,) = read_tables([metrics], COLUMNS)
-    _write(output, distances_by_prior(rows, experiment))
+    _write(output, distances_by_prior(read_rows([metrics], "COLUMNS"), experiment))
 
 
 @table.command()
 def transfer(metrics: Metrics, experiment: Experiments, output: Output) -> None:
     """Sliced Wasserstein distances over those on the training grid."""
-    from ..columns import COLUMNS
-    from ..tables import read_tables, transfer
+    from ..tables import transfer
 
-    (rows,) = read_tables([metrics], COLUMNS)
-    _write(output, transfer(rows, experiment))
+    _write(output, transfer(read_rows([metrics], "COLUMNS"), experiment))
 
 
 @table.command()
@@ -87,9 +82,7 @@ def ladders(
 @table.command()
 def claims(
     configs: Configs,
-    table: Annotated[
-        list[str], typer.Option(metavar="NAME=CSV", help="A table that claims name; the option is repeated.")
-    ],
+    table: Annotated[list[str], typer.Option(metavar="NAME=CSV", help="A table that claims name; repeated.")],
     output: Output,
     set_: Overrides = None,
     presets: Presets = None,
@@ -98,7 +91,6 @@ def claims(
 
     Claims about a table that is not given are not measured.
     """
-    from ..errors import UserError
     from ..storage import read_csv
     from ..tables import claims
 
@@ -123,8 +115,7 @@ def priors(
     variance_in_kernel, power_in_kernel: the share of E|u - Eu|^2 and of E|u|^2 in modes without noise; signal_to_noise: what is
     left at t = 1, (a_1^2 E|u|^2 / b_1^2 tr Q)^(1/2), which sampling takes for 0.
     """
-    from ..errors import UserError
-    from ..models import build_grid, build_prior
+    from ..builders import build_grid, build_prior
     from ..settings import ArmSpec, parse
     from ..storage import read_json, read_tensors
     from ..tables import priors
@@ -148,8 +139,38 @@ def priors(
     _write(output, priors(arms()))
 
 
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder as results/laptop, or a table of metrics.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another, of whichever preset and seeds.")],
+    bound: Annotated[float, typer.Option(min=0, help="Standard errors; exit with 1 if a difference is beyond.")] = 4.0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Table of all differences to write.")] = None,
+) -> None:
+    """Metrics of two runs and their differences.
+
+    Those that both runs have, in units of their standard errors. With a single seed a side the error is that of other samples and
+    directions, not of another training.
+    """
+    from ..columns import COLUMNS
+    from ..storage import read_csv, write_csv
+    from ..tables import compare
+
+    tables = [read_csv(path / "tables" / "metrics.csv" if path.is_dir() else path, COLUMNS) for path in (a, b)]
+    rows = compare(*tables)
+    both = rows[rows.sigmas.notna()]
+    if both.empty:
+        raise UserError(f"{a} and {b} have no metric of the same experiment, arm, gain and resolution")
+    beyond = both[both.sigmas.abs() > bound]
+    worst = both.sort_values("sigmas", key=abs, ascending=False, kind="stable").head(SHOWN)
+    print(worst.to_markdown(index=False, floatfmt=".4g"))
+    print(f"\n{len(both)} numbers in both; {len(beyond)} differ by more than {bound:g} standard errors;", end=" ")
+    print(f"{int(rows.b.isna().sum())} only in {a}, {int(rows.a.isna().sum())} only in {b}")
+    if output:
+        write_csv(output, rows, facts())
+    if len(beyond):
+        raise typer.Exit(1)
+
+
 def _write(output: Path, rows: pandas.DataFrame, to_read: pandas.DataFrame | None = None) -> None:
-    from ..provenance import provenance
     from ..tables import write_table
 
-    write_table(output, rows, provenance(device="cpu", seconds=seconds()), to_read)
+    write_table(output, rows, facts(), to_read)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import UserError
@@ -57,12 +58,10 @@ class FieldSets:
         Raises:
             UserError: names both files, what differs and the mend.
         """
-        has = {"grid": self.geometry, "resolution": self.grid.resolution} | {
-            key: self.target.get(key) for key in target
-        }
+        has = self.target | {"grid": self.geometry, "resolution": self.grid.resolution}
         for key, wanted in ({"grid": grid, "resolution": resolution} | target).items():
-            if has[key] != wanted:
-                raise UserError(f"{path}: its {key} is {has[key]}, but {by} asks for {wanted}; make data that agree")
+            if (found := has.get(key)) != wanted:
+                raise UserError(f"{path}: its {key} is {found}, but {by} asks for {wanted}; make data that agree")
 
 
 def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = False) -> FieldSets:
@@ -75,13 +74,11 @@ def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = Fals
     Raises:
         UserError: if the file is missing, damaged or not of this version, lacks a set or fields, or holds something else.
     """
-    from safetensors import safe_open
-
     tensors, header = read_tensors(path, need)
     check_sets(path, tensors, header, need)
     if native:
         with safe_open(path, framework="pt") as file:
-            if "train" not in list(file.keys()):
+            if "train" not in file.keys():  # noqa: SIM118
                 raise UserError(f"{path}: data on one grid already; give the file of all data on the native grid")
     grid = GRIDS[Geometry(header["grid"])](header["resolution"])
     return FieldSets(tensors, grid, header["target"], header["provenance"])

@@ -33,6 +33,7 @@ PARTS = {"epoch": "epoch {}".format, "seed": "seed {}".format, "sampler": sample
 """What a row's name has where files of one arm and gain differ in it."""
 
 
+@matplotlib.rc_context(STYLE)
 def fields(rows: Rows, count: int = 3, *, rows_down: bool = False, history: pd.DataFrame | None = None) -> Figure:
     """The first `count` fields of each row and resolution, under the colour limits of the first row.
 
@@ -43,14 +44,13 @@ def fields(rows: Rows, count: int = 3, *, rows_down: bool = False, history: pd.D
         history: as for `losses`, whose panels are then below the fields, a panel an arm.
     """
     below = 0.0 if history is None else LOSSES
-    with matplotlib.rc_context(STYLE):
-        count = min(count, *(len(drawn) for row in rows.values() for drawn in row.values()))
-        panel = PAPER_WIDTH * (RIGHT - LEFT) / (len(next(iter(rows.values()))) * (count + 0.2))
-        figure = Figure(figsize=(PAPER_WIDTH, panel * len(rows) * 1.06 + TOP + BOTTOM + below))
-        _draw_fields(figure, rows, count, rows_down, below)
-        if history is not None:
-            _draw_losses_below(figure, history)
-        return figure
+    count = min(count, *(len(drawn) for row in rows.values() for drawn in row.values()))
+    panel = PAPER_WIDTH * (RIGHT - LEFT) / (len(next(iter(rows.values()))) * (count + 0.2))
+    figure = Figure(figsize=(PAPER_WIDTH, panel * len(rows) * 1.06 + TOP + BOTTOM + below))
+    _draw_fields(figure, rows, count, rows_down, below)
+    if history is not None:
+        _draw_losses_below(figure, history)
+    return figure
 
 
 def arrange(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]]]) -> tuple[Rows, bool]:
@@ -65,28 +65,26 @@ def arrange(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str,
     Raises:
         UserError: if a file has neither, a row has a resolution twice, or lacks one that another row has.
     """
-    found, images = [], False
-    for path, arrays, header in files:
-        key = next((key for key in ("reference", "samples") if key in arrays), None)
-        if key is None:
+    files = list(files)
+    for path, arrays, _ in files:
+        if arrays.keys().isdisjoint(("reference", "samples")):
             raise UserError(f"{path}: neither a test set nor samples; give files of `mld data` and of `mld sample`")
-        found.append((path, header if key == "samples" else None, header["resolution"], arrays[key]))
-        images = images or bool(header["target"].get("images"))
-    names = _names([header for _, header, _, _ in found])
+    of_rows = [None if "reference" in arrays else header for _, arrays, header in files]
     rows, headers = {}, {}
-    for name, (path, header, resolution, drawn) in zip(names, found, strict=True):
-        if resolution in rows.setdefault(name, {}):
-            raise UserError(
-                f"{path}: {' '.join(name.split())} at resolution {resolution} is there already; give it once"
-            )
-        rows[name][resolution] = drawn
-        headers.setdefault(name, header)
+    for name, of_row, (path, arrays, header) in zip(_names(of_rows), of_rows, files, strict=True):
+        n = header["resolution"]
+        if n in rows.setdefault(name, {}):
+            raise UserError(f"{path}: {' '.join(name.split())} at resolution {n} is there already; give it once")
+        rows[name][n] = arrays["samples" if of_row else "reference"]
+        headers.setdefault(name, of_row)
 
-    networks = list(dict.fromkeys(_network(header) for header in headers.values()))
-    order = sorted(
-        rows, key=lambda name: (networks.index(_network(headers[name])), _reference(headers[name]) not in rows[name])
-    )
-    order.sort(key=lambda name: name != TEST_SET)
+    networks = list(dict.fromkeys(map(_network, headers.values())))
+
+    def place(name: str) -> tuple[bool, int, bool]:
+        header = headers[name]
+        return name != TEST_SET, networks.index(_network(header)), _reference(header) not in rows[name]
+
+    order = sorted(rows, key=place)
     resolutions = sorted({resolution for row in rows.values() for resolution in row})
     for above, name in zip([None, *order], order, strict=False):
         missing = [n for n in resolutions if n not in rows[name]]
@@ -98,6 +96,7 @@ def arrange(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str,
             raise UserError(
                 f"FILES: no {' '.join(name.split())} at resolution {missing}; add the files of `mld {stage}`"
             )
+    images = any(header["target"].get("images") for _, _, header in files)
     return {name: {n: rows[name][n] for n in resolutions if n in rows[name]} for name in order}, images
 
 
@@ -148,15 +147,8 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
     low = min(float(np.quantile(drawn, 0.001)) for drawn in first.values())
     high = max(float(np.quantile(drawn, 0.999)) for drawn in first.values())
     look = {"vmin": low, "vmax": high, "origin": "upper" if rows_down else "lower"}
-    outer = figure.add_gridspec(
-        1,
-        len(resolutions),
-        wspace=0.07,
-        left=LEFT,
-        right=RIGHT,
-        bottom=(below + BOTTOM) / height,
-        top=1 - TOP / height,
-    )
+    place = {"left": LEFT, "right": RIGHT, "bottom": (below + BOTTOM) / height, "top": 1 - TOP / height}
+    outer = figure.add_gridspec(1, len(resolutions), wspace=0.07, **place)
     for spec, resolution in zip(outer, resolutions, strict=True):
         axes = spec.subgridspec(len(rows), count, wspace=0.06, hspace=0.06).subplots(squeeze=False)
         place = spec.get_position(figure)
@@ -165,10 +157,8 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
             if resolution == resolutions[0]:
                 panels[0].set_ylabel(name, fontsize=7)
             for i, axis in enumerate(panels):
-                axis.set(xticks=[], yticks=[])
+                axis.set(xticks=[], yticks=[], frame_on=False)
                 axis.grid(False)
-                axis.spines[:].set_visible(False)
-                axis.patch.set_visible(False)
                 if resolution in row:
                     field = row[resolution][i]
                     image = axis.imshow(field if rows_down else field.T, **look)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -18,16 +18,7 @@ from ..errors import UserError
 from ..provenance import software
 from ..storage import write_atomically
 
-__all__ = [
-    "LOSS_LABEL",
-    "PAPER_WIDTH",
-    "STYLE",
-    "color_of",
-    "draw_curve",
-    "sampler_name",
-    "save",
-    "short_name",
-]
+__all__ = ["LOSS_LABEL", "PAPER_WIDTH", "STYLE", "color_of", "draw_curve", "sampler_name", "save", "short_name"]
 
 PAPER_WIDTH = 6.75
 """Inches: two columns."""
@@ -86,21 +77,20 @@ def save(figure: Figure, path: Path) -> None:
     kinds = {".pdf": ("pdf",), ".png": ("png",), ".svg": ("svg", "png"), "": ("svg", "png")}
     if path.suffix not in kinds:
         raise UserError(f"{path}: a figure is written as .svg, .png or .pdf, not as {path.suffix}")
-    description, drawn = json.dumps(software()), {}
+    description = json.dumps(software())
     with matplotlib.rc_context(STYLE):
-        for kind in kinds[path.suffix]:
-            drawn[kind] = _png(figure, description) if kind == "png" else _vectors(figure, kind, description)
+        drawn = {kind: _drawn(figure, kind, description) for kind in kinds[path.suffix]}
     for kind, data in drawn.items():
         with write_atomically(path.with_suffix(f".{kind}")) as partial:
             partial.write_bytes(data)
 
 
-def _vectors(figure: Figure, kind: str, description: str) -> bytes:
-    facts: dict[str, Any] = {"Date": None, "Description": description}
-    if kind == "pdf":
-        facts = {"CreationDate": None, "Subject": description}
+def _drawn(figure: Figure, kind: str, description: str) -> bytes:
+    if kind == "png":
+        return _png(figure, description)
+    date, text = ("CreationDate", "Subject") if kind == "pdf" else ("Date", "Description")
     file = io.BytesIO()
-    figure.savefig(file, format=kind, metadata=facts)
+    figure.savefig(file, format=kind, metadata={date: None, text: description})
     return file.getvalue()
 
 
@@ -141,8 +131,10 @@ def _words(option: str) -> str:
 
 
 def color_of(resolution: int) -> str:
-    """The colour of a resolution in every figure."""
-    return COLORS.get(resolution, "#2e7d32")
+    """The colour of a resolution in every figure: of others than the paper's by its logarithm."""
+    return COLORS.get(resolution) or matplotlib.colors.to_hex(
+        matplotlib.colormaps["turbo"](math.log2(resolution / 8) / 6)
+    )
 
 
 def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str) -> None:

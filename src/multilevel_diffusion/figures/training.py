@@ -18,6 +18,7 @@ __all__ = ["along_training", "draw_losses", "ladders", "losses", "score_error", 
 NETWORKS = {"fno": "FNO", "unet": "U-Net"}
 
 
+@matplotlib.rc_context(STYLE)
 def score_error(scores: pd.DataFrame) -> Figure:
     """Relative squared score error (left) and denoising loss (right) along training, a row of panels an arm.
 
@@ -27,15 +28,32 @@ def score_error(scores: pd.DataFrame) -> Figure:
         scores: rows of the score-error tables of all arms and seeds, with SCORE_COLUMNS.
     """
     arms = list(scores.groupby("arm", sort=False))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAPER_WIDTH, 2.7 * len(arms)), layout="constrained")
-        for (error, loss), (arm, rows) in zip(figure.subplots(len(arms), 2, squeeze=False), arms, strict=True):
-            _draw_scores(error, loss, rows)
-            if len(arms) > 1:
-                error.set_title(f"{arm}: {error.get_title()}")
-        return figure
+    figure = Figure(figsize=(PAPER_WIDTH, 2.7 * len(arms)), layout="constrained")
+    for (error, loss), (arm, rows) in zip(figure.subplots(len(arms), 2, squeeze=False), arms, strict=True):
+        trained = rows.resolution == rows.reference_resolution  # there the gains agree
+        values = rows[(rows.gain == "values") | trained]
+        direct = values[values.drawn_on == values.resolution]
+        for n, curve in direct.groupby("resolution"):
+            draw_curve(error, curve, "relative", color_of(n), "-", f"{n}")
+        for n, curve in rows[(rows.gain == "coefficients") & ~trained].groupby("resolution"):
+            draw_curve(error, curve, "relative", color_of(n), ":", f"{n}, coefficients")
+        for (n, drawn_on), curve in values.groupby(["resolution", "drawn_on"]):
+            if drawn_on == n:
+                draw_curve(loss, curve, "loss", color_of(n), "-", f"{n}")
+            else:
+                draw_curve(loss, curve, "loss", "#777777", "--", f"{drawn_on} restricted to {n}")
+        for n, curve in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
+            draw_curve(loss, curve, "exact_loss", "black", ":", f"exact field, {n}")
+        title = "score error at resolution" if len(arms) == 1 else f"{arm}: score error at resolution"
+        error.set(title=title, ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$")
+        loss.set(title="denoising loss at resolution", ylabel=LOSS_LABEL)
+        for axes in (error, loss):
+            axes.set(yscale="log", xlabel="epoch")
+            axes.legend(ncols=2)
+    return figure
 
 
+@matplotlib.rc_context(STYLE)
 def along_training(rows: pd.DataFrame) -> Figure:
     """Sliced Wasserstein distance to the test set along training, a curve an arm, a panel a gain. Grey: the floor.
 
@@ -43,22 +61,22 @@ def along_training(rows: pd.DataFrame) -> Figure:
         rows: ALONG_TRAINING_COLUMNS, as `mld along-training` writes them.
     """
     gains = list(dict.fromkeys(rows.gain))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAPER_WIDTH, 2.9), layout="constrained")
-        panels = figure.subplots(1, len(gains), sharey=True, squeeze=False)[0]
-        for axes, gain in zip(panels, gains, strict=True):
-            here = rows[rows.gain == gain]
-            axes.axhline(here.floor.mean(), color="0.6", linewidth=2.5, label="floor: a second test set")
-            for i, (arm, curve) in enumerate(here.groupby("arm", sort=False)):
-                network = curve.network.iloc[0]
-                label = f"{NETWORKS.get(network, network)}, {short_name(arm, network)}"
-                draw_curve(axes, curve, "value", f"C{i % 10}", "-" if network == "fno" else "--", label)
-            axes.set(yscale="log", xlabel="epoch", title=f"gain {gain}")
-        panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        return figure
+    figure = Figure(figsize=(PAPER_WIDTH, 2.9), layout="constrained")
+    panels = figure.subplots(1, len(gains), sharey=True, squeeze=False)[0]
+    for axes, gain in zip(panels, gains, strict=True):
+        here = rows[rows.gain == gain]
+        axes.axhline(here.floor.mean(), color="0.6", linewidth=2.5, label="floor: a second test set")
+        for i, (arm, curve) in enumerate(here.groupby("arm", sort=False)):
+            network = curve.network.iloc[0]
+            label = f"{NETWORKS.get(network, network)}, {short_name(arm, network)}"
+            draw_curve(axes, curve, "value", f"C{i % 10}", "-" if network == "fno" else "--", label)
+        axes.set(yscale="log", xlabel="epoch", title=f"gain {gain}")
+    panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
 
 
+@matplotlib.rc_context(STYLE)
 def losses(history: pd.DataFrame) -> Figure:
     """Denoising loss along training, a panel an arm: on training data, and on validation data at each resolution.
 
@@ -68,21 +86,21 @@ def losses(history: pd.DataFrame) -> Figure:
     arms, resolutions = split(history)
     columns = min(3, len(arms))
     height = math.ceil(len(arms) / columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAPER_WIDTH, 1.9 * height + 0.5), layout="constrained")
-        grid = figure.subplots(height, columns, squeeze=False)
-        draw_losses(grid.flat, arms, resolutions)
-        for axes in grid[:, 0]:
-            axes.set_ylabel(LOSS_LABEL)
-        for i in range(columns):
-            last = max(row for row in range(height) if row * columns + i < len(arms))
-            grid[last, i].set_xlabel("epoch")
-        for axes in list(grid.flat)[len(arms) :]:
-            axes.axis("off")
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        return figure
+    figure = Figure(figsize=(PAPER_WIDTH, 1.9 * height + 0.5), layout="constrained")
+    grid = figure.subplots(height, columns, squeeze=False)
+    draw_losses(grid.flat, arms, resolutions)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(LOSS_LABEL)
+    for i in range(columns):
+        last = max(row for row in range(height) if row * columns + i < len(arms))
+        grid[last, i].set_xlabel("epoch")
+    for axes in list(grid.flat)[len(arms) :]:
+        axes.axis("off")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
 
 
+@matplotlib.rc_context(STYLE)
 def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]] = ("epoch", "seconds")) -> Figure:
     """Loss on the test set on the finest grid, a panel for each of `against`: epochs, or the time of training.
 
@@ -93,14 +111,25 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
     """
     finest = history.resolution.max()
     size, columns = ((PAPER_WIDTH, 2.7), 4) if len(against) > 1 else ((0.6 * PAPER_WIDTH, 2.9), 2)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(1, len(against), sharey=True, squeeze=False)[0]
-        for axes, column in zip(panels, against, strict=True):
-            _draw_ladders(axes, history, f"test_{finest}", column)
-        panels[0].set_ylabel(f"test loss at {finest} (units of $u^2$)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
-        return figure
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(against), sharey=True, squeeze=False)[0]
+    for axes, x in zip(panels, against, strict=True):
+        changes = set()
+        for i, (arm, rows) in enumerate(history.groupby("arm", sort=False)):
+            label, color = f"{arm} ({'→'.join(rows.ladder.iloc[0].split('-'))})", f"C{i}"
+            if x == "epoch":
+                draw_curve(axes, rows, f"test_{finest}", color, "-", label)
+            else:
+                for j, (_, run) in enumerate(rows.groupby("seed")):
+                    axes.plot(run[x], run[f"test_{finest}"], color=color, label=None if j else label)
+            last_of_level = rows[rows.resolution < rows.groupby("seed").resolution.shift(-1)]
+            changes |= set(last_of_level.groupby("epoch")[x].mean().round(3))
+        for change in changes:
+            axes.axvline(change, color="black", linewidth=0.8)
+        axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "time of training (s)")
+    panels[0].set_ylabel(f"test loss at {finest} (units of $u^2$)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    return figure
 
 
 def split(history: pd.DataFrame) -> tuple[list[pd.DataFrame], list[int]]:
@@ -116,44 +145,3 @@ def draw_losses(panels: Iterable[Axes], arms: list[pd.DataFrame], resolutions: l
         for n in resolutions:
             draw_curve(axes, rows, f"validation_{n}", color_of(n), "-", f"validation data, {n}")
         axes.set(yscale="log", title=short_name(rows.arm.iloc[0], rows.network.iloc[0]))
-
-
-def _draw_ladders(axes: Axes, history: pd.DataFrame, column: str, against: str) -> None:
-    changes = set()
-    for i, (arm, rows) in enumerate(history.groupby("arm", sort=False)):
-        label, color = f"{arm} ({'→'.join(rows.ladder.iloc[0].split('-'))})", f"C{i}"
-        if against == "epoch":
-            draw_curve(axes, rows, column, color, "-", label)
-        else:
-            for j, (_, run) in enumerate(rows.groupby("seed")):
-                axes.plot(run[against], run[column], color=color, label=None if j else label)
-        last_of_level = rows[rows.resolution < rows.groupby("seed").resolution.shift(-1)]
-        changes |= {round(x, 3) for x in last_of_level.groupby("epoch")[against].mean()}
-    for x in changes:
-        axes.axvline(x, color="black", linewidth=0.8)
-    axes.set(yscale="log", xlabel="epoch" if against == "epoch" else "time of training (s)")
-
-
-def _draw_scores(error: Axes, loss: Axes, scores: pd.DataFrame) -> None:
-    values = scores[(scores.gain == "values") | (scores.resolution == scores.reference_resolution)]
-    coefficients = scores[(scores.gain == "coefficients") & (scores.resolution != scores.reference_resolution)]
-    direct = values[values.drawn_on == values.resolution]
-    for n, rows in direct.groupby("resolution"):
-        draw_curve(error, rows, "relative", color_of(n), "-", f"{n}")
-    for n, rows in coefficients.groupby("resolution"):
-        draw_curve(error, rows, "relative", color_of(n), ":", f"{n}, coefficients")
-    error.set_ylabel(r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$")
-    error.set_title("score error at resolution")
-
-    for (n, drawn_on), rows in values.groupby(["resolution", "drawn_on"]):
-        if drawn_on == n:
-            draw_curve(loss, rows, "loss", color_of(n), "-", f"{n}")
-        else:
-            draw_curve(loss, rows, "loss", "#777777", "--", f"{drawn_on} restricted to {n}")
-    for n, rows in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
-        draw_curve(loss, rows, "exact_loss", "black", ":", f"exact field, {n}")
-    loss.set_ylabel(LOSS_LABEL)
-    loss.set_title("denoising loss at resolution")
-    for axes in (error, loss):
-        axes.set(yscale="log", xlabel="epoch")
-        axes.legend(ncols=2)

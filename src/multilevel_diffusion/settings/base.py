@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import core_schema
 
 from ..errors import UserError
 
-__all__ = [
-    "Count",
-    "Gain",
-    "Gains",
-    "Geometry",
-    "Kinds",
-    "Name",
-    "Positive",
-    "Resolution",
-    "Resolutions",
-    "Seed",
-    "Seeds",
-    "SetSize",
-    "Settings",
-    "TimeGrid",
-    "distinct",
-    "distinct_gains",
-    "kinds_of",
-    "parse",
-]
-
 T = TypeVar("T")
-_orders = itertools.count()
 
 
 class Gain(StrEnum):
@@ -75,43 +44,42 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _without_null(entries: Any) -> Any:
+    return {key: value for key, value in entries.items() if value is not None} if isinstance(entries, dict) else entries
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
 Resolution = Annotated[int, Field(ge=3, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 SetSize = Annotated[int, Field(ge=2, strict=True)]
 Seed = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Resolutions = Annotated[tuple[Resolution, ...], Field(min_length=1), AfterValidator(distinct)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(distinct)]
-Gains = Annotated[tuple[Gain, ...], Field(min_length=1), AfterValidator(distinct)]
+Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
+Resolutions = Several[Resolution]
+Removable = Annotated[T, BeforeValidator(_without_null)]
+"""A mapping from names to entries, of which those that are null are left out."""
 
 
 class Settings(BaseModel):
-    """Frozen, and without keys that nobody reads. `order` counts classes as they are defined."""
+    """Frozen, and without keys that nobody reads."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    order: ClassVar[int] = -1
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        cls.order = next(_orders)
+    model_config = {"frozen": True, "extra": "forbid"}
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for key in data.keys() - cls.model_fields.keys():
-                close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(cls.model_fields)}"
-                raise ValueError(f"unknown key '{key}'; {hint}")
+        for key in data.keys() - cls.model_fields.keys() if isinstance(data, Mapping) else ():
+            close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(cls.model_fields)}"
+            raise ValueError(f"unknown key '{key}'; {hint}")
         return data
 
 
 class Kinds:
     """Marks a key whose value names its `kind`: it is validated by the subclass of `base` that has this kind.
 
-    The subclasses are looked up when the schema is built, so that those of plugins count too (see `plugins.load_plugins`).
+    The subclasses are looked up as a value is validated, so that those of plugins count too.
 
     Args:
         alone: a kind without its mapping is taken too, "heun" for {kind: heun}.
@@ -120,18 +88,29 @@ class Kinds:
     def __init__(self, base: type[Settings], alone: bool = False) -> None:
         self.base, self.alone = base, alone
 
+    def _validate(self, value: Any) -> Settings:
+        if isinstance(value, self.base):
+            return value
+        given = {"kind": value} if self.alone and isinstance(value, str) else value
+        if not isinstance(given, Mapping):
+            raise ValueError("expected a mapping with its kind")
+        kinds, kind = kinds_of(self.base), given.get("kind")
+        if str(kind) not in kinds:
+            known, wrong = (
+                ", ".join(map(repr, kinds)),
+                f"there is no kind {kind!r}" if "kind" in given else "kind: needed",
+            )
+            raise ValueError(f"{wrong}; there are {known}, and those of plugins (mld --plugin FILE)")
+        return kinds[str(kind)].model_validate(given)
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        members = Union[tuple(kinds_of(self.base).values())]  # noqa: UP007
-        tagged: Any = Annotated[members, Field(discriminator="kind")]
-        if self.alone:
-            tagged = Annotated[
-                tagged, BeforeValidator(lambda value: {"kind": value} if isinstance(value, str) else value)
-            ]
-        return handler.generate_schema(tagged)
+        return core_schema.no_info_plain_validator_function(self._validate)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
-        mapping = handler(schema)
-        return {"anyOf": [{"enum": list(kinds_of(self.base))}, mapping]} if self.alone else mapping
+        kinds = kinds_of(self.base)
+        members = Annotated[Union[tuple(kinds.values())], Field(discriminator="kind")]  # noqa: UP007
+        mapping = handler(TypeAdapter(members).core_schema)
+        return {"anyOf": [{"enum": list(kinds)}, mapping]} if self.alone else mapping
 
 
 def kinds_of(base: type[Settings]) -> dict[str, type[Settings]]:
@@ -141,14 +120,13 @@ def kinds_of(base: type[Settings]) -> dict[str, type[Settings]]:
         UserError: if two subclasses have the same kind.
     """
     found: dict[str, type[Settings]] = {}
-    for member in _subclasses(base):
-        field = member.model_fields.get("kind")
-        if field is None or get_origin(field.annotation) is not Literal:
-            continue
-        for kind in get_args(field.annotation):
+    for member in base.__subclasses__():
+        field, below = member.model_fields.get("kind"), kinds_of(member)
+        own = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+        for kind, each in [*((kind, member) for kind in own), *below.items()]:
             if kind in found:
-                raise UserError(f"{member.__module__}: there is a {base.__name__} of kind '{kind}' already; rename it")
-            found[kind] = member
+                raise UserError(f"{each.__module__}: there is a {base.__name__} of kind '{kind}' already; rename it")
+            found[kind] = each
     return found
 
 
@@ -167,31 +145,13 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join([*([within] if within else []), *_keys(data, first["loc"])])
+        key = ".".join(str(part) for part in (within, *first["loc"]) if part != "")
         message = " ".join(first["msg"].removeprefix("Value error, ").split())
-        if first["type"] == "union_tag_invalid":
-            tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"]
-            message = f"there is no kind '{tag}'; there are {known}, and those of plugins (mld --plugin FILE)"
+        if first["loc"][-1:] == ("[key]",):
+            message = (
+                "a name is text of lower-case letters, digits and hyphens; quote one that YAML takes for something else"
+            )
         given = first["input"]
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UserError(f"{source}: {key + ': ' if key else ''}{message}{got}{more}") from None
-
-
-def _keys(data: Any, location: tuple[str | int, ...]) -> list[str]:
-    """The keys on the way to a fault, without the kinds that pydantic names between them."""
-    keys = []
-    for part in location:
-        if isinstance(data, Mapping) and part not in data and part == data.get("kind"):
-            continue
-        keys.append(str(part))
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            data = None
-    return keys
-
-
-def _subclasses(base: type) -> list[type]:
-    direct = base.__subclasses__()
-    return direct + [member for each in direct for member in _subclasses(each)]

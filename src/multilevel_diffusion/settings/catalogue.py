@@ -10,11 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Count, Name, Settings, distinct
-
-__all__ = ["DRAWINGS", "TABLES", "Drawing", "FigureSettings", "TableSettings"]
-
-Against = Literal["epoch", "seconds"]
+from .base import Count, Name, Settings, Several, distinct
 
 
 @dataclass(frozen=True)
@@ -35,52 +31,51 @@ class Drawing:
 
 DRAWINGS = {
     "score-error": Drawing(
-        "Left, the relative squared error of the learned score, E‖F_θ − F‖² / E‖F‖² with F = √α_t Q∇log p_t, "
-        "along training, at the training resolution and at finer ones; right, the denoising loss. Median over "
-        "seeds, in a band from the least to the greatest; dotted: the gain of the release.",
+        "Left, the relative squared error of the learned score, E‖F_θ − F‖² / E‖F‖² with F = √α_t Q∇log p_t, along "
+        "training, at the training resolution and at finer ones; right, the denoising loss. Median over seeds, in a "
+        "band from the least to the greatest; dotted: the gain of the release.",
         table="score_error.csv",
         section="score_error",
     ),
     "fields": Drawing(
-        "Fields on several grids: the test set, and below it samples of each arm under each gain. Always the "
-        "first samples of the first seed; colours shared.",
+        "Fields on several grids: the test set, and below it samples of each arm under each gain. Always the first "
+        "samples of the first seed; colours shared.",
         numbers=False,
     ),
     "fields-and-losses": Drawing(
-        "Fields on several grids: the test set, and below it samples of each arm under each gain, the first "
-        "samples of the first seed, colours shared. At the bottom, the denoising loss along training, a panel an "
-        "arm.",
+        "Fields on several grids: the test set, and below it samples of each arm under each gain, the first samples "
+        "of the first seed, colours shared. At the bottom, the denoising loss along training, a panel an arm.",
         table="history.csv",
     ),
     "along-training": Drawing(
         "Sliced Wasserstein distance of samples to the test set along training, a curve an arm, a panel a gain. "
-        "Median over seeds, in a band from the least to the greatest; grey: the floor, the distance of another "
-        "test set of as many fields.",
+        "Median over seeds, in a band from the least to the greatest; grey: the floor, the distance of another test "
+        "set of as many fields.",
         table="along_training.csv",
         section="along_training",
     ),
     "ladders": Drawing(
-        "Loss on test fields on the finest grid along training, against epochs or time, a line an arm. Against "
-        "epochs the median over seeds in a band, against time a line a seed; black: a finer level begins.",
+        "Loss on test fields on the finest grid along training, against epochs or time, a line an arm. Against epochs "
+        "the median over seeds in a band, against time a line a seed; black: a finer level begins.",
         table="history.csv",
     ),
     "losses": Drawing(
-        "Denoising loss along training, a panel an arm: on training data, and on validation data at each "
-        "resolution. Median over seeds, in a band from the least to the greatest.",
+        "Denoising loss along training, a panel an arm: on training data, and on validation data at each resolution. "
+        "Median over seeds, in a band from the least to the greatest.",
         table="history.csv",
     ),
     "samplers": Drawing(
-        "Distance of samples to the true law against the number of evaluations of the denoiser, a curve a "
-        "sampler, for the exact field and for the network. Grey: the floor ± the Monte Carlo error of one set of "
-        "samples; dotted: Euler–Maruyama with the most evaluations.",
+        "Distance of samples to the true law against the number of evaluations of the denoiser, a curve a sampler, "
+        "for the exact field and for the network. Grey: the floor ± the Monte Carlo error of one set of samples; "
+        "dotted: Euler–Maruyama with the most evaluations.",
         table="convergence",
         section="convergence",
         one_arm=True,
     ),
     "log-density": Drawing(
         "Log densities of true fields relative to the prior N(0,Q): how they approach their limit as the grid is "
-        "refined (left), and how far estimates along the probability-flow ODE are from the closed form (right). "
-        "Root mean square over fields and seeds, in nats.",
+        "refined (left), and how far estimates along the probability-flow ODE are from the closed form (right). Root "
+        "mean square over fields and seeds, in nats.",
         table="log_density",
         section="log_density",
         one_arm=True,
@@ -95,17 +90,16 @@ TABLES = {
         "independent test sets."
     ),
     "samplers": Drawing(
-        "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most: a "
-        "/ b, within two standard errors of the difference, and within 1.5 times its distance.",
+        "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most: a / b, "
+        "within two standard errors of the difference, and within 1.5 times its distance.",
         table="convergence",
         section="convergence",
         one_arm=True,
     ),
     "ladders": Drawing(
-        "What ladders of levels cost and save against the training that starts on the finest grid: seconds a step "
-        "on each level, the final test loss, the speed-up (the times at which the two first come down to the "
-        "baseline's final loss, the first over the second), the gap when the finest level begins and the epochs "
-        "until it closes.",
+        "What ladders of levels cost and save against the training that starts on the finest grid: seconds a step on "
+        "each level, the final test loss, the speed-up (the times at which the two first come down to the baseline's "
+        "final loss, the first over the second), the gap when the finest level begins and the epochs until it closes.",
         table="history.csv",
     ),
     "distances": Drawing(
@@ -113,18 +107,18 @@ TABLES = {
         "resolution: mean over seeds ± standard deviation (mean floor)."
     ),
     "transfer": Drawing(
-        "Sliced Wasserstein distance on each grid over that on the training grid, of the same network: 1 is a "
-        "network that does as well on a grid it has never seen. Mean over seeds ± standard deviation, or ± the "
-        "standard error of a single seed."
+        "Sliced Wasserstein distance on each grid over that on the training grid, of the same network: 1 is a network "
+        "that does as well on a grid it has never seen. Mean over seeds ± standard deviation, or ± the standard error "
+        "of a single seed."
     ),
     "priors": Drawing(
-        "How the noise of each prior compares with the data: the share of the variance and of the power of the "
-        "data in modes without noise, and the signal that is left at t = 1, which sampling takes for none."
+        "How the noise of each prior compares with the data: the share of the variance and of the power of the data "
+        "in modes without noise, and the signal that is left at t = 1, which sampling takes for none."
     ),
     "claims": Drawing(
         "What the paper says, as quantities: each over seeds with its confidence interval, its criterion and the "
-        "verdict. Reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; "
-        "undecided: anything else, and always with too few seeds."
+        "verdict. Reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: "
+        "anything else, and always with too few seeds."
     ),
 }
 """The kinds of table, by name."""
@@ -150,9 +144,7 @@ class FigureSettings(_EntrySettings):
     epochs: Annotated[tuple[Count, ...], AfterValidator(distinct)] = Field(
         (), description="Of fields: snapshots that are sampled, instead of the final networks."
     )
-    against: Annotated[tuple[Against, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
-        ("epoch",), description="Of ladders: a panel against each."
-    )
+    against: Several[Literal["epoch", "seconds"]] = Field(("epoch",), description="Of ladders: a panel against each.")
 
     @property
     def drawing(self) -> Drawing:

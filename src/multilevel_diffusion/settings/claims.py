@@ -7,9 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from .base import Name, SetSize, Settings
-
-__all__ = ["ClaimSettings", "ClaimsSettings", "QuantitySettings"]
+from .base import Name, Removable, SetSize, Settings
 
 
 class QuantitySettings(Settings):
@@ -56,7 +54,7 @@ class ClaimsSettings(Settings):
 
     seeds: SetSize = Field(description='With fewer the verdict is "undecided".')
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="Of the intervals, by Student's t over seeds.")
-    rows: dict[Name, ClaimSettings] = Field(description="The claims by name; null removes one.")
+    rows: Removable[dict[Name, ClaimSettings]] = Field(description="The claims by name; null removes one.")
 
     @property
     def each(self) -> list[tuple[str, ClaimSettings]]:

@@ -8,17 +8,6 @@ from pydantic import Field, model_validator
 
 from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
 
-__all__ = [
-    "FIRST_TEST_SEED",
-    "DataBase",
-    "DataSettings",
-    "FieldsDataSettings",
-    "MixtureDataSettings",
-    "MnistDataSettings",
-    "ReactionDiffusionDataSettings",
-    "SampledDataSettings",
-]
-
 FIRST_TEST_SEED = 100_000
 """Of the trajectories of the reaction–diffusion system."""
 
@@ -28,12 +17,17 @@ class DataBase(Settings):
 
     geometries: ClassVar[tuple[Geometry, ...]] = tuple(Geometry)
 
+    def demand_geometry(self, grid: Geometry) -> None:
+        """Raises a ValueError if this kind of data does not lie on the grid."""
+        if grid not in self.geometries:
+            raise ValueError(f"grid: data of kind {self.kind} lie on {' or '.join(self.geometries)}, not {grid}")
+
 
 class MixtureDataSettings(DataBase):
-    """Two Gaussians whose score is known, drawn as training goes."""
-
     geometries = (Geometry.TORUS,)
-    kind: Literal["mixture"] = Field(description="Two Gaussians on the torus whose score is known on every grid.")
+    kind: Literal["mixture"] = Field(
+        description="Two Gaussians on the torus whose score is known on every grid, drawn as training goes."
+    )
 
 
 class SampledDataSettings(DataBase):
@@ -45,10 +39,10 @@ class SampledDataSettings(DataBase):
 
 
 class ReactionDiffusionDataSettings(SampledDataSettings):
-    """Snapshots u of a reaction–diffusion system with no-flux walls."""
-
     geometries = (Geometry.CELL_CENTRED,)
-    kind: Literal["reaction-diffusion"] = Field(description="Snapshots of a reaction–diffusion system, solved here.")
+    kind: Literal["reaction-diffusion"] = Field(
+        description="Snapshots u of a reaction–diffusion system with no-flux walls, solved here."
+    )
     end_time: Positive = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
     laplacian: Literal["finite-volume", "spectral"] = Field(
@@ -73,8 +67,6 @@ MnistFile = Literal[
 
 
 class MnistDataSettings(SampledDataSettings):
-    """Handwritten digits."""
-
     geometries = (Geometry.TORUS,)
     kind: Literal["mnist"] = Field(description="Handwritten digits, resized to the native resolution.")
     sources: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s'\"$]+$")], ...], Field(min_length=1)] = Field(
@@ -86,13 +78,19 @@ class MnistDataSettings(SampledDataSettings):
 
 
 class FieldsDataSettings(SampledDataSettings):
-    """Fields of your own."""
-
     kind: Literal["fields"] = Field(description="Your own fields, shuffled always alike.")
     source: str = Field(
         min_length=1,
         description="A .npy or .npz array, an HDF5 dataset as file.h5:dataset, or a folder of PNG; shape (n, N, N).",
     )
+
+    @model_validator(mode="after")
+    def _floor_is_of_training_fields(self) -> FieldsDataSettings:
+        if self.test > self.train:
+            raise ValueError(
+                f"test: {self.test}, but only {self.train} training fields, as many of which measure the floor"
+            )
+        return self
 
 
 DataSettings = Annotated[DataBase, Kinds(DataBase)]

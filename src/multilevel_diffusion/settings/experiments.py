@@ -5,28 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from .base import Count, Gain, Gains, Geometry, Name, Resolution, Resolutions, Seed, Seeds, SetSize, Settings, distinct
+from .base import Count, Gain, Geometry, Name, Removable, Resolution, Resolutions, Seed, SetSize, Settings, Several
 from .data import DataSettings, MixtureDataSettings, SampledDataSettings
 from .networks import NetworkBase, NetworkSettings
 from .priors import PriorSettings
 from .samplers import SamplerSettings, SamplingSettings
 from .training import TrainingSettings, ValidationSettings
-
-__all__ = [
-    "AlongTrainingSettings",
-    "ArmSettings",
-    "ArmSpec",
-    "ConvergenceSettings",
-    "ExperimentSettings",
-    "LogDensitySettings",
-    "MetricsSettings",
-    "ScoreErrorSettings",
-    "TargetSpec",
-    "TruncationSettings",
-    "merge",
-]
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,12 +37,8 @@ class ConvergenceSettings(Settings):
     """Distance of samples to the true law against the number of evaluations of the denoiser, a curve a sampler."""
 
     networks: Count = Field(description="Networks that are sampled: those of the first so many seeds.")
-    samplers: Annotated[tuple[SamplerSettings, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
-        description="Samplers that are compared."
-    )
-    evaluations: Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
-        description="Numbers of evaluations."
-    )
+    samplers: Several[SamplerSettings] = Field(description="Samplers that are compared.")
+    evaluations: Several[Count] = Field(description="Numbers of evaluations.")
     reference_evaluations: Count = Field(description="Of the Euler–Maruyama that all are compared with.")
     samples: SetSize = Field(description="Fields in each of the sets compared.")
     resolutions: Resolutions = Field(description="Points per side of the grids.")
@@ -87,9 +69,7 @@ class LogDensitySettings(_DrawnFinerSettings):
 class TruncationSettings(_DrawnFinerSettings):
     """Theorem 3.2: paths of the forward process on a fine grid, and truncated to the modes of each resolution."""
 
-    resolutions: Annotated[Resolutions, Field(min_length=2)] = Field(
-        description="Points per side; a rate needs two grids."
-    )
+    resolutions: Annotated[Resolutions, Field(min_length=2)] = Field(description="Points per side; a rate needs two.")
 
 
 class AlongTrainingSettings(Settings):
@@ -125,36 +105,24 @@ class ExperimentSettings(Settings):
     data_set: Name | None = Field(None, description="Instead of `data`: the experiment whose data are used.")
     grid: Geometry = Field(description="torus has the points i/N, cell-centred (i + ½)/N with no-flux walls.")
     native_resolution: Resolution = Field(description="N_native: points per side of the data; λ_k = (A_k / N_native)².")
-    prior_seed: Seed = Field(
-        1, description="Draws the weights of the fno and combined priors, once for all training seeds."
-    )
-    seeds: Seeds = Field((1,), description="Seeds of training, a run an arm and seed.")
-    gains: Gains = Field((Gain.VALUES,), description="How a network's input is scaled on a grid it was not trained on.")
+    prior_seed: Seed = Field(1, description="Draws the weights of fno and combined priors, once for all seeds.")
+    seeds: Several[Seed] = Field((1,), description="Seeds of training, a run an arm and seed.")
+    gains: Several[Gain] = Field((Gain.VALUES,), description="How a network's input is scaled off its training grid.")
     paired: bool = Field(
         False,
         description="Arms start from the same weights and see the same batches and noises; their trainings run one at a time, so "
         "that their times compare.",
     )
-    arms: dict[Name, ArmSettings] = Field(min_length=1, description="What is trained, by name; null removes an arm.")
+    arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")
     training: TrainingSettings = Field(description="Of all arms; see an arm's own `training`.")
     validation: ValidationSettings | None = Field(None, description="Needed by all data but the mixture.")
-    sampling: SamplingSettings = Field(
-        description="Samples of every trained network, and of the exact field of a mixture."
-    )
+    sampling: SamplingSettings = Field(description="Samples of every network, and of the exact field of a mixture.")
     metrics: MetricsSettings = Field(MetricsSettings(), description="Of all samples.")
-    along_training: AlongTrainingSettings | None = Field(
-        None, description="Distance to the test set at every snapshot."
-    )
+    along_training: AlongTrainingSettings | None = Field(None, description="Distance to the test set at each snapshot.")
     score_error: ScoreErrorSettings | None = Field(None, description="Of a mixture: score error at every snapshot.")
-    convergence: ConvergenceSettings | None = Field(
-        None, description="Of a mixture: distance against evaluations, by sampler."
-    )
-    log_density: LogDensitySettings | None = Field(
-        None, description="Of a mixture: log densities relative to the prior."
-    )
-    truncation: TruncationSettings | None = Field(
-        None, description="Of a mixture: cost of truncating the forward process."
-    )
+    convergence: ConvergenceSettings | None = Field(None, description="Of a mixture: distance against evaluations.")
+    log_density: LogDensitySettings | None = Field(None, description="Of a mixture: log densities against the prior.")
+    truncation: TruncationSettings | None = Field(None, description="Of a mixture: cost of truncating the process.")
 
     def training_of(self, arm: str) -> TrainingSettings:
         """The training of an arm: the experiment's, with the arm's own keys on top."""
@@ -180,10 +148,10 @@ class ExperimentSettings(Settings):
     def _data_fit(self) -> Self:
         if (self.data is None) == (self.data_set is None):
             raise ValueError("an experiment has either data or data_set")
-        if self.data and self.grid not in self.data.geometries:
-            raise ValueError(
-                f"grid: data of kind {self.data.kind} lie on {' or '.join(self.data.geometries)}, not {self.grid}"
-            )
+        if not self.arms:
+            raise ValueError("arms: an experiment has one at least; give one, or remove the experiment by null")
+        if self.data:
+            self.data.demand_geometry(self.grid)
         if not self.mixture and self.validation is None:
             raise ValueError("validation: needed; give its resolutions, N_ref (where the ladder ends) among them")
         if self.mixture and self.validation is not None:
@@ -197,21 +165,20 @@ class ExperimentSettings(Settings):
 
     @model_validator(mode="after")
     def _arms_fit(self) -> Self:
+        where = {"sampling.resolutions": self.sampling.resolutions}
+        if self.along_training:
+            where["along_training.resolution"] = (self.along_training.resolution,)
+        followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
             try:
                 training = self.training_of(name)
-            except ValueError as error:
+            except ValidationError as error:
                 first = error.errors()[0]
-                where = ".".join(str(part) for part in ("arms", name, "training", *first["loc"]))
-                raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+                key = ".".join(map(str, ("arms", name, "training", *first["loc"])))
+                raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
             _demand_that_arm_fits(name, arm.network, training, self.validation, self.native_resolution)
-            where = {"sampling.resolutions": self.sampling.resolutions}
-            if self.along_training:
-                where["along_training.resolution"] = (self.along_training.resolution,)
-                if training.snapshot_every is None:
-                    raise ValueError("training.snapshot_every: along_training needs snapshots; give a number")
-            if self.score_error and training.snapshot_every is None:
-                raise ValueError("training.snapshot_every: score_error needs snapshots; give a number")
+            if followed and training.snapshot_every is None:
+                raise ValueError(f"training.snapshot_every: {followed[0]} needs snapshots; give a number")
             for key, resolutions in where.items():
                 if any(resolution % arm.network.divisor for resolution in resolutions):
                     raise ValueError(f"{key}: the network of {name} needs multiples of {arm.network.divisor}")
@@ -220,15 +187,13 @@ class ExperimentSettings(Settings):
     @model_validator(mode="after")
     def _enough_networks(self) -> Self:
         for name in ("convergence", "log_density"):
-            section = getattr(self, name)
-            if section and section.networks > len(self.seeds):
-                raise ValueError(
-                    f"{name}.networks: {section.networks} asked for, but there are {len(self.seeds)} seeds"
-                )
+            section, seeds = getattr(self, name), len(self.seeds)
+            if section and section.networks > seeds:
+                raise ValueError(f"{name}.networks: {section.networks} asked for, but there are {seeds} seeds")
         return self
 
-    def demand_test_fields(self, data: SampledDataSettings) -> None:
-        """Samples are compared with as many test fields.
+    def demand_fields(self, data: SampledDataSettings) -> None:
+        """Samples are compared with as many test fields, and a batch is of the training fields.
 
         Raises:
             ValueError: if the data have fewer.
@@ -239,6 +204,10 @@ class ExperimentSettings(Settings):
         for key, count in counts.items():
             if count > data.test:
                 raise ValueError(f"{key}: {count}, but data.test has only {data.test} fields")
+        for training in map(self.training_of, self.arms):
+            for size in (training.batch_size, *(level.batch_size or 0 for level in training.ladder)):
+                if size > data.train:
+                    raise ValueError(f"training.batch_size: {size}, but data.train has only {data.train} fields")
 
 
 def _demand_that_arm_fits(
@@ -281,13 +250,8 @@ class TargetSpec(Settings):
     @property
     def labels(self) -> dict[str, str | None]:
         """How rows of tables name the exact field."""
-        return {
-            "experiment": self.experiment,
-            "arm": self.arm,
-            "network": "exact",
-            "prior": self.prior.kind,
-            "ladder": None,
-        }
+        of = {"experiment": self.experiment, "arm": self.arm, "network": "exact"}
+        return of | {"prior": self.prior.kind, "ladder": None}
 
 
 class ArmSpec(TargetSpec):
@@ -328,10 +292,3 @@ class ArmSpec(TargetSpec):
         """How rows of tables name the arm: its ladder by its levels, as "16-32-64"."""
         ladder = "-".join(str(level.resolution) for level in self.training.ladder)
         return super().labels | {"network": self.network.kind, "ladder": ladder}
-
-    def demand_grid(self, resolution: int) -> None:
-        """Raises a ValueError if the network does not take the resolution."""
-        if resolution % self.network.divisor:
-            raise ValueError(
-                f"resolution {resolution}: the network of {self.name} needs multiples of {self.network.divisor}"
-            )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,12 @@ import yaml
 from pydantic import Field, PrivateAttr
 
 from ..errors import UserError
-from .base import Count, Gain, Name, Settings, parse
+from .base import Count, FileName, Gain, Name, Removable, Settings, parse
 from .catalogue import FigureSettings, TableSettings
 from .claims import ClaimsSettings
 from .data import DataBase
 from .experiments import ArmSpec, ExperimentSettings, merge
 from .plugins import load_plugins
-
-__all__ = ["Config", "arm_spec", "load_config"]
 
 
 class Config(Settings):
@@ -30,15 +31,11 @@ class Config(Settings):
     max_threads: Count | None = Field(
         None, description="Threads of a job; null for a share of the cores, or all where trainings are timed."
     )
-    plugins: tuple[str, ...] = Field(
-        (), description="Python files with priors, networks, samplers and data of your own."
-    )
+    plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
-    figures: dict[str, FigureSettings] = Field({}, description="By name; null removes one.")
-    tables: dict[str, TableSettings] = Field({}, description="By name; null removes one.")
-    claims: ClaimsSettings | None = Field(
-        None, description="What the paper says, and when it is held to be reproduced."
-    )
+    figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")
+    tables: Removable[dict[FileName, TableSettings]] = Field({}, description="By name; null removes one.")
+    claims: ClaimsSettings | None = Field(None, description="What the paper says, and when it counts as reproduced.")
     _broken: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -57,45 +54,49 @@ class Config(Settings):
 
     def check(self) -> None:
         """Raises a UserError if anything that is not one experiment's own does not fit."""
-        for group, entries in (("figures", self.figures), ("tables", self.tables)):
-            for name, entry in entries.items():
-                where = f"config: {group}.{name}"
-                for experiment in (entry.experiments or ()) if group == "tables" else (entry.experiment,):
-                    self._demand_experiment(experiment, where)
-                if group == "figures":
-                    self._demand_figure(entry, where)
-                elif entry.baseline:
-                    self._demand_arm(entry.experiments[0], entry.baseline, where)
-                    self._demand_timed(entry.experiments[0], where)
+        for name, figure in self.figures.items():
+            where = f"config: figures.{name}"
+            self._demand_experiment(figure.experiment, where)
+            if figure.experiment in self.experiments:
+                self._demand_figure(figure, where)
+        for name, table in self.tables.items():
+            where = f"config: tables.{name}"
+            for experiment in table.experiments or ():
+                self._demand_experiment(experiment, where)
+                settings, section = self.experiments.get(experiment), table.drawing.section
+                if settings and section and not getattr(settings, section):
+                    raise UserError(f"{where}: a table of {table.make} needs experiments.{experiment}.{section}")
+                if settings and settings.mixture and table.make == "priors":
+                    raise UserError(
+                        f"{where}: experiments: {experiment} is a mixture, whose data are drawn from the prior"
+                    )
+            if table.make in ("distances", "transfer") and "metrics" not in self.tables:
+                raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
+            if table.baseline:
+                self._demand_arm(table.experiments[0], table.baseline, where)
+                self._demand_timed(table.experiments[0], where)
         for name, claim in self.claims.each if self.claims else ():
+            where, row = f"config: claims.rows.{name}", claim.quantity.of
             if claim.quantity.table not in self.tables:
-                raise UserError(f"config: claims.rows.{name}: there is no table '{claim.quantity.table}' under tables")
-            for row in (claim.quantity.of, {**claim.quantity.of, **(claim.quantity.over or {})}):
-                self._demand_arm(row.get("experiment"), row.get("arm"), f"config: claims.rows.{name}")
+                raise UserError(f"{where}: there is no table '{claim.quantity.table}' under tables")
+            for each in (row, row | (claim.quantity.over or {})):
+                self._demand_arm(each.get("experiment"), each.get("arm"), where)
 
     def _demand_figure(self, figure: FigureSettings, where: str) -> None:
-        settings = self.experiments.get(figure.experiment)
-        if settings is None:
-            return
-        arms = figure.arms if figure.arms is not None else tuple(settings.arms)
+        settings, section = self.experiments[figure.experiment], figure.drawing.section
+        arms = tuple(settings.arms) if figure.arms is None else figure.arms
         for arm in arms:
             self._demand_arm(figure.experiment, arm, where)
-        section = figure.drawing.section
         if section and not getattr(settings, section):
             raise UserError(f"{where}: a figure of {figure.draw} needs experiments.{figure.experiment}.{section}")
         if figure.draw == "ladders":
             self._demand_timed(figure.experiment, where)
-        for arm in arms:
+        for arm, epoch in itertools.product(arms, figure.epochs):
             training = settings.training_of(arm)
-            for epoch in figure.epochs:
-                last = sum(
-                    level.epochs or -(-level.steps // (training.steps_per_epoch or 1)) for level in training.ladder
-                )
-                every = training.snapshot_every
-                if not every or epoch > last or (epoch % every and epoch != last):
-                    raise UserError(
-                        f"{where}: epochs: {arm} has no snapshot after epoch {epoch}; see training.snapshot_every"
-                    )
+            per_epoch, every = training.steps_per_epoch or 1, training.snapshot_every
+            last = sum(level.epochs or math.ceil(level.steps / per_epoch) for level in training.ladder)
+            if not every or epoch > last or (epoch % every and epoch != last):
+                raise UserError(f"{where}: epochs: {arm} has no snapshot after epoch {epoch}; see snapshot_every")
 
     def _demand_timed(self, experiment: str, where: str) -> None:
         """Ladders are compared by their losses on test fields on one finest grid."""
@@ -124,7 +125,7 @@ class Config(Settings):
 def load_config(
     files: Sequence[Path], overrides: Mapping[str, Any], presets: Path, only: Collection[str] | None = None
 ) -> Config:
-    """Read configuration files in order, then the preset they name, then `overrides`.
+    """Read the first configuration file, then the preset, then the other files in order, then `overrides`.
 
     An experiment whose own settings are wrong does not stop the others: `Config.broken` says what is wrong with it.
 
@@ -135,17 +136,20 @@ def load_config(
     Raises:
         UserError: names the file or key and the mend.
     """
-    settings: dict[str, Any] = {}
-    for file in files:
-        settings = merge(settings, _read_yaml(file))
-    preset = str(merge(settings, overrides).get("preset"))
+    base, *layers = [_read_yaml(file) for file in files]
+    preset = reduce(merge, [base, *layers, overrides]).get("preset")
     known = sorted(path.stem for path in presets.glob("*.yaml"))
+    if preset is None:
+        raise UserError(f"{files[0]}: names no preset; give config.yaml before files of your own")
     if preset not in known:
         raise UserError(f"preset: '{preset}' is not one of {', '.join(known)} (the files in {presets})")
-    settings = merge(merge(settings, _read_yaml(presets / f"{preset}.yaml")), overrides)
+    settings = base
+    for layer in (_read_yaml(presets / f"{preset}.yaml"), *layers, {"preset": preset}, overrides):
+        _demand_removable(settings, layer)
+        settings = merge(settings, layer)
     load_plugins(parse(tuple[str, ...], settings.get("plugins") or (), "config", "plugins"))
-    settings = _without_removed(settings)
-    entries = parse(dict[Name, dict[str, Any]], settings.get("experiments"), "config", "experiments")
+    given = parse(dict[Name, dict[str, Any] | None], settings.get("experiments"), "config", "experiments")
+    entries = {name: entry for name, entry in given.items() if entry is not None}
     if only is not None:
         for name in set(only) - entries.keys():
             raise UserError(f"config: there is no experiment '{name}'; there are {', '.join(entries)}")
@@ -158,16 +162,20 @@ def load_config(
             sound[name] = parse(ExperimentSettings, entry, "config", f"experiments.{name}")
         except UserError as error:
             broken[name] = str(error)
+    if not entries:
+        raise UserError("config: experiments: none is left")
     for name, entry in list(sound.items()):
-        if fault := _fault_of_data(name, entry, sound, broken):
+        if fault := _fault_of_data(name, entry, sound, broken, _null(given)):
             broken[name] = f"config: experiments.{name}: {fault}"
             del sound[name]
     if only is not None and broken:
         raise UserError(next(iter(broken.values())))
-    config = parse(Config, settings | {"experiments": sound}, source="config")
-    config._broken.update(broken)
+    config = parse(Config, settings | {"experiments": sound}, "config")
     if only is None:
-        config.check()
+        removed = {(name, arm) for name, entry in entries.items() for arm in _null(entry.get("arms"))}
+        config = _without(config, {*_null(given)}, removed, {*_null(settings.get("tables"))})
+    config._broken.update(broken)
+    config.check()
     return config
 
 
@@ -181,129 +189,104 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
     if settings is None or arm not in settings.arms:
         arms = ", ".join(f"{name}/{arm}" for name, member in config.experiments.items() for arm in member.arms)
         raise UserError(f"--arm: there is no arm '{experiment}/{arm}'; the arms are {arms}")
-    chosen = settings.arms[arm]
+    chosen, same = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "paired", "validation")
     return ArmSpec(
         kind=config.data_of(experiment).kind,
         experiment=experiment,
         arm=arm,
-        native_resolution=settings.native_resolution,
-        prior_seed=settings.prior_seed,
         data_set=config.data_set(experiment),
-        grid=settings.grid,
         network=chosen.network,
-        gain=chosen.gain or Gain.VALUES,
-        paired=settings.paired,
         prior=chosen.prior,
+        gain=chosen.gain or Gain.VALUES,
         training=settings.training_of(arm),
-        validation=settings.validation,
+        **{key: getattr(settings, key) for key in same},
     )
 
 
 def _fault_of_data(
-    name: str, settings: ExperimentSettings, sound: Mapping[str, ExperimentSettings], broken: Mapping[str, str]
+    name: str,
+    settings: ExperimentSettings,
+    sound: Mapping[str, ExperimentSettings],
+    broken: Mapping[str, str],
+    removed: Collection[str],
 ) -> str | None:
     """What is wrong between an experiment and the data it uses."""
     if settings.mixture:
         return None
     source = sound.get(settings.data_set or name)
     if source is None:
+        if settings.data_set in removed:
+            return f"data_set: '{settings.data_set}' is removed; remove {name} too, or give it other data"
         return f"data_set: '{settings.data_set}' is {'broken' if settings.data_set in broken else 'not an experiment'}"
     if source.mixture or source.data is None:
         return f"data_set: '{settings.data_set}' is not an experiment with a file of data"
     if (settings.grid, settings.native_resolution) != (source.grid, source.native_resolution):
         return f"grid and native_resolution must be those of {settings.data_set}"
     try:
-        settings.demand_test_fields(source.data)
+        settings.demand_fields(source.data)
     except ValueError as error:
         return str(error)
     return None
 
 
-def _without_removed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without what is null under experiments, arms, figures, tables and claims, and without what is about it."""
-    gone: set[str | None] = set()
-    gone_arms: set[tuple[str, str]] = set()
-
-    def kept(mapping: Any) -> Any:
-        return (
-            {key: value for key, value in mapping.items() if value is not None}
-            if isinstance(mapping, Mapping)
-            else mapping
-        )
-
-    settings = {**settings}
-    given = settings.get("experiments")
-    if isinstance(given, Mapping):
-        gone = {name for name, entry in given.items() if entry is None}
-        experiments = {}
-        for name, entry in kept(given).items():
-            if isinstance(entry, Mapping) and isinstance(entry.get("arms"), Mapping):
-                gone_arms |= {(name, arm) for arm, value in entry["arms"].items() if value is None}
-                entry = {**entry, "arms": kept(entry["arms"])}
-            experiments[name] = entry
-        settings["experiments"] = experiments
-
-    def without_arms(experiment: Any, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """An entry with a list of arms, without those that are gone."""
-        if not isinstance(entry.get("arms"), list):
-            return {**entry}
-        return {**entry, "arms": [arm for arm in entry["arms"] if (experiment, arm) not in gone_arms]}
-
-    if isinstance(settings.get("figures"), Mapping):
-        figures = {}
-        for name, entry in kept(settings["figures"]).items():
-            if isinstance(entry, Mapping):
-                if entry.get("experiment") in gone:
-                    continue
-                before, entry = entry.get("arms"), without_arms(entry.get("experiment"), entry)
-                if before and not entry["arms"]:
-                    continue
-            figures[name] = entry
-        settings["figures"] = figures
-    gone_tables: set[str] = set()
-    if isinstance(settings.get("tables"), Mapping):
-        tables: dict[str, Any] = {}
-        for name, entry in kept(settings["tables"]).items():
-            if isinstance(entry, Mapping) and isinstance(entry.get("experiments"), list):
-                entry = {**entry, "experiments": [each for each in entry["experiments"] if each not in gone]}
-                if not entry["experiments"] or (entry["experiments"][0], entry.get("baseline")) in gone_arms:
-                    continue
-            tables[name] = entry
-        gone_tables = settings["tables"].keys() - tables.keys()
-        settings["tables"] = tables
-    claims = settings.get("claims")
-    if isinstance(claims, Mapping) and isinstance(claims.get("rows"), Mapping):
-        settings["claims"] = {
-            **claims,
-            "rows": _claims_left(kept(claims["rows"]), gone, gone_arms, gone_tables),
-        }
-    return settings
+def _null(entries: Any) -> list[str]:
+    """The names of what is removed from a mapping."""
+    return [name for name, entry in entries.items() if entry is None] if isinstance(entries, Mapping) else []
 
 
-def _claims_left(
-    rows: Mapping[str, Any], gone: Collection[Any], gone_arms: Collection[Any], gone_tables: Collection[Any]
-) -> dict[str, Any]:
-    """The claims that are not about something that was removed."""
-    left = {}
-    for name, claim in rows.items():
-        quantity = claim.get("quantity") if isinstance(claim, Mapping) else None
-        if isinstance(quantity, Mapping) and isinstance(quantity.get("of"), Mapping):
-            of, over = quantity["of"], quantity.get("over") or {}
-            about = [(of.get("experiment"), row.get("arm")) for row in (of, {**of, **over})]
-            if (
-                of.get("experiment") in gone
-                or any(each in gone_arms for each in about)
-                or quantity.get("table") in gone_tables
-            ):
-                continue
-            each = claim.get("each") or {}
-            if isinstance(each.get("arm"), list):
-                arms = [arm for arm in each["arm"] if (of.get("experiment"), arm) not in gone_arms]
-                if not arms:
-                    continue
-                claim = {**claim, "each": {**each, "arm": arms}}
-        left[name] = claim
-    return left
+def _demand_removable(below: Mapping[str, Any], layer: Mapping[str, Any]) -> None:
+    """Raises a UserError if a layer removes what is not below it."""
+    groups = [((key,), below.get(key), layer.get(key)) for key in ("experiments", "figures", "tables")]
+    rows = [(each.get("claims") or {}).get("rows") for each in (below, layer)]
+    groups += [(("claims", "rows"), *rows)]
+    if isinstance(layer.get("experiments"), Mapping):
+        groups += [
+            (
+                ("experiments", name, "arms"),
+                ((below.get("experiments") or {}).get(name) or {}).get("arms"),
+                entry.get("arms"),
+            )
+            for name, entry in layer["experiments"].items()
+            if isinstance(entry, Mapping)
+        ]
+    for path, there, given in groups:
+        for name in _null(given):
+            if name not in (there or {}):
+                raise UserError(
+                    f"config: {'.'.join((*path, str(name)))}: nothing to remove; there are {', '.join(there or {})}"
+                )
+
+
+def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], tables: set[str]) -> Config:
+    """The configuration without figures, tables and claims that are about nothing but what is removed."""
+
+    def left(experiment: Any, given: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(arm for arm in given if (experiment, arm) not in arms)
+
+    figures, kept, rows = {}, {}, {}
+    for name, figure in config.figures.items():
+        shown = figure.arms and left(figure.experiment, figure.arms)
+        if figure.experiment not in experiments and bool(shown) == bool(figure.arms):
+            figures[name] = figure.model_copy(update={"arms": shown})
+    for name, table in config.tables.items():
+        of = table.experiments and tuple(each for each in table.experiments if each not in experiments)
+        judges = table.make != "claims" or config.claims
+        if judges and (of is None or (of and (of[0], table.baseline) not in arms)):
+            kept[name] = table.model_copy(update={"experiments": of})
+    tables = tables | config.tables.keys() - kept.keys()
+    for name, claim in config.claims.rows.items() if config.claims else ():
+        row, each = claim.quantity.of, claim.each
+        experiment, about = row.get("experiment"), [row.get("arm"), (claim.quantity.over or {}).get("arm")]
+        judged = left(experiment, each.get("arm", ()))
+        if (
+            experiment not in experiments
+            and claim.quantity.table not in tables
+            and len(left(experiment, about)) == len(about)
+            and bool(judged) == ("arm" in each)
+        ):
+            rows[name] = claim.model_copy(update={"each": each | ({"arm": judged} if judged else {})})
+    claims = config.claims and config.claims.model_copy(update={"rows": rows})
+    return config.model_copy(update={"figures": figures, "tables": kept, "claims": claims})
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from pydantic import Field, model_validator
 
 from .base import Count, Kinds, Settings
 
-__all__ = ["FNOSettings", "NetworkBase", "NetworkSettings", "UNetSettings"]
-
 Channels = Annotated[int, Field(ge=4, multiple_of=2, strict=True)]  # the time embedding of fewer is not finite
 
 
@@ -23,8 +21,6 @@ class NetworkBase(Settings):
 
 
 class FNOSettings(NetworkBase):
-    """The Fourier neural operator."""
-
     kind: Literal["fno"] = Field(description="Fourier neural operator: any grid.")
     width: Count = Field(description="Channels of the hidden fields.")
     layers: Count = Field(description="Fourier layers.")
@@ -33,14 +29,10 @@ class FNOSettings(NetworkBase):
 
 
 class UNetSettings(NetworkBase):
-    """The U-Net of DDPM, the control that sees pixels."""
-
-    kind: Literal["unet"] = Field(description="U-Net of DDPM: even grids that its levels halve.")
+    kind: Literal["unet"] = Field(description="U-Net of DDPM, a control that sees pixels: grids that its levels halve.")
     channels: tuple[Channels, ...] = Field(min_length=1, description="Channels of each level; a level halves the grid.")
     blocks: Count = Field(description="Residual blocks a level.")
-    groups: Count = Field(
-        description="Groups of channels that are normalised together; they divide every level's channels."
-    )
+    groups: Count = Field(description="Groups of channels normalised together; they divide every level's channels.")
 
     @model_validator(mode="after")
     def _groups_are_equal(self) -> UNetSettings:

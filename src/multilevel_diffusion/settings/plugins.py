@@ -1,7 +1,7 @@
 """Files of the user's own with priors, networks, samplers and kinds of data.
 
 A plugin is a Python file that derives a settings class from `PriorBase`, `NetworkBase`, `SamplerBase` or `SampledDataSettings`
-and marks a function as its builder with `models.builds`. It is named under `plugins` in config.yaml or by `mld --plugin FILE`.
+and marks a function as its builder with `builds`. It is named under `plugins` in config.yaml or by `mld --plugin FILE`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UserError
-from .base import Settings
-
-__all__ = ["load_plugins"]
+from .base import Settings, kinds_of
 
 _loaded: set[Path] = set()
 
 
 def load_plugins(files: Iterable[str | Path]) -> None:
-    """Run plugin files, each once, and let all settings know their kinds.
+    """Run plugin files, each once; the kinds that they define are kinds like all others from then on.
 
     Args:
         files: paths, relative to the working folder.
@@ -28,8 +26,9 @@ def load_plugins(files: Iterable[str | Path]) -> None:
     Raises:
         UserError: if a file is missing or fails, or has a kind that there is already.
     """
-    new = [path for path in dict.fromkeys(Path(file).resolve() for file in files) if path not in _loaded]
-    for path in new:
+    for path in (Path(file).resolve() for file in files):
+        if path in _loaded:
+            continue
         name = f"multilevel_diffusion_plugin_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or not path.is_file():
@@ -40,20 +39,8 @@ def load_plugins(files: Iterable[str | Path]) -> None:
             spec.loader.exec_module(module)
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from None
         _loaded.add(path)
-    if new:
-        for model in _in_order(Settings):
-            model.model_rebuild(force=True)
-
-
-def _in_order(base: type[Settings]) -> list[type[Settings]]:
-    """All settings in the order of their definition, so that each is rebuilt before those that contain it."""
-    found: dict[type[Settings], None] = {}
-    queue = [base]
-    while queue:
-        model = queue.pop(0)
-        found[model] = None
-        queue += model.__subclasses__()
-    return sorted(found, key=lambda model: model.order)
+    for family in Settings.__subclasses__():
+        kinds_of(family)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
 
-from .base import Count, Kinds, Resolutions, SetSize, Settings, TimeGrid, kinds_of, parse
-
-__all__ = [
-    "AncestralSettings",
-    "DPMSolverSettings",
-    "EulerMaruyamaSettings",
-    "HeunSettings",
-    "PredictorCorrectorSettings",
-    "SamplerBase",
-    "SamplerSettings",
-    "SamplingSettings",
-    "parse_sampler",
-    "sampler_kinds",
-]
+from ..errors import UserError
+from .base import Count, Kinds, Resolutions, SetSize, Settings, TimeGrid, parse
 
 Stochasticity = Annotated[float, Field(ge=0, le=1, strict=True)]
 
@@ -35,45 +24,33 @@ class SamplerBase(Settings):
     def __str__(self) -> str:
         """The kind, and in brackets what differs from the default, as "dpm-solver++(times=karras)"."""
         options = self.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
-        changed = ", ".join(
-            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
-        )
-        return f"{self.kind}({changed})" if changed else self.kind
+        words = (f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items())
+        return f"{self.kind}({', '.join(words)})" if options else self.kind
 
 
 class EulerMaruyamaSettings(SamplerBase):
-    """The paper's sampler."""
-
     kind: Literal["euler-maruyama"] = Field(description="Euler–Maruyama for the reverse SDE, as in the paper.")
 
 
 class HeunSettings(SamplerBase):
-    """Heun's method for the probability-flow ODE."""
-
     kind: Literal["heun"] = Field(description="Heun's method for the probability-flow ODE, two evaluations a step.")
 
 
 class AncestralSettings(SamplerBase):
-    """DDIM and DDPM."""
-
     kind: Literal["ancestral"] = Field(description="Steps between DDIM and DDPM.")
     stochasticity: Stochasticity = Field(1.0, description="0 is DDIM, 1 is DDPM.")
 
 
 class DPMSolverSettings(SamplerBase):
-    """DPM-Solver++ 2M."""
-
     kind: Literal["dpm-solver++"] = Field(description="DPM-Solver++ 2M, an exponential integrator.")
     stochasticity: Stochasticity = Field(0.0, description="0 solves the ODE, 1 the SDE.")
 
 
 class PredictorCorrectorSettings(SamplerBase):
-    """Euler–Maruyama with Langevin corrections."""
-
     kind: Literal["predictor-corrector"] = Field(description="Euler–Maruyama, then Langevin steps preconditioned by Q.")
     corrections: Count = Field(1, description="Langevin steps after each prediction.")
     snr: Annotated[float, Field(gt=0, le=1, strict=True)] = Field(
-        0.16, description="Signal-to-noise ratio of a Langevin step."
+        0.16, description="Signal to noise of Langevin steps."
     )
 
 
@@ -90,19 +67,13 @@ class SamplingSettings(Settings):
     resolutions: Resolutions = Field(description="Points per side of the grids that are sampled on.")
 
 
-def sampler_kinds() -> list[str]:
-    """The kinds of sampler, in words for help."""
-    return list(kinds_of(SamplerBase))
-
-
-def parse_sampler(text: Any, source: str) -> SamplerBase:
-    """A sampler as the command line gives it: its kind, or a YAML mapping as in config.yaml.
+def parse_sampler(given: str | Mapping[str, Any] | SamplerBase, source: str) -> SamplerBase:
+    """A sampler as config.yaml has it, as text or not: its kind, or a mapping of its kind and options.
 
     Raises:
         UserError: if there is no such sampler, or an option is unknown or out of range.
     """
     try:
-        data = yaml.safe_load(text) if isinstance(text, str) else text
-    except yaml.YAMLError:
-        data = text
-    return parse(SamplerSettings, data, source)
+        return parse(SamplerSettings, yaml.safe_load(given) if isinstance(given, str) else given, source)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: '{given}': not valid YAML: {' '.join(str(error).split())}") from None

@@ -9,8 +9,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from .base import Count, Positive, Resolution, Resolutions, Settings
 
-__all__ = ["Ladder", "Level", "TrainingSettings", "ValidationSettings"]
-
 
 class Level(Settings):
     """A level of the training ladder, so many epochs or so many steps long."""
@@ -48,9 +46,7 @@ class TrainingSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Coupled weight decay of Adam, in units of the loss times N_native²."
     )
-    schedule: Literal["constant", "one-cycle"] = Field(
-        "constant", description="Of the learning rate, over the whole ladder."
-    )
+    schedule: Literal["constant", "one-cycle"] = Field("constant", description="Of the learning rate, over the ladder.")
     averaging: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Decay of an exponential average of the weights, which is then the result; 0 for none."
     )

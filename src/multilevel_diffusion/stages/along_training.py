@@ -13,7 +13,7 @@ from ..data.sets import FieldSets
 from ..errors import UserError
 from ..metrics import Reference
 from ..metrics import projections as directions_on
-from ..models import Model, build_grid, default_device, draw
+from ..models import Model
 from ..settings import Gain, SamplerBase, distinct_gains, parse_sampler
 from ..storage import generator
 
@@ -45,48 +45,25 @@ def along_training(
         other test fields, are in units of the fields; epoch is that of the model.
 
     Raises:
-        UserError: if there are too few test fields, or they are of another law or grid than a model was trained on; if the fields
-            stop being finite, or memory does not suffice.
+        UserError: if there are too few test fields, or they are of another law or grid than a model was trained on; and as
+            `Model.sample`.
     """
-    on = torch.device(device) if device else default_device()
-    chosen = sampler if isinstance(sampler, SamplerBase) else parse_sampler(sampler, "sampler")
-    if samples > len(test.fields["floor"]):
-        raise UserError(f"{samples} samples, but there are only {len(test.fields['floor'])} test fields; draw fewer")
-    resolution = test.grid.resolution
+    chosen, resolution = parse_sampler(sampler, "sampler"), test.grid.resolution
+    if samples > (available := len(test.fields["floor"])):
+        raise UserError(f"{samples} samples, but there are only {available} test fields; draw fewer")
+    drawing = {"resolution": resolution, "steps": steps, "device": device}
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
     reference, rows = Reference(test.fields["reference"].numpy(), directions), []
-    floor = reference.sliced_wasserstein(test.fields["floor"][:samples].numpy())
+    floor = reference.sliced_wasserstein(test.fields["floor"][:samples].numpy()).value
+    measured = {"metric": "sliced_wasserstein", "floor": floor, "n_samples": samples, "n_projections": projections}
     for model in models:
-        spec, seed, key = model.settings, model.seed, (model.settings.experiment, model.settings.arm, resolution)
+        spec, run = model.settings, {"seed": model.seed, "stage": "along-training", "dtype": torch.float64}
         if (model.target, spec.grid) != (test.target, test.geometry):
             raise UserError(f"{spec.name}: not the data that it was trained on, on another grid of the same kind")
         for gain in distinct_gains(gains, resolution, spec.reference_resolution):
-            drawn = draw(
-                chosen,
-                model.to(on).denoiser(gain),
-                samples,
-                build_grid(spec, resolution),
-                steps,
-                lambda block, seed=seed, key=key: generator(seed, "along-training", *key, block, device=on),
-                f"{spec.name}, epoch {model.epoch}",
-            )
-            distance = reference.sliced_wasserstein(drawn.cpu().numpy())
-            rows.append(
-                tidy_row(
-                    spec.labels,
-                    ALONG_TRAINING_COLUMNS,
-                    gain=gain,
-                    seed=seed,
-                    sampler=str(chosen),
-                    steps=steps,
-                    resolution=resolution,
-                    metric="sliced_wasserstein",
-                    value=distance.value,
-                    stderr=distance.stderr,
-                    floor=floor.value,
-                    n_samples=samples,
-                    n_projections=projections,
-                    epoch=model.epoch,
-                )
-            )
+            fields = model.sample(samples, sampler=chosen, gain=gain, **drawing, **run)
+            distance = reference.sliced_wasserstein(fields.cpu().numpy())
+            about = {"gain": gain, "seed": model.seed, "epoch": model.epoch, "sampler": str(chosen), "steps": steps}
+            about |= {"resolution": resolution, "value": distance.value, "stderr": distance.stderr}
+            rows.append(tidy_row(spec.labels, ALONG_TRAINING_COLUMNS, **about, **measured))
     return pd.DataFrame(rows, columns=ALONG_TRAINING_COLUMNS)

@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 
 from .. import metrics
+from ..builders import build, build_grid
 from ..columns import CONVERGENCE_COLUMNS, tidy_row
 from ..mixture import GaussianMixture
-from ..models import ExactModel, Model, build_grid, build_sampler, default_device, draw, require_mixture
+from ..models import ExactModel, Model, require_mixture
 from ..sample import BLOCK, Sampler
 from ..settings import EulerMaruyamaSettings, Gain, SamplerBase
 from ..storage import generator
@@ -53,14 +54,12 @@ def convergence(
         set of true fields has as distance to the others; stderr: the spread of that over 12 sets. evaluations: those made.
 
     Raises:
-        UserError: if the true law is not known, the network does not take the resolution, the fields stop being finite, or memory
-            does not suffice.
+        UserError: if the true law is not known; and as `Model.sample`.
     """
-    settings, on = source.settings, torch.device(device) if device else default_device()
+    settings, denoiser = source.settings, source.denoiser(gain)
     require_mixture(settings, settings.name)
-    denoiser = source.to(on).denoiser(gain)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm, resolution)
-    mixture = GaussianMixture(denoiser.prior)
+    mixture = GaussianMixture(source.prior)
     truths = [
         mixture.sample(samples, grid, generator(seed, "convergence truth", *key, i), torch.float64).numpy()
         for i in range(SETS)
@@ -78,41 +77,22 @@ def convergence(
 
     curves = [(EulerMaruyamaSettings(kind="euler-maruyama"), [reference_evaluations])]
     curves += [(each, evaluations) for each in samplers]
-    plan = dict.fromkeys(
-        (each, _steps_within(count, build_sampler(each, denoiser))) for each, counts in curves for count in counts
-    )
+    plan = dict.fromkeys((way, _steps_within(most, build(way, denoiser))) for way, counts in curves for most in counts)
+    drawing = {"resolution": resolution, "seed": seed, "gain": gain, "device": device}
+    same = {"gain": gain if isinstance(source, Model) else None, "seed": seed, "resolution": resolution}
     rows, blocks = [], math.ceil(samples / BLOCK)
     with progress(blocks * sum(steps for _, steps in plan), f"convergence at {resolution}") as advance:
         for chosen, steps in plan:
-            drawn = draw(
-                chosen,
-                denoiser,
-                samples,
-                grid,
-                steps,
-                lambda block: generator(seed, "convergence", *key, block, device=on),
-                settings.name,
-                partial(advance, str(chosen)),
-            )
+            told = partial(advance, str(chosen))
+            options = {"sampler": chosen, "steps": steps, "progress": told, "stage": "convergence"}
+            drawn = source.sample(samples, **drawing, **options, dtype=torch.float64).cpu().numpy()
+            about = {"sampler": str(chosen), "steps": steps, "n_samples": samples}
+            about["evaluations"] = build(chosen, denoiser).evaluations(steps)
             for metric, distance in distances.items():
-                rows.append(
-                    tidy_row(
-                        settings.labels,
-                        CONVERGENCE_COLUMNS,
-                        gain=gain if isinstance(source, Model) else None,
-                        seed=seed,
-                        sampler=str(chosen),
-                        steps=steps,
-                        evaluations=build_sampler(chosen, denoiser).evaluations(steps),
-                        resolution=resolution,
-                        metric=metric,
-                        value=distance(reference, drawn.cpu().numpy()).value,
-                        stderr=floors[metric].stderr,
-                        floor=floors[metric].value,
-                        n_samples=samples,
-                        n_projections=projections if metric == "sliced_wasserstein" else None,
-                    )
-                )
+                floor = {"floor": floors[metric].value, "stderr": floors[metric].stderr}
+                found = {"metric": metric, "value": distance(reference, drawn).value} | floor
+                found["n_projections"] = projections if metric == "sliced_wasserstein" else None
+                rows.append(tidy_row(settings.labels, CONVERGENCE_COLUMNS, **same, **about, **found))
     return pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS)
 
 

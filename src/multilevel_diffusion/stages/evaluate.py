@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache, partial
+from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..builders import build_prior
 from ..columns import COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
-from ..grids import Torus
 from ..mixture import GaussianMixture
-from ..models import build_prior
-from ..settings import ArmSpec, TargetSpec, parse
+from ..settings import TargetSpec, parse
 from ..storage import generator
 from .sample import Samples
 
@@ -40,74 +39,57 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
     Raises:
         UserError: if there are no test fields at the resolution of samples, too few of them, or those of another law or grid.
     """
-    known = {sets.grid.resolution: sets for sets in tests}
-    measures = {resolution: _measure(sets, projections) for resolution, sets in known.items()}
-    floors = {
-        resolution: cache(lambda n, sets=sets, resolution=resolution: measures[resolution](_floor(sets, n)))
-        for resolution, sets in known.items()
-    }
+    known = {sets.grid.resolution: (sets, _measure_of(sets, projections)) for sets in tests}
+
+    @cache
+    def floor_of(n: int, count: int) -> dict[str, metrics.Estimate]:
+        sets, measure = known[n]
+        return measure(sets.fields["floor"][:count].numpy())
+
     rows = []
     for drawn in samples:
         n, count, spec = drawn.resolution, len(drawn.fields), drawn.settings
         if n not in known:
             raise UserError(f"{drawn.source}: samples at resolution {n}, but there are test fields at {sorted(known)}")
-        sets, own = known[n], spec.grid if isinstance(spec, ArmSpec) else known[n].geometry
-        if (drawn.target, own) != (sets.target, sets.geometry):
+        sets, measure = known[n]
+        if (drawn.target, getattr(spec, "grid", sets.geometry)) != (sets.target, sets.geometry):
             raise UserError(
                 f"{drawn.source}: samples of another arm, prior, data set or grid than the test fields at {n}; give its own"
             )
-        if count > len(sets.fields["floor"]):
-            available = len(sets.fields["floor"])
+        if count > (available := len(sets.fields["floor"])):
             raise UserError(f"{drawn.source}: {count} samples at {n}, but there are only {available} test fields")
-        floor = floors[n](count)
-        for name, estimate in metrics.jackknife(measures[n], drawn.fields.cpu().numpy()).items():
-            rows.append(
-                tidy_row(
-                    spec.labels,
-                    gain=drawn.gain,
-                    seed=drawn.seed,
-                    sampler=drawn.sampler,
-                    steps=drawn.steps,
-                    resolution=n,
-                    metric=name,
-                    value=estimate.value,
-                    stderr=estimate.stderr,
-                    floor=floor[name].value,
-                    n_samples=count,
-                    n_projections=projections if name == "sliced_wasserstein" else None,
-                )
-            )
+        about = {"gain": drawn.gain, "seed": drawn.seed, "sampler": drawn.sampler, "steps": drawn.steps}
+        about |= {"resolution": n, "n_samples": count}
+        for name, estimate in metrics.jackknife(measure, drawn.fields.cpu().numpy()).items():
+            found = {"metric": name, "value": estimate.value, "stderr": estimate.stderr}
+            found |= {"floor": floor_of(n, count)[name].value}
+            found |= {"n_projections": projections if name == "sliced_wasserstein" else None}
+            rows.append(tidy_row(spec.labels, **about, **found))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _measure(sets: FieldSets, projections: int) -> partial[dict[str, metrics.Estimate]]:
+def _measure_of(sets: FieldSets, projections: int) -> Callable[[NDArray[np.floating]], dict[str, metrics.Estimate]]:
     """All metrics of fields, as a function of them."""
-    n, kind, mixture = sets.grid.resolution, sets.target["kind"], None
+    grid, kind, mixture = sets.grid, sets.target["kind"], None
     if kind == "mixture":
         mixture = GaussianMixture(build_prior(parse(TargetSpec, sets.target, "the test fields")))
-    directions = metrics.projections(n, projections, generator(0, "projections", n))
+    directions = metrics.projections(grid.resolution, projections, generator(0, "projections", grid.resolution))
     reference = metrics.Reference(sets.fields["reference"].numpy(), directions)
-    return partial(_measured, reference=reference, kind=kind, mixture=mixture)
 
+    def measure(x: NDArray[np.floating]) -> dict[str, metrics.Estimate]:
+        measured = {
+            "sliced_wasserstein": reference.sliced_wasserstein(x),
+            "moment_sliced_wasserstein": reference.moment_sliced_wasserstein(x),
+            "spectrum_distance": reference.spectrum_distance(x),
+            "histogram_distance": reference.histogram_distance(x),
+            "vendi_score": metrics.vendi_score(x),
+        }
+        if kind == "mnist":
+            measured["moment_sliced_wasserstein_minmax"] = reference.moment_sliced_wasserstein(metrics.rescaled(x))
+        if mixture:
+            fields = torch.from_numpy(x)
+            odds = mixture.log_odds(fields, fields.new_ones(len(fields)), grid)
+            measured["component_share"] = metrics.share((odds > 0).numpy())
+        return measured
 
-def _measured(
-    x: NDArray[np.floating], reference: metrics.Reference, kind: str, mixture: GaussianMixture | None
-) -> dict[str, metrics.Estimate]:
-    measured = {
-        "sliced_wasserstein": reference.sliced_wasserstein(x),
-        "moment_sliced_wasserstein": reference.moment_sliced_wasserstein(x),
-        "spectrum_distance": reference.spectrum_distance(x),
-        "histogram_distance": reference.histogram_distance(x),
-        "vendi_score": metrics.vendi_score(x),
-    }
-    if kind == "mnist":
-        measured["moment_sliced_wasserstein_minmax"] = reference.moment_sliced_wasserstein(metrics.rescaled(x))
-    if mixture:
-        fields = torch.from_numpy(x)
-        odds = mixture.log_odds(fields, fields.new_ones(len(fields)), Torus(fields.shape[-1]))
-        measured["component_share"] = metrics.share((odds > 0).numpy())
-    return measured
-
-
-def _floor(sets: FieldSets, n: int) -> NDArray[np.floating]:
-    return sets.fields["floor"][:n].numpy()
+    return measure

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
+from ..builders import build_grid
 from ..columns import DENSITY_COLUMNS, tidy_row
 from ..errors import UserError
 from ..grids import Torus, restrict
 from ..likelihood import hutchinson
 from ..likelihood import log_density as along_flow
 from ..mixture import GaussianMixture
-from ..models import ExactModel, Model, build_grid, default_device, require_mixture
+from ..models import ExactModel, Model, device_of, require_mixture
 from ..sample import time_grid
 from ..settings import Gain, TimeGrid
 from ..storage import generator
@@ -51,7 +52,7 @@ def log_density(
         UserError: if the true law is not known, the network does not take a resolution, or the density stops being finite.
         ValueError: if `drawn_on` is not the finest grid.
     """
-    settings, on = source.settings, torch.device(device) if device else default_device()
+    settings, on = source.settings, device_of(device)
     require_mixture(settings, settings.name)
     denoiser, key = source.to(on).denoiser(gain), (settings.experiment, settings.arm)
     prior, sde, learned = denoiser.prior, denoiser.sde, isinstance(source, Model)
@@ -59,7 +60,9 @@ def log_density(
     fields = mixture.sample(samples, finest, generator(seed, "log density", *key, device=on), torch.float64)
     unit = fields.new_ones(samples)
     traces = ("hutchinson",) if learned else ("exact", "hutchinson")
-    tables, times = [], time_grid(TimeGrid.UNIFORM, steps, sde)
+    at_finest, times = mixture.log_density(fields, unit, finest), time_grid(TimeGrid.UNIFORM, steps, sde)
+    about, tables = {"gain": gain if learned else None, "seed": seed, "drawn_on": drawn_on, "steps": steps}, []
+    about["field"] = range(samples)
     with progress(len(resolutions) * len(traces), f"log density of {settings.name}") as advance:
         for n in resolutions:
             grid = build_grid(settings, n)
@@ -77,21 +80,10 @@ def log_density(
                     "start": mixture.log_density(u_1, unit * sde.mean_scale(times[0]), grid),
                     "closed_form": closed_form,
                     "plain": closed_form + prior.log_density(u_0, grid),
-                    "finest": mixture.log_density(fields, unit, finest),
+                    "finest": at_finest,
                 }
-                rows = tidy_row(
-                    settings.labels,
-                    DENSITY_COLUMNS,
-                    gain=gain if learned else None,
-                    seed=seed,
-                    resolution=n,
-                    drawn_on=drawn_on,
-                    trace=trace,
-                    steps=steps,
-                    probes=probes if trace == "hutchinson" else None,
-                    field=range(samples),
-                    **{name: values.tolist() for name, values in measured.items()},
-                )
-                tables.append(pd.DataFrame(rows))
+                columns = about | {name: values.tolist() for name, values in measured.items()}
+                columns |= {"resolution": n, "trace": trace, "probes": probes if trace == "hutchinson" else None}
+                tables.append(pd.DataFrame(tidy_row(settings.labels, DENSITY_COLUMNS, **columns)))
                 advance()
     return pd.concat(tables, ignore_index=True)

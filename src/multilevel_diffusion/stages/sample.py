@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..builders import build, build_grid
 from ..data.checks import check_fields
 from ..errors import UserError
-from ..models import ExactModel, Model, build_grid, build_sampler
+from ..models import ExactModel, Model
 from ..sample import BLOCK
 from ..settings import ArmSpec, Gain, SamplerBase, TargetSpec, distinct_gains, parse, parse_sampler
 from ..storage import read_tensors, write_tensors
@@ -62,7 +63,7 @@ def sample(
     resolutions: Sequence[int],
     steps: int,
     seed: int,
-    gains: Sequence[Gain] = (Gain.VALUES,),
+    gains: Sequence[Gain] | None = None,
     sampler: str | Mapping[str, Any] | SamplerBase = "euler-maruyama",
     device: torch.device | str | None = None,
     progress: Progress = quiet,
@@ -73,27 +74,20 @@ def sample(
         One after another, as they are drawn.
 
     Raises:
-        UserError: if the network does not take a resolution, the sampler is unknown, the fields stop being finite, or memory
-            does not suffice.
+        UserError: as `Model.sample`, and before anything is drawn if the network does not take a resolution.
     """
     settings, learned = source.settings, isinstance(source, Model)
-    chosen = sampler if isinstance(sampler, SamplerBase) else parse_sampler(sampler, "sampler")
+    chosen = parse_sampler(sampler, "sampler")
     for resolution in resolutions:
         build_grid(settings, resolution)
-    evaluations = build_sampler(chosen, source.denoiser()).evaluations(steps)
+    evaluations = build(chosen, source.denoiser()).evaluations(steps)
     for resolution in dict.fromkeys(resolutions):
-        for gain in distinct_gains(gains, resolution, settings.reference_resolution) if learned else (None,):
+        for gain in (
+            distinct_gains(gains or (settings.gain,), resolution, settings.reference_resolution) if learned else (None,)
+        ):
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                fields = source.sample(
-                    n,
-                    resolution=resolution,
-                    steps=steps,
-                    seed=seed,
-                    sampler=chosen,
-                    gain=gain or Gain.VALUES,
-                    device=device,
-                    progress=advance,
-                )
+                options = {"sampler": chosen, "gain": gain or Gain.VALUES, "device": device, "progress": advance}
+                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, **options)
             yield Samples(fields, settings, source.target, gain, seed, str(chosen), steps, evaluations, source.epoch)
 
 
@@ -116,8 +110,6 @@ def read_samples(path: Path) -> Samples:
     if missing := [key for key in HEADER if key not in header]:
         raise UserError(f"{path}: not a file of samples of this version (no {', '.join(missing)}); draw them again")
     check_fields(path, tensors, header["resolution"], "draw them again with `mld sample`")
-    settings = (
-        parse(ArmSpec, header["spec"], str(path)) if header["spec"] else parse(TargetSpec, header["target"], str(path))
-    )
+    kind, given = (ArmSpec, header["spec"]) if header["spec"] else (TargetSpec, header["target"])
     known = {key: header[key] for key in ("target", "gain", "seed", "sampler", "steps", "evaluations", "epoch")}
-    return Samples(tensors["samples"], settings, **known, source=str(path))
+    return Samples(tensors["samples"], parse(kind, given, str(path)), **known, source=str(path))

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 import torch
 
+from ..builders import build_grid
 from ..columns import SCORE_COLUMNS, tidy_row
 from ..denoise import Denoiser
 from ..grids import Torus, restrict, squared_norm
 from ..mixture import GaussianMixture, MixtureDenoiser
-from ..models import Model, build_grid, default_device, require_mixture
+from ..models import Model, device_of, require_mixture
 from ..sde import ForwardSDE
 from ..settings import Gain, distinct_gains
 from ..storage import generator as random_stream
@@ -64,28 +65,16 @@ def measure(
         u_t = sde.perturb(u_0, t, eta)
         learned, true = denoiser.noise(u_t, t, grid), exact.noise(u_t, t, grid)
         weight = sde.alpha(t) / sde.noise_scale(t) ** 2
-        columns.append(
-            torch.stack(
-                [
-                    weight * squared_norm(learned - true),
-                    weight * squared_norm(true),
-                    0.5 * squared_norm(eta - learned),
-                    0.5 * squared_norm(eta - true),
-                ]
-            ).double()
-        )
+        factors = (weight, weight, 0.5, 0.5)
+        fields = (learned - true, true, eta - learned, eta - true)
+        squares = [factor * squared_norm(field) for factor, field in zip(factors, fields, strict=True)]
+        columns.append(torch.stack(squares).double())
     sums = torch.cat(columns, dim=1)
     error, norm, loss, exact_loss = sums.mean(dim=1).tolist()
     residual = sums[0] - error / norm * sums[1]
     pairs = residual[: 2 * (len(residual) // 2)].view(-1, 2)
-    return ScoreError(
-        squared_error=error,
-        squared_norm=norm,
-        relative=error / norm,
-        stderr=pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm,
-        loss=loss,
-        exact_loss=exact_loss,
-    )
+    stderr = pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm
+    return ScoreError(error, norm, error / norm, stderr, loss, exact_loss)
 
 
 def score_error(
@@ -112,7 +101,7 @@ def score_error(
     Raises:
         UserError: if a model was not trained on a mixture, or its network does not take a resolution.
     """
-    on, rows = torch.device(device) if device else default_device(), []
+    on, rows = device_of(device), []
     for model in models:
         spec, seed, epoch = model.settings, model.seed, model.epoch
         require_mixture(spec, spec.name)
@@ -121,27 +110,10 @@ def score_error(
         direct = [(n, n, gain) for n in resolutions for gain in distinct_gains(gains, n, reference)]
         restricted = [(reference, native, gains[0])] if native > reference else []
         for n, drawn_on, gain in direct + restricted:
-            measured = measure(
-                model.to(on).denoiser(gain),
-                exact,
-                build_grid(spec, n),
-                batches=batches,
-                batch_size=batch_size,
-                generator=random_stream(seed, "score-error", *key, epoch, n, drawn_on, device=on),
-                drawn_on=Torus(drawn_on),
-            )
-            rows.append(
-                tidy_row(
-                    spec.labels,
-                    SCORE_COLUMNS,
-                    gain=gain,
-                    reference_resolution=reference,
-                    seed=seed,
-                    epoch=epoch,
-                    resolution=n,
-                    drawn_on=drawn_on,
-                    n_samples=batches * batch_size,
-                    **asdict(measured),
-                )
-            )
+            stream = random_stream(seed, "score-error", *key, epoch, n, drawn_on, device=on)
+            sampling = {"batches": batches, "batch_size": batch_size, "generator": stream, "drawn_on": Torus(drawn_on)}
+            found = measure(model.to(on).denoiser(gain), exact, build_grid(spec, n), **sampling)
+            about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
+            about |= {"reference_resolution": reference, "n_samples": batches * batch_size}
+            rows.append(tidy_row(spec.labels, SCORE_COLUMNS, **about, **asdict(found)))
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)

@@ -12,19 +12,11 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..builders import build_denoiser, build_grid, build_network, build_prior, prior_warnings, resolved
 from ..data.sets import FieldSets
 from ..errors import UserError
 from ..mixture import GaussianMixture
-from ..models import (
-    Model,
-    build_denoiser,
-    build_grid,
-    build_network,
-    build_prior,
-    default_device,
-    prior_warnings,
-    resolved,
-)
+from ..models import Model, device_of
 from ..provenance import source_digest
 from ..settings import ArmSpec
 from ..storage import generator
@@ -70,21 +62,18 @@ def train(
             disk is full.
     """
     if spec.mixture == (sets is not None):
-        asked = (
-            "is drawn as training goes; leave the data out" if spec.mixture else f"needs the data of {spec.data_set}"
-        )
-        raise UserError(f"{source}: {spec.name} {asked}")
+        mend = "is drawn as training goes; leave the data out" if sets else f"needs the data of {spec.data_set}"
+        raise UserError(f"{source}: {spec.name} {mend}")
     if sets:
-        named = (
-            {} if sets.target.get("name") == spec.kind else {"name": spec.data_set}
-        )  # unless a name was given it is the kind
+        # data that were made without a name have their kind for one
+        named = {} if sets.target.get("name") == spec.kind else {"name": spec.data_set}
         sets.demand(source, spec.name, grid=spec.grid, resolution=spec.native_resolution, kind=spec.kind, **named)
         spec = resolved(spec, sets.fields["train"])
-    on = torch.device(device) if device else default_device()
-    prior, network = build_prior(spec), build_network(spec, seed).to(on)
+    on, prior = device_of(device), build_prior(spec)
+    network = build_network(spec, seed).to(on)
     grid, denoiser = partial(build_grid, spec), build_denoiser(spec, network, prior, spec.gain)
-    identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "device": on.type, "torch": torch.__version__}
-    identity |= {"source": source_digest()}
+    identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "device": on.type}
+    identity |= {"torch": torch.__version__, "source": source_digest()}
     validate, target = None, spec.target.model_dump(mode="json")
 
     if sets is None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..columns import COLUMNS, tidy_row
 from ..grids import Grid, Torus, prolong, restrict, squared_norm
 from ..mixture import GaussianMixture
-from ..models import ExactModel, default_device
+from ..models import ExactModel, device_of
 from ..priors import Prior
 from ..sde import ForwardSDE
 from ..storage import generator
@@ -46,9 +46,7 @@ def truncation_errors(
     """
 
     def distances() -> Tensor:
-        return torch.stack(
-            [squared_norm(u - prolong(v, small, grid)) for v, small in zip(truncated, coarse, strict=True)]
-        )
+        return torch.stack([squared_norm(u - prolong(v, low, grid)) for v, low in zip(truncated, coarse, strict=True)])
 
     u, truncated = u_0, [restrict(u_0, grid, small) for small in coarse]
     worst = distances()
@@ -89,7 +87,7 @@ def truncation(
     Raises:
         ValueError: if `drawn_on` is not the finest grid.
     """
-    settings, on = exact.settings, torch.device(device) if device else default_device()
+    settings, on = exact.settings, device_of(device)
     mixture, finest = GaussianMixture(exact.prior), Torus(drawn_on)
     stream = generator(seed, "truncation", settings.experiment, settings.arm, device=on)
     u_0 = mixture.sample(samples, finest, stream)
@@ -103,18 +101,9 @@ def truncation(
         for n, mean, part, floor in zip(resolutions, means, errors, floors, strict=True)
     ]
     measured.append(("truncation_rate", drawn_on, slope.slope, slope.stderr, 1.0))
-    rows = [
-        tidy_row(
-            settings.labels,
-            seed=seed,
-            resolution=n,
-            metric=metric,
-            value=value,
-            stderr=error,
-            floor=floor,
-            steps=steps,
-            n_samples=samples,
-        )
-        for metric, n, value, error, floor in measured
-    ]
+    names, same = (
+        ("metric", "resolution", "value", "stderr", "floor"),
+        {"seed": seed, "steps": steps, "n_samples": samples},
+    )
+    rows = [tidy_row(settings.labels, **same, **dict(zip(names, row, strict=True))) for row in measured]
     return pd.DataFrame(rows, columns=COLUMNS)

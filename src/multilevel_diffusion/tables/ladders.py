@@ -56,9 +56,7 @@ def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
             change = int(coarse.epoch.max())
             closed = gaps.index[(gaps.index > change) & (gaps <= 0)]
             found |= {"gap": gaps[change], "epochs_to_close": closed.min() - change if len(closed) else float("nan")}
-        rows += [
-            dict(zip(keys, key, strict=True)) | {"quantity": name, "value": value} for name, value in found.items()
-        ]
+        rows += [(*key, name, value) for name, value in found.items()]
     return pd.DataFrame(rows, columns=LADDER_COLUMNS)
 
 
@@ -82,11 +80,11 @@ def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["experiment", "arm", "ladder", "quantity"]
     cells = rows.groupby(keys, sort=False)[["value"]].apply(cell).rename("cell").reset_index()
     table = cells.pivot(index=keys[:-1], columns="quantity", values="cell")
-    names = list(dict.fromkeys(rows.quantity))
     costs = sorted(
-        (name for name in names if name.startswith("seconds_per_step_")), key=lambda name: int(name.split("_")[-1])
+        (name for name in table if name.startswith("seconds_per_step_")), key=lambda name: int(name.split("_")[-1])
     )
-    return table[[*costs, *(name for name in names if name not in costs)]].fillna("–").reset_index()
+    others = [name for name in rows.quantity.unique() if name not in costs]
+    return table[[*costs, *others]].fillna("–").reset_index()
 
 
 def _time_of(run: pd.DataFrame, column: str, loss: float) -> float:
@@ -94,8 +92,7 @@ def _time_of(run: pd.DataFrame, column: str, loss: float) -> float:
     reached = np.flatnonzero(run[column] <= loss)
     if not len(reached):
         return float("nan")
-    i = reached[0]
-    if i == 0:
+    if (i := reached[0]) == 0:
         return run.seconds.iloc[0]
     (before, after), (start, end) = (run[name].iloc[i - 1 : i + 1] for name in (column, "seconds"))
     return start + (end - start) * (before - loss) / (before - after)

@@ -1,18 +1,22 @@
-"""The tidy metrics of a whole run, and their summaries for reading."""
+"""The tidy metrics of a whole run, their summaries for reading, and two runs side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..columns import COLUMNS
 from ..errors import UserError
 
-__all__ = ["distances_by_prior", "score_error_metrics", "summary", "tidy", "transfer"]
+__all__ = ["compare", "distances_by_prior", "sampler_summary", "score_error_metrics", "summary", "tidy", "transfer"]
 
 ARMS = ["experiment", "arm", "network", "prior", "gain"]
 """What names a row of a summary."""
+COMPARED = [*ARMS, "resolution", "metric"]
+"""What names a number in any run."""
 LAST_EPOCHS = 10
 
 
@@ -44,11 +48,7 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
-    """Sliced Wasserstein distances to the test set, a row an arm, field and gain, a column a resolution; cells as in `summary`.
-
-    Args:
-        experiments: those of the table.
-    """
+    """Sliced Wasserstein distances to the test set, a row an arm and gain, a column a resolution; cells as in `summary`."""
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
     return _by_resolution(rows, ARMS)
 
@@ -62,8 +62,8 @@ def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFram
     Raises:
         UserError: if no network was sampled both on the grid it was trained on and on another.
     """
-    rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.ladder.notna()]
-    rows = rows[rows.experiment.isin(experiments)]
+    rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
+    rows = rows[rows.ladder.notna()]
     trained_on = rows.ladder.str.split("-").str[-1].astype(int)
     keys = ["experiment", "arm", "seed"]
     start = rows[rows.resolution == trained_on].set_index(keys)[["value", "stderr"]]
@@ -88,3 +88,73 @@ def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     filled = metrics.fillna({"gain": "–"})
     cells = filled.groupby([*keys, "resolution"])[["value", "stderr", "floor"]].apply(cell).rename("cell").reset_index()
     return cells.pivot(index=keys, columns="resolution", values="cell").fillna("–").reset_index()
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Two tables of metrics side by side: a row per COMPARED.
+
+    a, b: means over seeds; difference: b − a; stderr: of the difference, from the spread over seeds where there are several, else
+    from the metric's own standard error; sigmas: the difference over it, as the normal deviate that is as unlikely: of few seeds
+    the quotient has Student's law, with the degrees of freedom of Welch and Satterthwaite. What is in one table only has no
+    difference; equal values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many.
+
+    Args:
+        a, b: COLUMNS, from runs of whichever preset, sampler, ladder and seeds.
+    """
+    sides = [_means(table) for table in (a, b)]
+    rows = sides[0].join(sides[1], how="outer", lsuffix="_a", rsuffix="_b").reset_index()
+    difference, error = rows.mean_b - rows.mean_a, np.hypot(rows.error_a, rows.error_b)
+    spread = sum((rows[f"error_{x}"] ** 4 / (rows[f"seeds_{x}"] - 1)).where(rows[f"seeds_{x}"] > 1, 0) for x in "ab")
+    sigmas = difference / error
+    few = spread > 0
+    tail = stats.t.sf(sigmas[few].abs(), error[few] ** 4 / spread[few])
+    sigmas[few] = np.sign(sigmas[few]) * stats.norm.isf(tail)
+    sigmas = sigmas.where(difference != 0, 0.0).where(difference.notna())
+    rows = rows.rename(columns={"mean_a": "a", "mean_b": "b"})[[*COMPARED, "a", "b", "seeds_a", "seeds_b"]]
+    return rows.assign(difference=difference, stderr=error, sigmas=sigmas)
+
+
+def _means(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds, its standard error and the number of seeds, by COMPARED."""
+    groups = metrics.fillna({"gain": "–"}).groupby(COMPARED)
+    seeds = groups.value.count()
+    error = (groups.value.std() / seeds**0.5).where(seeds > 1, groups.stderr.mean())
+    return pd.DataFrame({"mean": groups.value.mean(), "error": error, "seeds": seeds})
+
+
+def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """From how many evaluations on a sampler stays as near the test set as Euler–Maruyama with the most of them: a / b in a cell.
+
+    a: within two standard errors of the difference, that is √2 times the Monte Carlo error of a set of samples over the root of
+    the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
+    distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together.
+
+    Args:
+        rows: CONVERGENCE_COLUMNS, as `mld convergence` writes them.
+    """
+    rows = rows.assign(field=rows.network.where(rows.gain.isna(), rows.network + ", " + rows.gain.astype(str)))
+    keys = ["arm", "field", "metric", "resolution"]
+    means = rows.groupby([*keys, "sampler", "evaluations"], as_index=False).agg(
+        value=("value", "mean"), stderr=("stderr", "mean"), floor=("floor", "mean"), seeds=("seed", "nunique")
+    )
+    cells = []
+    for (arm, field, metric, resolution), group in means.groupby(keys):
+        paper = group[group.sampler == "euler-maruyama"]
+        reference = paper.loc[paper.evaluations.idxmax()]
+        error = reference.stderr / reference.seeds**0.5
+        row = {"arm": arm, "field": field, "column": f"{metric}, {resolution}"}
+        for sampler, curve in group.groupby("sampler"):
+            bounds = reference.value + 2 * 2**0.5 * error, 1.5 * reference.value
+            cells.append(row | {"sampler": sampler, "cell": " / ".join(_from_then_on(curve, each) for each in bounds)})
+        name = f"distance of euler-maruyama at {int(reference.evaluations)} ± error (floor)"
+        text = f"{reference.value:.4f} ± {error:.4f} ({reference.floor:.4f})"
+        cells.append(row | {"sampler": name, "cell": text})
+    table = pd.DataFrame(cells).pivot(index=["arm", "field", "sampler"], columns="column", values="cell")
+    return table.fillna("–").reset_index()
+
+
+def _from_then_on(curve: pd.DataFrame, bound: float) -> str:
+    """The fewest evaluations from which on the value stays within the bound."""
+    falling = curve.sort_values("evaluations", ascending=False)
+    within = falling[(falling.value <= bound).cummin()]
+    return "–" if within.empty else str(int(within.evaluations.min()))

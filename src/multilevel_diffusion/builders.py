@@ -1,0 +1,196 @@
+"""Objects from settings.
+
+A kind of prior, network, sampler or data is a pair: its settings, and the function that `builds` it. A plugin adds a pair.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from . import priors, sample, settings
+from .data.sets import GRIDS
+from .denoise import LearnedDenoiser, gain_factor
+from .errors import UserError
+from .grids import Grid, Torus
+from .sde import ForwardSDE
+from .storage import generator
+
+__all__ = [
+    "build", "build_denoiser", "build_grid", "build_network", "build_prior", "builds", "prior_warnings", "resolved",
+]  # fmt: skip
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+NOISE_TO_DATA = 1.9
+"""tr Q on the native grid over the variance of the data, E‖X − EX‖², of the paper's `combined` prior on the digits."""
+WRONG_START, UNREACHED = 0.1, 0.01
+"""Shares from which on `prior_warnings` speaks: of signal to noise at t = 1, and of the data's variance in the kernel of Q."""
+
+
+def _networks() -> Any:
+    from . import networks  # neuraloperator takes a second to import
+
+    return networks
+
+
+def _weights(modes: tuple[int, int], stream: torch.Generator, state: Mapping[str, Tensor]) -> Tensor:
+    """The random weights of a Fourier layer: those of a trained model, or drawn."""
+    return torch.view_as_complex(state["weights"]) if state else priors.draw_mode_weights(modes, stream)
+
+
+BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
+    settings.StandardSettings: lambda s, native, *random: priors.Standard(native),
+    settings.LaplacianSettings: lambda s, native, *random: priors.Laplacian(native, s.scale),
+    settings.BesselSettings: lambda s, native, *random: priors.Bessel(native, s.shift, s.power),
+    settings.FNOPriorSettings: lambda s, native, *random: priors.FNOPrior(native, _weights(s.modes, *random)),
+    settings.CombinedSettings: lambda s, native, *random: priors.Combined(
+        native, _weights(s.modes, *random), s.scale, s.fno_scale
+    ),
+    settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream),
+    settings.UNetSettings: lambda s, stream: _networks().UNet(s.channels, s.blocks, s.groups, stream),
+    settings.EulerMaruyamaSettings: lambda s, denoiser: sample.EulerMaruyama(denoiser),
+    settings.HeunSettings: lambda s, denoiser: sample.Heun(denoiser),
+    settings.AncestralSettings: lambda s, denoiser: sample.Ancestral(denoiser, s.stochasticity),
+    settings.DPMSolverSettings: lambda s, denoiser: sample.DPMSolver(denoiser, s.stochasticity),
+    settings.PredictorCorrectorSettings: lambda s, denoiser: sample.PredictorCorrector(denoiser, s.corrections, s.snr),
+}
+"""Settings class to the function that builds what the settings are of; see `builds` for how they are called."""
+
+
+def builds(kind: type[settings.Settings]) -> Callable[[Builder], Builder]:
+    """Mark a function as the builder of a kind.
+
+    Of priors it is called as (settings, native resolution, generator, state), with `Prior.state` of a trained model or an empty
+    mapping; of networks as (settings, generator); of samplers as (settings, denoiser); of data as (settings, grid), for a mapping
+    of `train`, `validation`, `reference` and `floor` to fields (n, N, N) on the native grid.
+    """
+
+    def register(builder: Builder) -> Builder:
+        BUILDERS[kind] = builder
+        return builder
+
+    return register
+
+
+def build(of: settings.Settings, *args: Any) -> Any:
+    """What the settings of a kind are of.
+
+    Raises:
+        UserError: if nothing builds this kind.
+    """
+    if type(of) not in BUILDERS:
+        raise UserError(f"{type(of).__name__}: nothing builds it; mark a function with multilevel_diffusion.builds")
+    builder = BUILDERS[type(of)]
+    try:
+        return builder(of, *args)
+    except Exception as error:
+        if isinstance(error, UserError) or not builder.__module__.startswith("multilevel_diffusion_plugin"):
+            raise
+        file = sys.modules[builder.__module__].__file__
+        raise UserError(
+            f"{file}: the builder of '{getattr(of, 'kind', '')}': {type(error).__name__}: {error}"
+        ) from None
+
+
+def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = None) -> priors.Prior:
+    """N(0,Q) of an arm or of its target.
+
+    Args:
+        state: `Prior.state` as a trained model keeps it; without it, what is random is drawn from the arm's prior seed.
+
+    Raises:
+        UserError: if the scale is not known before the data are (`auto`).
+    """
+    if _automatic(spec):
+        raise UserError(f"{spec.name}: prior.scale: auto is known when the data are; train first, or give a number")
+    return build(spec.prior, spec.native_resolution, generator(spec.prior_seed, "prior", spec.experiment), state or {})
+
+
+def build_network(spec: settings.ArmSpec, seed: int) -> nn.Module:
+    """The untrained network of an arm, its weights drawn from the training seed."""
+    return build(spec.network, generator(seed, "network", *spec.stream))
+
+
+def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
+    """The grid of an arm at a resolution; the exact field lives on the torus.
+
+    Raises:
+        UserError: if the network of the arm does not take the resolution.
+    """
+    if not isinstance(spec, settings.ArmSpec):
+        return Torus(resolution)
+    if resolution % spec.network.divisor:
+        raise UserError(
+            f"resolution {resolution}: the network of {spec.name} needs multiples of {spec.network.divisor}"
+        )
+    return GRIDS[spec.grid](resolution)
+
+
+def build_denoiser(
+    spec: settings.ArmSpec, network: nn.Module, prior: priors.Prior, gain: settings.Gain
+) -> LearnedDenoiser:
+    """The denoiser that the network of an arm stands for, under one of the gains."""
+    native, reference = spec.native_resolution, spec.reference_resolution
+    return LearnedDenoiser(
+        network, ForwardSDE(), prior, lambda n: gain_factor(gain, native=native, reference=reference, resolution=n)
+    )
+
+
+def _automatic(spec: settings.TargetSpec) -> bool:
+    return getattr(spec.prior, "scale", None) == "auto"
+
+
+def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
+    """The spec with a number for a prior's scale that is `auto`: tr Q = NOISE_TO_DATA E‖X − EX‖² on the native grid.
+
+    The scale s enters the amplitudes linearly, so that tr Q is a quadratic in s.
+
+    Args:
+        fields: the training data on the native grid, shape (n, N, N).
+
+    Raises:
+        UserError: if the data do not vary, or the rest of the prior alone has more noise.
+    """
+    if not _automatic(spec):
+        return spec
+
+    def with_scale(scale: float) -> settings.ArmSpec:
+        return spec.model_copy(update={"prior": spec.prior.model_copy(update={"scale": scale})})
+
+    grid = build_grid(spec, spec.native_resolution)
+    none, one, two = (build_prior(with_scale(scale)).trace(grid) for scale in (0.0, 1.0, 2.0))
+    square, linear = (two - 2 * one + none) / 2, (4 * one - two - 3 * none) / 2
+    wanted = NOISE_TO_DATA * fields.double().var(dim=0, correction=0).mean().item()
+    if not wanted > none:
+        raise UserError(
+            f"{spec.name}: prior.scale: auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}; "
+            "lower fno_scale, or give a number"
+        )
+    scale = ((linear**2 + 4 * square * (wanted - none)) ** 0.5 - linear) / (2 * square)
+    return with_scale(float(f"{scale:.4g}"))
+
+
+def prior_warnings(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) -> list[str]:
+    """A line each, where the prior does not suit the data.
+
+    Args:
+        fields: the training data on the native grid, shape (n, N, N).
+    """
+    grid, u, said = build_grid(spec, spec.native_resolution), fields.double(), []
+    start = ForwardSDE().signal_at_end(u.square().mean().item(), prior.trace(grid))
+    unreached = prior.share_in_kernel(u - u.mean(dim=0), grid)
+    if start > WRONG_START:
+        said.append(
+            f"{spec.name}: at t = 1 the data are still {start:.2g} of the noise, and sampling starts as if they were 0: give the "
+            f"prior more noise, as a laplacian or combined one with scale: auto has"
+        )
+    if unreached > UNREACHED:
+        said.append(
+            f"{spec.name}: {unreached:.1%} of the data's variance is in modes that the prior leaves without noise, and is not "
+            f"learned: take a prior of full rank, as bessel or combined"
+        )
+    return said
