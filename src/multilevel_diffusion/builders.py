@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from . import priors, sample, settings
 from .data.sets import GRIDS
-from .denoise import LearnedDenoiser, gain_factor
+from .denoise import Denoiser, LearnedDenoiser, PreconditionedDenoiser, gain_factor
 from .errors import UserError
+from .gaussian import GaussianDenoiser, GaussianLaw
 from .grids import Grid, Torus
 from .sde import ForwardSDE
 from .storage import generator
@@ -50,12 +51,14 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
     settings.CombinedSettings: lambda s, native, *random: priors.Combined(
         native, _weights(s.modes, *random), s.scale, s.fno_scale
     ),
-    settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream),
-    settings.UNetSettings: lambda s, stream: _networks().UNet(s.channels, s.blocks, s.groups, stream),
+    settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream, s.fields),
+    settings.UNetSettings: lambda s, stream: _networks().UNet(s.channels, s.blocks, s.groups, stream, s.fields),
+    settings.GaussianSettings: lambda s, stream: nn.Module(),
     settings.EulerMaruyamaSettings: lambda s, denoiser: sample.EulerMaruyama(denoiser),
     settings.HeunSettings: lambda s, denoiser: sample.Heun(denoiser),
     settings.AncestralSettings: lambda s, denoiser: sample.Ancestral(denoiser, s.stochasticity),
     settings.DPMSolverSettings: lambda s, denoiser: sample.DPMSolver(denoiser, s.stochasticity),
+    settings.GaussianExponentialSettings: lambda s, denoiser: sample.GaussianExponential(denoiser, s.stochasticity),
     settings.PredictorCorrectorSettings: lambda s, denoiser: sample.PredictorCorrector(denoiser, s.corrections, s.snr),
 }
 """Settings class to the function that builds what the settings are of; see `builds` for how they are called."""
@@ -131,9 +134,23 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
 
 
 def build_denoiser(
-    spec: settings.ArmSpec, network: nn.Module, prior: priors.Prior, gain: settings.Gain
-) -> LearnedDenoiser:
-    """The denoiser that the network of an arm stands for, under one of the gains."""
+    spec: settings.ArmSpec,
+    network: nn.Module,
+    prior: priors.Prior,
+    gain: settings.Gain,
+    law: GaussianLaw | None = None,
+) -> Denoiser:
+    """The denoiser that the network of an arm stands for, under one of the gains.
+
+    Raises:
+        UserError: if the network has a law, and none is given.
+    """
+    if spec.network.has_law:
+        if law is None:
+            raise UserError(f"{spec.name}: without the Gaussian law that its network is put on")
+        if isinstance(spec.network, settings.GaussianSettings):
+            return GaussianDenoiser(law)
+        return PreconditionedDenoiser(network, law, build_grid(spec, spec.reference_resolution))
     native, reference = spec.native_resolution, spec.reference_resolution
     return LearnedDenoiser(
         network, ForwardSDE(), prior, lambda n: gain_factor(gain, native=native, reference=reference, resolution=n)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from . import priors
 from .builders import build, build_denoiser, build_grid, build_network, build_prior
-from .denoise import Denoiser, LearnedDenoiser
+from .denoise import Denoiser
 from .errors import UserError
+from .gaussian import GaussianLaw, from_state
 from .mixture import GaussianMixture, MixtureDenoiser
 from .sample import time_grid
 from .sde import ForwardSDE
-from .settings import ArmSpec, Count, Gain, Resolution, SamplerBase, Seed, TargetSpec, parse, parse_sampler
+from .settings import ArmSpec, Count, Gain, Resolution, SamplerBase, Seed, Start, TargetSpec, parse, parse_sampler
 from .storage import generator, part, read_json, read_tensors, write_tensors
 
 __all__ = [
@@ -65,6 +66,7 @@ class _Source:
         gain: Gain | str | None = None,
         device: torch.device | str | None = None,
         progress: Callable[[], object] | None = None,
+        start: Start | str = Start.PRIOR,
         stage: str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -78,6 +80,7 @@ class _Source:
             gain: how the network's input is scaled on grids it was not trained on; by default as it was trained.
             device: where it is computed; CUDA if there is a device, else the CPU.
             progress: called after each step of each block of 64 fields.
+            start: prior, or gaussian: the law of the Gaussian closed form at t = 1, of a model that has one.
             stage: names the random stream; that of `mld sample` by default.
             dtype: of the fields, which are computed in float64.
 
@@ -105,7 +108,9 @@ class _Source:
             return generator(seed, *key, block, device=on)
 
         try:
-            return solver.sample(n, grid, times, stream, advance).to(dtype)
+            return solver.sample(n, grid, times, stream, advance, parse(Start, start, "start")).to(dtype)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
         except torch.OutOfMemoryError:
             raise UserError(
                 f"{name}: the memory of the device does not suffice for fields of {resolution} points a side: "
@@ -148,11 +153,12 @@ class Model(_Source):
     target: dict[str, Any]
     network: nn.Module = field(repr=False)
     prior: priors.Prior
+    law: GaussianLaw | None = field(default=None, repr=False)
     name = "learned"
 
-    def denoiser(self, gain: Gain = Gain.VALUES) -> LearnedDenoiser:
+    def denoiser(self, gain: Gain = Gain.VALUES) -> Denoiser:
         """The learned E[η | X_t = u_t], under a gain."""
-        return build_denoiser(self.settings, self.network, self.prior, gain)
+        return build_denoiser(self.settings, self.network, self.prior, gain, self.law)
 
     def to(self, device: torch.device) -> Model:
         """Itself, its network moved to a device."""
@@ -164,7 +170,10 @@ def write_model(path: Path, model: Model, facts: Mapping[str, Any]) -> None:
     """Write a model file: the network, the drawn part of its prior, and the settings of its arm."""
     tensors = {f"network/{key}": value for key, value in model.network.state_dict().items()}
     tensors |= {f"prior/{key}": value for key, value in model.prior.state().items()}
+    if model.law:
+        tensors |= {f"law/{key}": value for key, value in model.law.state().items()}
     header = {"spec": model.settings.model_dump(mode="json"), "seed": model.seed, "epoch": model.epoch}
+    header["tail"] = model.law.tail if model.law else None
     write_tensors(path, tensors, header | {"target": model.target, "provenance": facts})
 
 
@@ -175,8 +184,8 @@ def read_model(path: Path, on: torch.device) -> Model:
         UserError: if the file is missing, damaged or not a model, or its tensors are not those of its settings.
     """
     tensors, header = read_tensors(path)
-    weights, drawn = part(tensors, "network/"), part(tensors, "prior/")
-    if not {"spec", "seed", "epoch", "target"} <= header.keys() or not weights:
+    weights, drawn, law = (part(tensors, f"{name}/") for name in ("network", "prior", "law"))
+    if not {"spec", "seed", "epoch", "target"} <= header.keys() or not (weights or law):
         raise UserError(f"{path}: not a model file; give the model.safetensors of a training")
     spec = parse(ArmSpec, header["spec"], source=str(path))
     network = build_network(spec, seed=0)
@@ -185,7 +194,9 @@ def read_model(path: Path, on: torch.device) -> Model:
             raise UserError(f"{path}: its {name} is not that of its settings; train it again")
     network.load_state_dict(weights)
     prior = build_prior(spec, drawn)
-    return Model(spec, header["seed"], header["epoch"], header["target"], network.to(on).eval(), prior)
+    native = build_grid(spec, spec.native_resolution)
+    known = from_state(prior, native, law, header["tail"]) if law else None
+    return Model(spec, header["seed"], header["epoch"], header["target"], network.to(on).eval(), prior, known)
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Model:

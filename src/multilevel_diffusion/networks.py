@@ -132,9 +132,12 @@ class UNet(nn.Module):
         blocks: residual blocks a level on the way down, one more on the way up.
         groups: of channels that are normalised together; they divide the channels of every level.
         generator: source of the initial weights; the global CPU generator is left as it was.
+        fields: how many fields are given together; the output of several starts as 0.
     """
 
-    def __init__(self, channels: Sequence[int], blocks: int, groups: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, channels: Sequence[int], blocks: int, groups: int, generator: torch.Generator, fields: int = 1
+    ) -> None:
         super().__init__()
         from diffusers import UNet2DModel  # takes seconds to import
 
@@ -142,7 +145,7 @@ class UNet(nn.Module):
         self.divisor = 2 ** (levels - 1)
         with _initial_weights_from(generator), torch.no_grad():
             self.unet = UNet2DModel(
-                in_channels=1,
+                in_channels=fields,
                 out_channels=1,
                 block_out_channels=tuple(channels),
                 down_block_types=("DownBlock2D",) * levels,
@@ -158,6 +161,8 @@ class UNet(nn.Module):
             for convolution in (*last, self.unet.conv_out):
                 convolution.weight *= 1e-5
                 convolution.bias.zero_()
+            if fields > 1:
+                _start_at_zero(self.unet.conv_out)
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape and t of shape (batch,).
@@ -167,7 +172,7 @@ class UNet(nn.Module):
         """
         if grid.resolution % self.divisor:
             raise ValueError(f"the U-Net needs a resolution that {self.divisor} divides, not {grid.resolution}")
-        return self.unet(values[:, None], t, return_dict=False)[0][:, 0]
+        return self.unet(values[:, None] if values.ndim == 3 else values, t, return_dict=False)[0][:, 0]
 
 
 def _start_at_zero(layer: nn.Module) -> None:

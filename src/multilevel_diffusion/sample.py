@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from .denoise import Denoiser
-from .gaussian import GaussianDenoiser, prior_law
-from .grids import Grid
+from .gaussian import GaussianDenoiser, GaussianLaw, prior_law
+from .grids import Grid, white_noise
 from .sde import ForwardSDE
-from .settings import TimeGrid
+from .settings import Start, TimeGrid
 
 __all__ = [
     "BLOCK",
@@ -62,7 +62,8 @@ def time_grid(kind: TimeGrid, steps: int, sde: ForwardSDE) -> Tensor:
     """1 = t_0 > t_1 > … > t_steps = 0, float64.
 
     uniform: equal steps in t. log-snr: equal steps in λ_t = log(a_t / b_t) (Lu et al. 2022, arXiv 2211.01095). karras: equal
-    steps in σ_t^(1/7) (Karras et al. 2022, arXiv 2206.00364, eq. 5). The last two go down to T_LAST, then to 0.
+    steps in σ_t^(1/7) (Karras et al. 2022, arXiv 2206.00364, eq. 5). These two go down to T_LAST, then to 0. angle: equal steps
+    in φ, where a_t = cos φ and b_t = sin φ.
 
     Raises:
         ValueError: if `steps` < 1.
@@ -78,6 +79,9 @@ def time_grid(kind: TimeGrid, steps: int, sde: ForwardSDE) -> Tensor:
         case TimeGrid.KARRAS:
             start, end = (math.exp(-level / KARRAS_RHO) for level in (first, last))
             half_log_snr = -KARRAS_RHO * torch.linspace(start, end, steps, dtype=torch.float64).log()
+        case TimeGrid.ANGLE:
+            angles = torch.linspace(math.atan(math.exp(-first)), 0, steps + 1, dtype=torch.float64)
+            half_log_snr = -torch.tan(angles[:-1]).log()
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     return torch.cat([one, sde.time(half_log_snr[1:]), zero])
 
@@ -146,6 +150,7 @@ class Sampler(ABC):
         times: Tensor,
         stream: Callable[[int], torch.Generator],
         progress: Callable[[], object] = lambda: None,
+        start: Start = Start.PRIOR,
     ) -> Tensor:
         """`n` samples, shape (n, N, N), float64, on the device of the streams.
 
@@ -157,11 +162,17 @@ class Sampler(ABC):
             times: decreasing, from 1 to 0, float64.
             stream: block index to the generator of samples 64 × block … 64 × block + 63.
             progress: called after each step of each block.
+            start: at t = 1, prior for N(0,Q), gaussian for the law of the denoiser's Gaussian.
 
         Raises:
+            ValueError: if the denoiser has no Gaussian to start from.
             FloatingPointError: if a field or the denoiser stops being finite.
             torch.OutOfMemoryError: if the memory of the device does not suffice for 64 fields, or for one in the denoiser.
         """
+        if start is Start.GAUSSIAN and not hasattr(self.denoiser, "law"):
+            raise ValueError(
+                "start: gaussian needs a denoiser with a Gaussian: preconditioning: gaussian, or a network of that kind"
+            )
         streams = [stream(block) for block in range(math.ceil(n / BLOCK))]
         self._at_once = max(1, PIXELS // grid.resolution**2)
         if streams[0].device.type == "cpu":
@@ -169,20 +180,31 @@ class Sampler(ABC):
         blocks = max(1, self._at_once // BLOCK)
         return torch.cat(
             [
-                self._together(n - i * BLOCK, grid, times, streams[i : i + blocks], progress)
+                self._together(n - i * BLOCK, grid, times, streams[i : i + blocks], progress, start)
                 for i in range(0, len(streams), blocks)
             ]
         )
 
     def _together(
-        self, n: int, grid: Grid, times: Tensor, streams: Sequence[torch.Generator], progress: Callable[[], object]
+        self,
+        n: int,
+        grid: Grid,
+        times: Tensor,
+        streams: Sequence[torch.Generator],
+        progress: Callable[[], object],
+        start: Start,
     ) -> Tensor:
         """The samples of these blocks, the first `n` of them if there are more."""
 
         def noise() -> Tensor:
             return torch.cat([self.prior.sample(BLOCK, grid, each, torch.float64) for each in streams])[:n]
 
-        u, before = noise(), None
+        if start is Start.PRIOR:
+            u, before = noise(), None
+        else:
+            xi = torch.cat([white_noise(BLOCK, grid, each, torch.float64) for each in streams])[:n]
+            law: GaussianLaw = self.denoiser.law  # type: ignore[attr-defined]
+            u, before = law.at(xi, times[:1].to(xi).expand(len(xi)), grid), None
         for t, s in pairwise(times):
             now = self.state(u, t, grid)
             u, before = self.step(now, s, before, grid, noise), now

@@ -41,6 +41,22 @@ def data_option(wildcards, input):
     return f"--data {input.data}" if input.data else ""
 
 
+def law_of(wildcards):
+    """The Gaussian law that an arm is trained with: one a data set and prior, kept with the first arm that has the prior."""
+    settings, arm = of(wildcards), wildcards.arm
+    if settings.mixture:
+        return (
+            f"{RESULTS}/{wildcards.experiment}/{arm}/gaussian.safetensors" if settings.arms[arm].network.has_law else []
+        )
+    first = next(name for name, each in settings.arms.items() if each.prior == settings.arms[arm].prior)
+    return f"{RESULTS}/{wildcards.experiment}/{first}/gaussian.safetensors"
+
+
+def law_option(wildcards, input):
+    """The law of a training that has one."""
+    return f"--gaussian {input.law}" if input.law else ""
+
+
 def data_options(experiment):
     """The command of `mld data` that makes the data of an experiment, and its options."""
     settings = EXPERIMENTS[experiment]
@@ -114,10 +130,16 @@ def gains(wildcards, count=None):
     return {"gain": list(of(wildcards).gains_of(wildcards.arm)[:count])}
 
 
+def sampling(wildcards):
+    """How an arm is sampled, as options of a command; without what is as always."""
+    found = section(of(wildcards).sampling_of(wildcards.arm))
+    return {name: value for name, value in found.items() if (name, value) != ("start", "prior")}
+
+
 def along_training_options(wildcards):
     """The sampler of the samples, with fewer steps, and the metrics of the samples."""
     settings = of(wildcards)
-    found = gains(wildcards) | {"sampler": sampler_text(settings.sampling.sampler)}
+    found = gains(wildcards) | {"sampler": sampler_text(settings.sampling_of(wildcards.arm).sampler)}
     return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
 
 
@@ -179,18 +201,31 @@ JOBS = {
         output={"data": f"{ARM}/data/{{resolution}}.safetensors"},
         params={"samples": lambda wildcards: EXPERIMENTS[wildcards.experiment].sampling.samples},
     ),
+    "gaussian": Job(
+        f"Gaussian law of the data of {OF_ARM}",
+        "gaussian {input.spec} {params.data} --output {output.law}",
+        place="{experiment}/{arm}/gaussian",
+        code=code("stages.gaussian"),
+        input={"spec": f"{ARM}/spec.json", "data": training_data},
+        output={"law": f"{ARM}/gaussian.safetensors"},
+        params={"data": data_option},
+    ),
     "train": Job(
         f"Train {OF_RUN}",
-        "train {input.spec} {params.data} --seed {wildcards.seed} --output {params.folder}",
+        "train {input.spec} {params.data} {params.law} --seed {wildcards.seed} --output {params.folder}",
         place=f"{AT_RUN}/train",
         code=code("stages.train"),
-        input={"spec": f"{ARM}/spec.json", "data": training_data},
+        input={"spec": f"{ARM}/spec.json", "data": training_data, "law": law_of},
         output={
             "model": f"{RUN}/model.safetensors",
             "history": f"{RUN}/history.csv",
             "snapshots": directory(f"{RUN}/snapshots"),
         },
-        params={"data": data_option, "folder": lambda wildcards, output: Path(output.model).parent},
+        params={
+            "data": data_option,
+            "law": law_option,
+            "folder": lambda wildcards, output: Path(output.model).parent,
+        },
         threads=threads_of_training,
         gpu=GPU,
         priority=1,  # samples and metrics wait for it
@@ -202,7 +237,7 @@ JOBS = {
         code=code("stages.sample"),
         input={"model": f"{RUN}/model.safetensors"},
         output={"samples": directory(f"{RUN}/samples")},
-        params={"options": lambda wildcards: options(gains(wildcards) | section(of(wildcards).sampling))},
+        params={"options": lambda wildcards: options(gains(wildcards) | sampling(wildcards))},
         **LONG,
     ),
     "sample_exact": Job(
@@ -212,7 +247,7 @@ JOBS = {
         code=code("stages.sample"),
         input={"target": f"{ARM}/target.json"},
         output={"samples": directory(f"{RUN}/exact")},
-        params={"options": lambda wildcards: options(section(of(wildcards).sampling))},
+        params={"options": lambda wildcards: options(section(of(wildcards).sampling, "start"))},
         gpu=GPU,
     ),
     "sample_snapshot": Job(
@@ -223,7 +258,7 @@ JOBS = {
         code=code("stages.sample"),
         input={"snapshots": f"{RUN}/snapshots"},
         output={"samples": directory(f"{RUN}/epoch{{epoch}}")},
-        params={"options": lambda wildcards: options(gains(wildcards, 1) | section(of(wildcards).sampling))},
+        params={"options": lambda wildcards: options(gains(wildcards, 1) | sampling(wildcards))},
         **LONG,
     ),
     "evaluate": Job(

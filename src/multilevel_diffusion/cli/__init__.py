@@ -37,7 +37,15 @@ app = typer.Typer(
 )
 app.command()(stages.resolve)
 app.add_typer(data, name="data")
-for command in (stages.train, stages.score_error, stages.sample, stages.along_training, stages.evaluate, compare):
+for command in (
+    stages.gaussian,
+    stages.train,
+    stages.score_error,
+    stages.sample,
+    stages.along_training,
+    stages.evaluate,
+    compare,
+):
     app.command()(command)
 for command in (stages.convergence, stages.log_density, stages.truncation):
     app.command()(command)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from ..settings import Gain
+from ..settings import Gain, Start
 from . import options as given
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def train(
     seed: given.Seed,
     output: given.Output,
     data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
+    gaussian: Annotated[
+        Path | None, typer.Option(help="File of `mld gaussian`; made anew if needed and left out.")
+    ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
 ) -> None:
     """Train one arm up its ladder of levels.
@@ -66,6 +69,7 @@ def train(
     from ..data.sets import read_sets
     from ..models import device_of, write_model
     from ..settings import ArmSpec, parse
+    from ..stages.gaussian import read_law
     from ..stages.train import train
     from ..storage import read_json, write_csv
     from ..training import finish
@@ -75,16 +79,39 @@ def train(
     tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
     given_as = f"--data {data}" if data else "--data"
+    law = read_law(gaussian, arm, sets.target if sets else arm.target.model_dump(mode="json")) if gaussian else None
 
     def write(path: Path, model: Model) -> None:
         write_model(path, model, given.facts(on, seed=seed))
 
     keeping = {"folder": output / "checkpoint", "write": write, "checkpoint_seconds": checkpoint_seconds}
     telling = {"warn": lambda line: typer.echo(f"mld: {line}", err=True), "progress": progress}
-    model, history = train(arm, seed, sets, source=given_as, device=on, **keeping, **telling)
+    model, history = train(arm, seed, sets, law=law, source=given_as, device=on, **keeping, **telling)
     write(output / "model.safetensors", model)
     write_csv(output / "history.csv", history, given.facts(on, model.settings, seed=seed))
     finish(output / "checkpoint", output / "snapshots")
+
+
+def gaussian(
+    spec: given.Spec,
+    output: given.Output,
+    data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
+) -> None:
+    """Estimate the Gaussian law of the data of an arm.
+
+    Its mean and covariance under the arm's prior: the Gaussian baseline, and what preconditions networks.
+    """
+    from ..data.sets import read_sets
+    from ..settings import ArmSpec, parse
+    from ..stages.gaussian import gaussian, write_law
+    from ..storage import read_json
+
+    arm = parse(ArmSpec, read_json(spec), str(spec))
+    if arm.mixture == (data is not None):
+        raise UserError(f"--data: {arm.name} {'is a mixture and has none' if data else 'needs the file of its data'}")
+    sets = read_sets(data, need=("train",)) if data else None
+    target = sets.target if sets else arm.target.model_dump(mode="json")
+    write_law(output, gaussian(arm, sets), arm, target, given.facts("cpu"))
 
 
 def score_error(
@@ -114,6 +141,9 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
     gain: given.SomeGains = None,
     sampler: given.SamplerText = "euler-maruyama",
+    start: Annotated[
+        Start, typer.Option(help="At t = 1: N(0,Q), or the law of the Gaussian closed form.")
+    ] = Start.PRIOR,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
@@ -125,7 +155,15 @@ def sample(
     from .progress import progress
 
     on, chosen = device_of(), parse_sampler(sampler, "--sampler")
-    how = {"steps": steps, "seed": seed, "gains": gain, "sampler": chosen, "device": on, "progress": progress}
+    how = {
+        "steps": steps,
+        "seed": seed,
+        "gains": gain,
+        "sampler": chosen,
+        "start": start,
+        "device": on,
+        "progress": progress,
+    }
     drawn = sample(read_source(source, on), samples, resolutions=resolution, **how)
     while True:
         before = given.seconds()

@@ -21,6 +21,7 @@ __all__ = [
     "ClaimsSettings", "CombinedSettings", "Config", "ConvergenceSettings", "Count", "DataBase", "DataSettings",
     "distinct", "distinct_gains", "DPMSolverSettings", "Drawing", "DRAWINGS", "EulerMaruyamaSettings",
     "ExperimentSettings", "FieldsDataSettings", "FigureSettings", "FIRST_TEST_SEED", "FNOPriorSettings", "FNOSettings",
+    "GaussianExponentialSettings", "GaussianSettings", "LawSettings", "Start",
     "Gain", "Geometry", "HeunSettings", "Kinds", "kinds_of", "Ladder", "LaplacianSettings", "Level", "load_config",
     "load_plugins", "LogDensitySettings", "merge", "MetricsSettings", "MixtureDataSettings", "MnistDataSettings", "Name",
     "NetworkBase", "NetworkSettings", "parse", "parse_sampler", "Positive", "PredictorCorrectorSettings", "PriorBase",

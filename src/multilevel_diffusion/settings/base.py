@@ -35,6 +35,14 @@ class TimeGrid(StrEnum):
     UNIFORM = "uniform"
     LOG_SNR = "log-snr"
     KARRAS = "karras"
+    ANGLE = "angle"
+
+
+class Start(StrEnum):
+    """The law that samples start from at t = 1; see `Sampler.sample`."""
+
+    PRIOR = "prior"
+    GAUSSIAN = "gaussian"
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -86,12 +86,23 @@ class MetricsSettings(Settings):
     projections: SetSize = Field(1000, description="Directions of the sliced Wasserstein distances.")
 
 
+class LawSettings(Settings):
+    """The Gaussian closed form of the data."""
+
+    modes: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
+        "auto",
+        description="Modes a direction with a full covariance, the others being stationary; auto is up to 15, with ten training "
+        "fields for each row of the covariance.",
+    )
+
+
 class ArmSettings(Settings):
     """An arm: a network, a prior, and what of the training is its own."""
 
     network: NetworkSettings = Field(description="A kind of network with its sizes.")
     prior: PriorSettings = Field(description="A kind of prior with its parameters.")
     training: dict[str, Any] = Field({}, description="Keys of the experiment's training that are other for this arm.")
+    sampling: dict[str, Any] = Field({}, description="Keys of the experiment's sampling that are other for this arm.")
     gain: Gain | None = Field(
         None, description="Under which it is trained and sampled; null: trained under values, sampled under all gains."
     )
@@ -113,6 +124,7 @@ class ExperimentSettings(Settings):
         description="Arms start from the same weights and see the same batches and noises; their trainings run one at a time, so "
         "that their times compare.",
     )
+    law: LawSettings = Field(LawSettings(), description="The Gaussian baseline, and what preconditions networks.")
     arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")
     training: TrainingSettings = Field(description="Of all arms; see an arm's own `training`.")
     validation: ValidationSettings | None = Field(None, description="Needed by all data but the mixture.")
@@ -129,9 +141,14 @@ class ExperimentSettings(Settings):
         own = self.arms[arm].training
         return TrainingSettings.model_validate(merge(self.training.model_dump(), own)) if own else self.training
 
+    def sampling_of(self, arm: str) -> SamplingSettings:
+        """The sampling of an arm: the experiment's, with the arm's own keys on top."""
+        own = self.arms[arm].sampling
+        return SamplingSettings.model_validate(merge(self.sampling.model_dump(), own)) if own else self.sampling
+
     def gains_of(self, arm: str) -> tuple[Gain, ...]:
-        """The gains under which an arm is sampled."""
-        gain = self.arms[arm].gain
+        """The gains under which an arm is sampled; what has a law is given fields of one scale on every grid."""
+        gain = Gain.VALUES if self.arms[arm].network.has_law else self.arms[arm].gain
         return (gain,) if gain else self.gains
 
     @property
@@ -170,12 +187,24 @@ class ExperimentSettings(Settings):
             where["along_training.resolution"] = (self.along_training.resolution,)
         followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
-            try:
-                training = self.training_of(name)
-            except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(map(str, ("arms", name, "training", *first["loc"])))
-                raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+            for key, read in (("training", self.training_of), ("sampling", self.sampling_of)):
+                try:
+                    read(name)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    key = ".".join(map(str, ("arms", name, key, *first["loc"])))
+                    raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+            training, sampling = self.training_of(name), self.sampling_of(name)
+            if arm.network.has_law and arm.gain is Gain.COEFFICIENTS:
+                raise ValueError(
+                    f"arms.{name}.gain: its network is given fields of one scale on every grid; leave it out"
+                )
+            if sampling.start == "gaussian" and not arm.network.has_law:
+                raise ValueError(
+                    f"arms.{name}: start: gaussian needs preconditioning: gaussian, or a network of that kind"
+                )
+            if sampling.resolutions != self.sampling.resolutions or sampling.samples != self.sampling.samples:
+                raise ValueError(f"arms.{name}.sampling: samples and resolutions are those of the experiment")
             _demand_that_arm_fits(name, arm.network, training, self.validation, self.native_resolution)
             if followed and training.snapshot_every is None:
                 raise ValueError(f"training.snapshot_every: {followed[0]} needs snapshots; give a number")
@@ -261,6 +290,7 @@ class ArmSpec(TargetSpec):
     grid: Geometry = Field(description="Where the values of fields lie.")
     network: NetworkSettings = Field(description="The network.")
     gain: Gain = Field(description="Under which it is trained.")
+    law: LawSettings = Field(LawSettings(), description="The Gaussian closed form of the data.")
     paired: bool = Field(False, description="Whether the arms of the experiment share their random streams.")
     training: TrainingSettings = Field(description="With the arm's own keys.")
     validation: ValidationSettings | None = Field(description="None for a mixture.")

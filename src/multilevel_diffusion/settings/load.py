@@ -189,7 +189,7 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
     if settings is None or arm not in settings.arms:
         arms = ", ".join(f"{name}/{arm}" for name, member in config.experiments.items() for arm in member.arms)
         raise UserError(f"--arm: there is no arm '{experiment}/{arm}'; the arms are {arms}")
-    chosen, same = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "paired", "validation")
+    chosen, same = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "law", "paired", "validation")
     return ArmSpec(
         kind=config.data_of(experiment).kind,
         experiment=experiment,

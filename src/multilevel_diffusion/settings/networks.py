@@ -14,10 +14,32 @@ Channels = Annotated[int, Field(ge=4, multiple_of=2, strict=True)]  # the time e
 class NetworkBase(Settings):
     """A kind of network; a plugin derives from it."""
 
+    preconditioning: Literal["none", "gaussian"] = Field(
+        "none", description="gaussian: the network learns what the Gaussian closed form of the data leaves."
+    )
+
     @property
     def divisor(self) -> int:
         """What a resolution must be a multiple of."""
         return 1
+
+    @property
+    def has_law(self) -> bool:
+        """Whether the Gaussian law of the data is a part of the denoiser."""
+        return self.preconditioning == "gaussian"
+
+    @property
+    def fields(self) -> int:
+        """How many fields the network is given: beside u_t what the Gaussian makes of it, if there is one."""
+        return 2 if self.has_law else 1
+
+
+class GaussianSettings(NetworkBase):
+    kind: Literal["gaussian"] = Field(description="No network: the Gaussian closed form of the data, without training.")
+
+    @property
+    def has_law(self) -> bool:
+        return True
 
 
 class FNOSettings(NetworkBase):

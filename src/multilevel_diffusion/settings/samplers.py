@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field
 
 from ..errors import UserError
-from .base import Count, Kinds, Resolutions, SetSize, Settings, TimeGrid, parse
+from .base import Count, Kinds, Resolutions, SetSize, Settings, Start, TimeGrid, parse
 
 Stochasticity = Annotated[float, Field(ge=0, le=1, strict=True)]
 
@@ -18,7 +18,7 @@ class SamplerBase(Settings):
     """A kind of sampler; a plugin derives from it."""
 
     times: TimeGrid = Field(
-        TimeGrid.UNIFORM, description="Where the denoiser is evaluated: equal steps in t, in λ_t, or in σ_t^(1/7)."
+        TimeGrid.UNIFORM, description="Where the denoiser is evaluated: equal steps in t, λ_t, σ_t^(1/7) or the angle."
     )
 
     def __str__(self) -> str:
@@ -46,6 +46,14 @@ class DPMSolverSettings(SamplerBase):
     stochasticity: Stochasticity = Field(0.0, description="0 solves the ODE, 1 the SDE.")
 
 
+class GaussianExponentialSettings(SamplerBase):
+    kind: Literal["gaussian-exponential"] = Field(
+        description="Integrates what the network adds along the exact flow of the Gaussian closed form."
+    )
+    times: TimeGrid = Field(TimeGrid.ANGLE, description="Where the denoiser is evaluated.")
+    stochasticity: Literal[0, 1] = Field(0, description="0 solves the ODE, 1 the SDE.")
+
+
 class PredictorCorrectorSettings(SamplerBase):
     kind: Literal["predictor-corrector"] = Field(description="Euler–Maruyama, then Langevin steps preconditioned by Q.")
     corrections: Count = Field(1, description="Langevin steps after each prediction.")
@@ -63,6 +71,7 @@ class SamplingSettings(Settings):
 
     sampler: SamplerSettings = Field(description="A kind of sampler, or a mapping of its kind and options.")
     steps: Count = Field(description="Steps from t = 1 to t = 0.")
+    start: Start = Field(Start.PRIOR, description="N(0,Q), or the law of the Gaussian closed form at t = 1.")
     samples: SetSize = Field(description="Fields drawn on each grid.")
     resolutions: Resolutions = Field(description="Points per side of the grids that are sampled on.")
 

@@ -16,7 +16,7 @@ from ..data.checks import check_fields
 from ..errors import UserError
 from ..models import ExactModel, Model
 from ..sample import BLOCK
-from ..settings import ArmSpec, Gain, SamplerBase, TargetSpec, distinct_gains, parse, parse_sampler
+from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse, parse_sampler
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
 
@@ -65,6 +65,7 @@ def sample(
     seed: int,
     gains: Sequence[Gain] | None = None,
     sampler: str | Mapping[str, Any] | SamplerBase = "euler-maruyama",
+    start: Start | str = Start.PRIOR,
     device: torch.device | str | None = None,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
@@ -87,6 +88,7 @@ def sample(
         ):
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
                 options = {"sampler": chosen, "gain": gain or Gain.VALUES, "device": device, "progress": advance}
+                options["start"] = start
                 fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, **options)
             yield Samples(fields, settings, source.target, gain, seed, str(chosen), steps, evaluations, source.epoch)
 

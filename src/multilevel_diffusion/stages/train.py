@@ -15,13 +15,15 @@ from torch import nn
 from ..builders import build_denoiser, build_grid, build_network, build_prior, prior_warnings, resolved
 from ..data.sets import FieldSets
 from ..errors import UserError
+from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..mixture import GaussianMixture
 from ..models import Model, device_of
 from ..provenance import source_digest
-from ..settings import ArmSpec
+from ..settings import ArmSpec, GaussianSettings
 from ..storage import generator
 from ..training import Dataset, Trainer, Validation
 from . import Progress, quiet
+from .gaussian import gaussian
 
 __all__ = ["train"]
 
@@ -31,6 +33,7 @@ def train(
     seed: int,
     sets: FieldSets | None = None,
     *,
+    law: GaussianLaw | None = None,
     source: Path | str = "sets",
     device: torch.device | str | None = None,
     folder: Path | None = None,
@@ -44,6 +47,7 @@ def train(
     Args:
         seed: of the first weights, and of data, times and noise in every step.
         sets: `train`, `validation` and, for losses on test fields, `reference`. None for a mixture: it is drawn as training goes.
+        law: the Gaussian of the data, from `stages.gaussian`, which is called where it is needed and not given.
         source: what the sets are called in messages.
         device: where it is computed; CUDA if there is a device, else the CPU.
         folder: where checkpoint and snapshots are kept, from which a run that was cut off goes on and ends with the same
@@ -55,7 +59,8 @@ def train(
     Returns:
         The model, that of the epoch of least validation loss if it was validated; its settings have a number where the prior's
         scale was `auto`. And the history, a row an epoch: the columns of `Trainer.run`, those of the labels of the arm, and seed;
-        with validation also validation_N and test_N, the mean losses on each grid, in squared L² units.
+        with validation also validation_N and test_N, the mean losses on each grid, in squared L² units, and with a law
+        skill_N = 1 − validation_N / (that of the Gaussian on the same fields, times and noises).
 
     Raises:
         UserError: if the sets are not what the arm asks for, the loss stops being finite, the checkpoint is damaged, or the
@@ -70,8 +75,10 @@ def train(
         sets.demand(source, spec.name, grid=spec.grid, resolution=spec.native_resolution, kind=spec.kind, **named)
         spec = resolved(spec, sets.fields["train"])
     on, prior = device_of(device), build_prior(spec)
-    network = build_network(spec, seed).to(on)
-    grid, denoiser = partial(build_grid, spec), build_denoiser(spec, network, prior, spec.gain)
+    network, grid = build_network(spec, seed).to(on), partial(build_grid, spec)
+    if spec.network.has_law and law is None:
+        law = gaussian(spec, sets)
+    denoiser = build_denoiser(spec, network, prior, spec.gain, law)
     identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "device": on.type}
     identity |= {"torch": torch.__version__, "source": source_digest()}
     validate, target = None, spec.target.model_dump(mode="json")
@@ -99,12 +106,23 @@ def train(
             for name, values in held_out.items()
         }
 
+        baseline = losses["validation"].losses(GaussianDenoiser(law)) if law else {}
+
         def validate(network):
-            trial = build_denoiser(spec, network, prior, spec.gain)
-            return {f"{name}_{n}": loss for name, each in losses.items() for n, loss in each.losses(trial).items()}
+            trial = build_denoiser(spec, network, prior, spec.gain, law)
+            found = {name: each.losses(trial) for name, each in losses.items()}
+            skill = {f"skill_{n}": 1 - found["validation"][n] / loss for n, loss in baseline.items()}
+            return {f"{name}_{n}": loss for name, each in found.items() for n, loss in each.items()} | skill
 
     def model(network: nn.Module, epoch: int) -> Model:
-        return Model(spec, seed, epoch, target, network, prior)
+        return Model(spec, seed, epoch, target, network, prior, law if spec.network.has_law else None)
+
+    if isinstance(spec.network, GaussianSettings):
+        row = {"epoch": 1, "resolution": spec.reference_resolution, "step": 0, "loss": _mean_loss(law, spec)}
+        row |= {"learning_rate": 0.0, "seconds": 0.0} | (validate(network) if validate else {})
+        if folder:
+            write(folder / "snapshots" / "epoch_0001.safetensors", model(network, 1))
+        return model(network, 1), pd.DataFrame([row]).assign(**spec.labels, seed=seed)
 
     trainer = Trainer(
         network,
@@ -113,7 +131,8 @@ def train(
         batches=batches,
         steps_in_pass=steps_in_pass,
         grid=grid,
-        loss_scale=spec.native_resolution**2,
+        # that of the release, or one in which the Gaussian's loss is 1
+        loss_scale=1 / _mean_loss(law, spec) if spec.network.has_law else spec.native_resolution**2,
         generator=generator(seed, "train", *spec.stream, device=on),
         folder=folder,
         identity=identity,
@@ -124,3 +143,9 @@ def train(
     with progress(len(trainer.epochs), f"train {spec.name}, seed {seed}", len(trainer.history)) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
     return model(trainer.result.eval(), trainer.kept), history.assign(**spec.labels, seed=seed)
+
+
+def _mean_loss(law: GaussianLaw, spec: ArmSpec) -> float:
+    """The Gaussian's denoising loss on the finest training grid, ½ E‖η − E_G[η | u_t]‖² over t ~ U(0, 1), in closed form."""
+    t = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    return 0.5 * law.residual(t, build_grid(spec, spec.reference_resolution)).mean().item()

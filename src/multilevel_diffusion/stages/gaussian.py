@@ -1,0 +1,75 @@
+"""The Gaussian law of the data of an arm, see `gaussian`: estimated once for a data set and a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..builders import build_grid, build_prior, resolved
+from ..data.sets import FieldSets
+from ..errors import UserError
+from ..gaussian import GaussianLaw, estimate, from_state
+from ..mixture import GaussianMixture
+from ..settings import ArmSpec
+from ..storage import generator, read_tensors, write_tensors
+
+__all__ = ["gaussian", "read_law", "write_law"]
+
+MOST_MODES = 15
+"""With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
+DRAWN = 4096
+"""Fields of a mixture that its law is estimated from."""
+
+
+def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
+    """N(m, C) of the training data of an arm under its prior, float64.
+
+    Args:
+        sets: `train` on the native grid; None for a mixture, of which fields are drawn, and whose modes above the native grid
+            are the prior's own.
+
+    Raises:
+        UserError: if there are too few fields for the covariance asked for.
+    """
+    if sets is not None:
+        spec = resolved(spec, sets.fields["train"])
+    prior, grid = build_prior(spec), build_grid(spec, spec.native_resolution)
+    if sets is None:
+        stream = generator(spec.prior_seed, "gaussian", spec.experiment)
+        fields = GaussianMixture(prior).sample(DRAWN, grid, stream)
+    else:
+        fields = sets.fields["train"]
+    modes = spec.law.modes
+    if modes == "auto":
+        most = min(MOST_MODES, (grid.resolution - 1) // 2)
+        modes = max(r for r in range(most + 1) if r == 0 or 10 * (2 * r + 1) ** 2 <= len(fields))
+    return estimate(fields, grid, prior, modes, tail=1.0 if spec.mixture else 0.0)
+
+
+def write_law(path: Path, law: GaussianLaw, spec: ArmSpec, target: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write a law with what it is of. Raises as `write_tensors`."""
+    write_tensors(
+        path, law.state(), {"of": _of(spec), "target": dict(target), "tail": law.tail, "provenance": dict(facts)}
+    )
+
+
+def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLaw:
+    """The law in a file of `write_law`.
+
+    Raises:
+        UserError: if the file is missing or damaged, or is of another prior or data set than the arm.
+    """
+    tensors, header = read_tensors(path, need=("mean", "variances"))
+    for what, mine, its in (("prior", _of(spec), header.get("of")), ("data set", dict(target), header.get("target"))):
+        if mine != its:
+            raise UserError(
+                f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` with this spec"
+            )
+    return from_state(build_prior(spec), build_grid(spec, spec.native_resolution), tensors, header["tail"])
+
+
+def _of(spec: ArmSpec) -> dict[str, Any]:
+    """What the law depends on besides the data."""
+    names = {"experiment", "native_resolution", "prior_seed", "prior", "grid", "law"}
+    return spec.model_dump(mode="json", include=names)
