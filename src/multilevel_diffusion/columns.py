@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from .errors import UserError
 
 LABELS = (
     *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace"),
@@ -42,6 +44,9 @@ HISTORY_COLUMNS = [
 ]
 """What the history.csv of every training has, a row an epoch, beside validation_N and test_N where they are asked for."""
 
+SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
+"""What is read of a history.csv where skill is, beside its columns skill_N and validation_N."""
+
 LADDER_COLUMNS = ["experiment", "arm", "ladder", "seed", "quantity", "value"]
 """The table of `mld table ladders`: one number a row."""
 
@@ -50,6 +55,14 @@ COST_COLUMNS = [
     *("seconds", "expected_seconds", "bytes", "expected_bytes"),
 ]
 """What the figure of costs reads of the table of `mld bench scaling`."""
+
+
+def skill_resolutions(columns: Iterable[str]) -> list[int]:
+    """The resolutions N of columns skill_N, ascending. Raises a UserError if there are none."""
+    found = sorted(int(name.removeprefix("skill_")) for name in columns if name.startswith("skill_"))
+    if not found:
+        raise UserError("no history has a column skill_N: only trainings with validation have one; train again")
+    return found
 
 
 def tidy_row(

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .gaussian import GaussianDenoiser, GaussianLaw
+from .gaussian import GaussianDenoiser, GaussianLaw, positive
 from .grids import Grid
 from .priors import Prior
 from .sde import ForwardSDE
@@ -112,7 +112,7 @@ class PreconditionedDenoiser:
     @staticmethod
     def _share(kappa: Tensor, a2: Tensor, b2: Tensor) -> Tensor:
         signal = a2[:, None, None] * kappa
-        return signal / (signal + b2[:, None, None])
+        return signal / positive(signal + b2[:, None, None])
 
     def _spectrum(self, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor]:
         key = (grid, like.device, like.dtype)

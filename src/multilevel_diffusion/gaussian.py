@@ -33,7 +33,7 @@ from .grids import Grid, Torus, either, resample_noise, white_noise
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
-__all__ = ["GaussianDenoiser", "GaussianLaw", "estimate", "from_state", "prior_law"]
+__all__ = ["GaussianDenoiser", "GaussianLaw", "estimate", "from_state", "positive", "prior_law"]
 
 CHUNK = 512
 """Fields that are whitened together, to bound memory."""
@@ -183,7 +183,8 @@ class GaussianLaw:
         t = t.double()
         a, b2 = self._scales(t)
         weights = self.prior.spectrum(grid) * multiplicity(grid)
-        return self._sum(lambda kappa: a**2 * kappa / (a**2 * kappa + b2), weights, grid, t, self._on(grid, t).powers)
+        powers = self._on(grid, t).powers
+        return self._sum(lambda kappa: a**2 * kappa / positive(a**2 * kappa + b2), weights, grid, t, powers)
 
     @cached_property
     def variance(self) -> float:
@@ -266,7 +267,10 @@ class GaussianDenoiser:
         w, kernel = self.law.whiten(u_t, a[:, 0], grid)
         eta, data = (
             self.prior.color(self.law.apply(function, w, grid), grid)
-            for function in (lambda kappa: b / (a**2 * kappa + b**2), lambda kappa: a * kappa / (a**2 * kappa + b**2))
+            for function in (
+                lambda kappa: b / positive(a**2 * kappa + b**2),
+                lambda kappa: a * kappa / positive(a**2 * kappa + b**2),
+            )
         )
         return eta, self.law.mean_on(grid, u_t) + kernel / a[..., None] + data
 
@@ -322,6 +326,11 @@ def prior_law(prior: Prior) -> GaussianLaw:
 def from_state(prior: Prior, grid: Grid, state: Mapping[str, Tensor], tail: float = 0.0) -> GaussianLaw:
     """The law that `GaussianLaw.state` is of."""
     return GaussianLaw(prior, grid, state["mean"], state["variances"], state.get("low"), tail)
+
+
+def positive(variance: Tensor) -> Tensor:
+    """A variance to divide by: what has none, at t = 0 in modes without data, is then 0 and not undefined."""
+    return variance.clamp(min=torch.finfo(variance.dtype).tiny)
 
 
 def _restricted(block: Tensor, fine: Grid, coarse: Grid) -> Tensor:

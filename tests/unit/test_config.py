@@ -85,6 +85,7 @@ def test_config_yaml_holds_the_papers_numbers(load):
         "layers": 4,
         "modes": 14,
         "head": 128,
+        "preconditioning": "none",
     }
     assert (prior.kind, prior.scale, prior.fno_scale, prior.modes) == ("combined", 10, 0.5, (14, 7))
     assert {32, 64} <= set(mixture.score_error.resolutions)
@@ -95,7 +96,8 @@ def test_config_yaml_holds_the_papers_numbers(load):
 
 def test_the_paper_preset_has_the_settings_of_section_5_2(load):
     mnist = load({"preset": "paper"}).experiments["mnist"]
-    training, priors = mnist.training, {name: arm.prior.model_dump() for name, arm in mnist.arms.items()}
+    training, arms = mnist.training, {name: arm for name, arm in mnist.arms.items() if not arm.network.has_law}
+    priors = {name: arm.prior.model_dump() for name, arm in arms.items()}
     assert [(level.resolution, level.epochs) for level in training.ladder] == [(32, 200)]
     assert (training.batch_size, training.learning_rate, training.weight_decay) == (128, 6e-4, 1e-4)
     assert (training.schedule, training.averaging, training.steps_per_epoch) == ("constant", 0, None)
@@ -317,6 +319,29 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             ["32, where the ladder of warm ends"],
         ),
         ("experiments.warm-start.arms.warm.gain", "none", ["experiments.warm-start.arms.warm.gain", "'none'"]),
+        (
+            f"{ARM}-gaussian.gain",
+            "coefficients",
+            ["arms.fno-combined-gaussian.gain", "one scale on every grid; leave it out"],
+        ),
+        (f"{ARM}.sampling", {"start": "gaussian"}, ["arms.fno-combined: start: gaussian needs preconditioning"]),
+        (f"{ARM}.sampling", {"start": "posterior"}, ["arms.fno-combined.sampling.start", "gaussian"]),
+        (f"{ARM}.sampling", {"setps": 3}, ["arms.fno-combined.sampling", "did you mean 'steps'?"]),
+        (f"{ARM}.sampling", {"steps": 0}, ["arms.fno-combined.sampling.steps"]),
+        (f"{ARM}.sampling", {"resolutions": [32]}, ["arms.fno-combined.sampling", "are those of the experiment"]),
+        (f"{ARM}.sampling", {"samples": 3}, ["arms.fno-combined.sampling", "are those of the experiment"]),
+        ("experiments.mixture.sampling.start", "gaussian", ["arms.fno-combined: start: gaussian needs"]),
+        (f"{ARM}.network.preconditioning", "normal", ["fno-combined.network.preconditioning", "'normal'"]),
+        (f"{ARM}.network", {"kind": "gaussian", "width": 8}, ["fno-combined.network", "unknown key 'width'"]),
+        (f"{ARM}.law", {"modes": 3}, ["arms.fno-combined", "unknown key 'law'"]),
+        ("experiments.mixture.law.modes", -1, ["experiments.mixture.law.modes", "-1"]),
+        ("experiments.mixture.law.modes", 1.5, ["experiments.mixture.law.modes", "1.5"]),
+        ("experiments.mixture.law.modes", "all", ["experiments.mixture.law.modes", "'all'"]),
+        (
+            "experiments.mixture.sampling.sampler",
+            {"kind": "gaussian-exponential", "stochasticity": 0.5},
+            ["experiments.mixture.sampling.sampler.stochasticity", "0.5"],
+        ),
         ("experiments.mnist.data.sources", ["a b"], ["experiments.mnist.data.sources.0"]),
         ("experiments.mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("claims.seeds", 1, ["claims.seeds"]),
@@ -470,13 +495,46 @@ def test_an_arm_has_training_settings_of_its_own(load):
     assert (other.learning_rate, other.ladder[0].epochs) == (6e-4, 200)
 
 
+def test_an_arm_has_sampling_settings_of_its_own(load):
+    given = {"sampler": {"kind": "heun", "times": "angle"}, "steps": 7}
+    mnist = load(nested("experiments.mnist.arms.fno-fno.sampling", given)).experiments["mnist"]
+    own, other = mnist.sampling_of("fno-fno"), mnist.sampling_of("fno-bessel")
+    assert (str(own.sampler), own.steps, own.start) == ("heun(times=angle)", 7, "prior")
+    assert other == mnist.sampling
+    assert (own.resolutions, own.samples) == (other.resolutions, other.samples)
+
+
+def test_what_stands_on_the_gaussian_is_sampled_under_one_gain_and_by_the_exponential_sampler(load):
+    for preset in ("paper", "laptop"):
+        for experiment in load({"preset": preset}).experiments.values():
+            for name, arm in experiment.arms.items():
+                if arm.network.has_law:
+                    sampling = experiment.sampling_of(name)
+                    assert experiment.gains_of(name) == ("values",)
+                    assert (sampling.sampler.kind, sampling.sampler.times, sampling.start) == (
+                        "gaussian-exponential",
+                        "angle",
+                        "gaussian",
+                    )
+                    assert arm.network.fields == 2
+                else:
+                    assert (arm.network.preconditioning, arm.network.fields) == ("none", 1)
+
+
+def test_an_experiment_says_how_many_modes_its_gaussian_has(load):
+    assert arm_spec(load({}), "mnist", "gaussian").law.modes == "auto"
+    for modes in (0, 15):
+        config = load(nested("experiments.mnist.law.modes", modes))
+        assert {arm_spec(config, "mnist", arm).law.modes for arm in config.experiments["mnist"].arms} == {modes}
+
+
 def test_paired_arms_share_their_random_streams_and_others_do_not(load):
     config = load({})
     streams = {
         (name, arm): arm_spec(config, name, arm).stream for name, e in config.experiments.items() for arm in e.arms
     }
     assert {streams["warm-start", arm] for arm in config.experiments["warm-start"].arms} == {("warm-start",)}
-    assert len({streams["mnist", arm] for arm in config.experiments["mnist"].arms}) == 6
+    assert len({streams["mnist", arm] for arm in config.experiments["mnist"].arms}) == 10
 
 
 def test_an_experiment_may_use_the_data_of_another(load):

@@ -147,6 +147,57 @@ def test_the_figure_of_losses_has_a_panel_an_arm_with_the_loss_on_every_grid():
     np.testing.assert_allclose(curves["validation data, 128"], [6, 3])
 
 
+def skills(*arms, least=-0.5):
+    return pd.DataFrame(
+        [
+            {
+                "experiment": "e",
+                "arm": arm,
+                "network": "fno",
+                "prior": prior,
+                "ladder": "32",
+                "seed": seed,
+                "epoch": epoch,
+            }
+            | {"resolution": 32, "step": 7 * epoch, "loss": 1.0, "seconds": 1.0}
+            | {"skill_32": seed * least / epoch, "skill_64": 0.1 * seed}
+            for arm, prior in arms
+            for seed in (1, 2, 4)
+            for epoch in (1, 2)
+        ]
+    )
+
+
+def test_the_figure_of_skill_has_a_panel_a_grid_and_a_colour_a_prior():
+    rows = skills(("fno-a-on", "a"), ("fno-a", "a"), ("fno-b", "b"))
+    untrained = skills(("gaussian", "a")).assign(step=0)
+    panels = figures.skill(pd.concat([rows, untrained])).axes
+    assert [axes.get_title() for axes in panels] == ["resolution 32", "resolution 64"]
+    curves = {line.get_label(): line for line in panels[0].lines}
+    assert list(curves) == ["a-on", "a", "b", "Gaussian baseline"]
+    assert set(curves["Gaussian baseline"].get_ydata()) == {0}
+    np.testing.assert_allclose(curves["a"].get_xdata(), [7, 14])
+    np.testing.assert_allclose(curves["a"].get_ydata(), [-1, -0.5])
+    looks = {name: (curves[name].get_color(), curves[name].get_linestyle()) for name in ("a-on", "a", "b")}
+    assert looks == {"a-on": ("C0", "-"), "a": ("C0", "--"), "b": ("C1", "-")}
+
+
+def test_the_axis_of_skill_reaches_to_the_worst_and_no_further_than_minus_a_hundred():
+    for least, expected in ((0.1, -1.1), (-5.0, -22.0), (-1e6, -110.0)):
+        axes = figures.skill(skills(("a", "p"), least=least)).axes[0]
+        assert axes.get_ylim() == pytest.approx((expected, 1))
+
+
+def test_a_figure_of_skill_needs_a_history_with_skill(mld, tmp_path):
+    rows = skills(("a", "p"))
+    write_csv(tmp_path / "with.csv", rows, {})
+    write_csv(tmp_path / "without.csv", rows.drop(columns=["skill_32", "skill_64"]), {})
+    assert mld("figure", "skill", tmp_path / "with.csv", "-o", tmp_path / "f.svg").code == 0
+    assert len(read_csv(tmp_path / "f.csv")) == len(rows)
+    refused = mld("figure", "skill", tmp_path / "without.csv", "-o", tmp_path / "g.svg").refusal
+    assert "no history has a column skill_N" in refused
+
+
 def along_training(**changed):
     return pd.DataFrame(
         [

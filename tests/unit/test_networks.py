@@ -257,3 +257,73 @@ def test_modes_a_grid_does_not_resolve_are_left_out(n):
                     wave = torch.exp(2j * math.pi * (a * x[None, :] + b * x[:, None]))
                     expected += (2 if b else 1) * (wave[..., None] * y[:, None, None]).real
         torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+
+
+def pair(seed=0):
+    return FNO(width=8, layers=3, modes=5, head=16, generator=generator(seed), fields=2)
+
+
+@pytest.mark.parametrize("n", [8, 9, 16, 17, 32])
+def test_the_output_of_two_fields_starts_as_zero_and_does_not_stay_there(n):
+    networks = [pair()] + ([UNet((8, 16), 1, 4, generator(1, "unet"), fields=2)] if n % 2 == 0 else [])
+    values, t = torch.randn(3, 2, n, n, generator=generator(1, "values")), torch.tensor([0.1, 0.5, 0.9])
+    for network in networks:
+        out = network(values, t, Torus(n))
+        assert out.shape == (3, n, n)
+        assert (out == 0).all()
+        (out - 1).square().sum().backward()
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+        with torch.no_grad():
+            for p in network.parameters():
+                p.copy_(torch.randn(p.shape, dtype=p.dtype, generator=generator(3)) / 10)
+        out = network(values, t, Torus(n))
+        for i in range(2):  # it sees both fields
+            changed = values.clone()
+            changed[:, i] += 1
+            assert (network(changed, t, Torus(n)) - out).abs().amax((1, 2)).min() > 1e-6
+
+
+def test_two_fields_of_which_the_second_is_not_looked_at_are_one():
+    single, double = small_fno(), pair()
+    state = single.state_dict()
+    first = state["lift.fcs.0.weight"]
+    state["lift.fcs.0.weight"] = torch.cat([first[:, :1], torch.zeros_like(first[:, :1]), first[:, 1:]], dim=1)
+    double.load_state_dict(state)
+    values, t = torch.randn(3, 2, 17, 17, generator=generator(1, "values")), torch.tensor([0.1, 0.5, 0.9])
+    with torch.no_grad():
+        torch.testing.assert_close(double(values, t, Torus(17)), single(values[:, 0], t, Torus(17)), rtol=0, atol=1e-5)
+
+
+def test_of_two_fields_too_the_network_makes_the_same_function_on_every_grid():
+    """Up to its own aliasing, as of one; the coordinates are cut, and the output is not left at zero."""
+    network = pair()
+    with torch.no_grad():
+        network.lift.fcs[0].weight[:, 2:4] = 0
+        network.head.fcs[-1].weight.fill_(0.3)
+    network, t, errors = network.double(), torch.full((2,), 0.5, dtype=torch.float64), []
+
+    def out(n):
+        return network(torch.stack([5 * smooth_field(n), smooth_field(n, seed=2)], dim=1), t, Torus(n))
+
+    with torch.no_grad():
+        for n in (13, 24):
+            fine = out(4 * n)[:, ::4, ::4]
+            errors.append((squared_norm(out(n) - fine).sum() / squared_norm(fine).sum()).sqrt().item())
+    assert errors[0] < 1e-2
+    assert errors[1] < errors[0] / 50
+
+
+def test_one_field_is_as_it_was_before_there_could_be_two():
+    for make in (
+        lambda **given: FNO(8, 3, 5, 16, generator(0), **given),
+        lambda **given: UNet((8, 16), 1, 4, generator(0), **given),
+    ):
+        default, one, values = make(), make(fields=1), torch.randn(2, 16, 16, generator=generator(1))
+        for name, value in default.state_dict().items():
+            assert torch.equal(one.state_dict()[name], value)
+        with torch.no_grad():
+            apart, together = (
+                one(u, torch.rand(2, generator=generator(2)), Torus(16)) for u in (values, values[:, None])
+            )
+        assert torch.equal(apart, together)
+        assert apart.abs().max() > 0

@@ -21,12 +21,13 @@ from multilevel_diffusion.sample import (
     Ancestral,
     DPMSolver,
     EulerMaruyama,
+    GaussianExponential,
     Heun,
     PredictorCorrector,
     time_grid,
 )
 from multilevel_diffusion.sde import ForwardSDE
-from multilevel_diffusion.settings import TimeGrid
+from multilevel_diffusion.settings import Start, TimeGrid
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()
@@ -490,10 +491,20 @@ def test_times_fall_from_one_to_zero_exactly(times, steps):
         TimeGrid.UNIFORM: lambda t: t,
         TimeGrid.LOG_SNR: SDE.half_log_snr,
         TimeGrid.KARRAS: lambda t: (SDE.noise_scale(t) / SDE.mean_scale(t)) ** (1 / 7),
-    }[times](grid[:-1] if times is not TimeGrid.UNIFORM else grid).diff()
+        TimeGrid.ANGLE: lambda t: torch.atan2(SDE.noise_scale(t), SDE.mean_scale(t)),
+    }[times](grid if times in (TimeGrid.UNIFORM, TimeGrid.ANGLE) else grid[:-1]).diff()
     assert (equal - equal.mean()).abs().max() < 1e-9 if len(equal) else True
-    if times is not TimeGrid.UNIFORM and steps > 1:
+    if times in (TimeGrid.LOG_SNR, TimeGrid.KARRAS) and steps > 1:
         assert grid[-2].item() == pytest.approx(T_LAST, rel=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 200])
+def test_by_angle_the_mean_scale_is_the_cosine_of_equally_spaced_angles(steps):
+    """From that of t = 1, a little less than a right one, to 0."""
+    grid, first = time_grid(TimeGrid.ANGLE, steps, SDE), math.acos(math.exp(-0.25 * 19.9 - 0.5 * 0.1))
+    angles = torch.linspace(first, 0, steps + 1, dtype=torch.float64)
+    torch.testing.assert_close(SDE.mean_scale(grid), angles.cos(), rtol=1e-9, atol=0)
+    torch.testing.assert_close(SDE.noise_scale(grid), angles.sin(), rtol=1e-9, atol=0)
 
 
 def test_what_no_sampler_can_do_is_refused():
@@ -506,3 +517,9 @@ def test_what_no_sampler_can_do_is_refused():
         PredictorCorrector(Gaussian(1.0), 0, 0.16)
     with pytest.raises(ValueError, match="snr"):
         PredictorCorrector(Gaussian(1.0), 1, 1.5)
+    with pytest.raises(ValueError, match=r"stochasticity must be 0 or 1, got 0\.5"):
+        GaussianExponential(Gaussian(1.0, Laplacian(16, 1.0)), 0.5)
+    with pytest.raises(ValueError, match="start: gaussian needs a denoiser with a Gaussian"):
+        EulerMaruyama(Gaussian(1.0, Laplacian(16, 1.0))).sample(
+            1, Torus(16), time_grid(TimeGrid.UNIFORM, 1, SDE), lambda block: generator(0), start=Start.GAUSSIAN
+        )

@@ -2,10 +2,22 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
-from multilevel_diffusion.columns import COLUMNS, CONVERGENCE_COLUMNS, HISTORY_COLUMNS, LABELS, LADDER_COLUMNS, tidy_row
+from multilevel_diffusion.columns import (
+    COLUMNS,
+    CONVERGENCE_COLUMNS,
+    HISTORY_COLUMNS,
+    LABELS,
+    LADDER_COLUMNS,
+    SKILL_COLUMNS,
+    tidy_row,
+)
 from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.grids import CellCentred, Torus, restrict
+from multilevel_diffusion.priors import Bessel, FNOPrior, Laplacian, Prior, Standard
+from multilevel_diffusion.sde import ForwardSDE
 from multilevel_diffusion.settings import ClaimsSettings, parse
 from multilevel_diffusion.storage import read_csv, write_csv
 from multilevel_diffusion.tables import (
@@ -14,9 +26,11 @@ from multilevel_diffusion.tables import (
     distances_by_prior,
     ladder_summary,
     ladders,
+    priors,
     read_tables,
     sampler_summary,
     score_error_metrics,
+    skill_metrics,
     summary,
     tidy,
     transfer,
@@ -394,3 +408,109 @@ def test_the_table_of_ladders_needs_every_seed_of_the_baseline(mld, tmp_path):
     made = tmp_path / "ladders.csv"
     assert mld("table", "ladders", tmp_path / "cold.csv", "--baseline", "cold", "-o", made).code == 0
     assert list(read_csv(made).columns) == LADDER_COLUMNS
+
+
+def compared_with_data(prior, law, grid, count=400, native=None):
+    """The row of the table of priors for data drawn from another prior, on `native` and restricted."""
+    labels = {"experiment": "e", "arm": "a", "network": "fno", "prior": "p"}
+    fields = law.sample(count, native or grid, dtype=torch.float64, seed=1)
+    return priors([(labels, prior, grid, restrict(fields, native or grid, grid))]).iloc[0]
+
+
+class PowerLaw(Prior):
+    """A_k = |k|^(−p/2), so that λ_k ~ |k|^(−p)."""
+
+    trace_class = True
+
+    def __init__(self, power, native_resolution=48):
+        super().__init__(native_resolution)
+        self.power = power
+
+    def amplitude(self, k1, k2):
+        return (k1**2 + k2**2).clamp(min=1).double() ** (-self.power / 4)
+
+
+@pytest.mark.parametrize("grid", [Torus(33), CellCentred(48)])
+def test_data_that_are_the_prior_have_as_much_of_each_mode_and_fall_as_fast(grid):
+    row = compared_with_data(Bessel(48, 8, 0.55), Bessel(48, 8, 0.55), grid)
+    assert row.data_exponent == pytest.approx(row.noise_exponent, abs=0.02)
+    assert 0.7 < row.kappa_min < 1 < row.kappa_max < 1.35  # six standard errors of one mode
+    assert row.more_data_than_noise == pytest.approx(0.5, abs=0.07)
+    assert row.start_error == pytest.approx(0, abs=1e-5)
+
+
+def test_a_power_law_has_its_exponent_and_rough_noise_the_smaller_one():
+    for data, noise in ((3.0, 2.2), (1.0, 4.0)):
+        row = compared_with_data(PowerLaw(noise), PowerLaw(data), Torus(48))
+        assert row.noise_exponent == pytest.approx(noise, abs=0.05)
+        assert row.data_exponent == pytest.approx(data, abs=0.07)
+        assert row.noise_as_rough == (noise < data)
+    assert compared_with_data(Standard(48), PowerLaw(2.0), Torus(48)).noise_exponent == pytest.approx(0)
+    assert compared_with_data(Laplacian(48, 3.0), PowerLaw(2.0), Torus(24)).noise_exponent == pytest.approx(
+        2.2, abs=0.05
+    )
+
+
+def test_data_on_their_scale_have_more_than_noise_and_are_missed_at_the_start():
+    """With κ = 10⁶ in every mode; those at Nyquist, which are 0 after restriction, do not count."""
+    loud = Standard(48)
+    loud.amplitude = lambda k1, k2: 1000.0 * torch.ones(torch.broadcast_shapes(k1.shape, k2.shape), dtype=torch.float64)
+    end = torch.ones(1, dtype=torch.float64)
+    for grid in (Torus(48), Torus(24)):
+        row = compared_with_data(Standard(48), loud, grid, native=Torus(48))
+        assert row.more_data_than_noise == 1
+        a, b = ForwardSDE().mean_scale(end).item(), ForwardSDE().noise_scale(end).item()
+        assert row.start_error == pytest.approx((a**2 * row.kappa_max + b**2) ** 0.5 - 1)
+        assert row.kappa_max == pytest.approx(1e6, rel=0.35)
+        assert row.kappa_min > 6e5
+
+
+def test_modes_without_noise_do_not_count_and_noise_of_few_modes_is_not_rough():
+    few = FNOPrior(48, torch.ones(2 * 6 + 1, 6, dtype=torch.complex128))
+    row = compared_with_data(few, Standard(48), Torus(48))
+    assert row.noise_exponent == math.inf
+    assert not row.noise_as_rough
+    assert 0.7 < row.kappa_min < row.kappa_max < 1.35
+    assert math.isnan(compared_with_data(Standard(48), Standard(48), Torus(8)).data_exponent)
+
+
+def training(arm, seed, losses, skills, ladder="16-32"):
+    rows = {"experiment": "mnist", "arm": arm, "network": "fno", "prior": "bessel", "ladder": ladder, "seed": seed}
+    about = {"resolution": 32, "step": 1, "loss": 1.0, "seconds": 1.0, "validation_64": 0.0}
+    return pd.DataFrame(
+        [
+            {**rows, "epoch": i, **about, "validation_32": loss, "skill_32": skill, "skill_64": skill - 1}
+            for i, (loss, skill) in enumerate(zip(losses, skills, strict=True), start=1)
+        ]
+    )
+
+
+def test_skill_is_that_of_the_network_that_is_kept(mld, tmp_path):
+    runs = [
+        training("a", 1, [2.0, 1.0, 1.0, 3.0], [0.1, 0.2, 0.3, 0.4]),
+        training("a", 2, [1.0, 2.0], [0.5, 0.6]),
+        training("b", 1, [1.0], [-10.0], "32").drop(columns=["skill_64", "validation_64"]),
+        training("unvalidated", 1, [1.0], [0.0])[SKILL_COLUMNS],
+    ]
+    rows = skill_metrics(pd.concat(runs, ignore_index=True)).set_index(["arm", "seed", "resolution"])
+    assert rows.value.to_dict() == {
+        **{("a", 1, 32): 0.3, ("a", 1, 64): -0.7, ("a", 2, 32): 0.5, ("a", 2, 64): -0.5},
+        ("b", 1, 32): -10.0,
+    }
+    assert set(rows.metric) == {"skill"}
+    assert (rows.floor == 0).all()
+    assert rows[["sampler", "n_samples", "gain"]].isna().all(axis=None)
+
+    write_csv(tmp_path / "m.csv", distances({("a", 1, "values", 32): 1.0}).reindex(columns=COLUMNS), {})
+    paths = [tmp_path / f"history{i}.csv" for i in range(len(runs))]
+    for path, run in zip(paths, runs, strict=True):
+        write_csv(path, run, {})
+    given = [word for path in paths for word in ("--history", path)]
+    done = mld("table", "metrics", tmp_path / "m.csv", *given, "-o", tmp_path / "out.csv")
+    assert done.code == 0, done.err
+    made = read_csv(tmp_path / "out.csv")
+    assert list(made.columns) == COLUMNS
+    assert made.metric.value_counts().to_dict() == {"skill": 5, "sliced_wasserstein": 1}
+    assert "0.4 ± 0.14 (0)" in (tmp_path / "out.md").read_text()
+    refused = mld("table", "metrics", tmp_path / "m.csv", "--history", paths[3], "-o", tmp_path / "no.csv").refusal
+    assert "no history has a column skill_N" in refused

@@ -33,22 +33,23 @@ FIGURES = tuple(CONFIG.figures)
 TABLE_FILES = tuple(CONFIG.tables)
 RULES_OF_TABLES = tuple(f"{name}_table" if name in FIGURES else name for name in TABLE_FILES)
 ALL = {
-    "resolve": 17,
-    "resolve_target": 1,
-    "mixture_data": 3,
-    "train": 17,
-    "score_error": 1,
-    "sample": 17,
+    "resolve": 23,
+    "resolve_target": 3,
+    "mixture_data": 9,
+    "gaussian": 13,  # one a data set and prior
+    "train": 23,
+    "score_error": 3,
+    "sample": 23,
     "sample_snapshot": 4,
-    "sample_exact": 1,
+    "sample_exact": 3,
     "convergence_values": 2,
     "convergence_exact": 2,
     "log_density_values": 1,
     "log_density_exact": 1,
-    "truncation": 1,
-    "evaluate": 17,
+    "truncation": 3,
+    "evaluate": 23,
     "data_mnist": 1,
-    "along_training": 6,
+    "along_training": 8,
     "data_reaction-diffusion": 1,
     "test_sets": 4,
     **dict.fromkeys([*FIGURES, *RULES_OF_TABLES, "report"], 1),
@@ -167,9 +168,10 @@ def test_every_metric_is_there_for_every_field_and_resolution(metrics):
     metrics = metrics[metrics.experiment == "mixture"]
     fields = metrics[metrics.metric == "sliced_wasserstein"].fillna({"gain": "-"})
     assert Counter(zip(fields.network, fields.gain, fields.resolution, strict=True)) == Counter(
-        [("exact", "-", n) for n in (32, 50, 64)]
-        + [("fno", "values", n) for n in (32, 50, 64)]
+        3 * [("exact", "-", n) for n in (32, 50, 64)]
+        + 2 * [("fno", "values", n) for n in (32, 50, 64)]
         + [("fno", "coefficients", n) for n in (50, 64)]
+        + [("gaussian", "values", n) for n in (32, 50, 64)]
     )
     sampled = metrics[~metrics.metric.isin({"relative_score_error", "truncation_error", "truncation_rate"})]
     assert set(sampled.groupby("metric").size()) == {len(fields)}
@@ -190,12 +192,12 @@ def test_table_1_has_every_arm_of_the_digits_and_of_the_reaction_diffusion_syste
     assert set(table.experiment) == {"mnist", "reaction-diffusion"}
     for name in ("mnist", "reaction-diffusion"):
         assert set(table[(table.network == "fno") & (table.experiment == name)].prior) == priors
-    assert table["32"].str.match(r"\d").sum() == 6 + 5
+    assert table["32"].str.match(r"\d").sum() == 8 + 7
 
 
 def test_the_table_of_priors_has_every_arm_on_every_grid(workflow):
     table = read_csv(workflow.folder / "results/smoke/tables/priors.csv")
-    assert Counter(table.experiment) == {"mnist": 12, "reaction-diffusion": 10}
+    assert Counter(table.experiment) == {"mnist": 16, "reaction-diffusion": 14}
     in_kernel = table.groupby("prior").power_in_kernel.max()
     assert in_kernel["laplacian"] > 0.01  # the mean
     assert in_kernel[["standard", "bessel", "combined"]].max() < 1e-12
@@ -317,13 +319,13 @@ def test_a_second_run_does_nothing(workflow):
 
 TABLES = only("metrics", "table1", "transfer", "claims")
 CONVERGENCE = only("convergence_values", "convergence_exact", "samplers", "samplers_table", "claims")
-MIXTURE_TRAINED = {"train": 1, "sample": 1, "evaluate": 1} | TABLES
+MIXTURE_TRAINED = {"train": 3, "sample": 3, "evaluate": 3} | TABLES
 MIXTURE_TRAINED |= only("score_error", "convergence_values", "log_density_values")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
 LADDERS_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("sample_snapshot", "ladders") | TABLES
 LADDERS_TRAINED |= only("fig5", "fig5_gain", "fig5_tradeoff", "fig6")
-MNIST_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("along_training", "fig2", "fig3", "fig4") | TABLES
-PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | TABLES
+MNIST_TRAINED = {"train": 8, "sample": 8, "evaluate": 8} | only("along_training", "fig2", "fig3", "fig4") | TABLES
+PDE_TRAINED = {"train": 7, "sample": 7, "evaluate": 7} | only("fig8", "fig9") | TABLES
 
 
 @pytest.mark.parametrize(
@@ -331,26 +333,26 @@ PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | 
     [
         (
             {"sampling": {"steps": 5}},
-            {"sample": 1, "evaluate": 1} | only("sample_exact", "fig10") | TABLES,
+            {"sample": 1, "evaluate": 3} | only("sample_exact", "fig10") | TABLES,
         ),
         ({"convergence": {"evaluations": [3]}}, CONVERGENCE),
         ({"log_density": {"steps": 3}}, only("log_density_values", "log_density_exact", "log_density")),
         ({"truncation": {"steps": 3}}, only("truncation") | TABLES),
         ({"score_error": {"batches": 2}}, only("score_error", "fig1") | TABLES),
-        ({"metrics": {"projections": 21}}, {"evaluate": 1} | TABLES | CONVERGENCE),
-        ({"training": {"learning_rate": 0.001}}, {"resolve": 1} | MIXTURE_TRAINED),
+        ({"metrics": {"projections": 21}}, {"evaluate": 3} | TABLES | CONVERGENCE),
+        ({"training": {"learning_rate": 0.001}}, {"resolve": 3, "gaussian": 2} | MIXTURE_TRAINED),
         (
             {"prior_seed": 2},
-            {"resolve": 1} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
+            {"resolve": 3, "gaussian": 2} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
         ),
         ({"training": {"learning_rate": 0.0006}}, {}),
         (
             {"experiments": {"reaction-diffusion": {"data": {"steps": 9}}}},
-            {"test_sets": 2} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
+            {"test_sets": 2, "gaussian": 5} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
         ),
         (
             {"experiments": {"reaction-diffusion": {"validation": {"draws": 2}}}},
-            {"resolve": 5} | only("priors") | PDE_TRAINED,
+            {"resolve": 7, "gaussian": 5} | only("priors") | PDE_TRAINED,
         ),
         (
             {"experiments": {"reaction-diffusion": {"sampling": {"steps": 3}}}},
@@ -360,7 +362,7 @@ PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | 
             {"experiments": {"mnist": {"data": {"train": 17}}}},
             LADDERS_TRAINED
             | MNIST_TRAINED
-            | {"test_sets": 2, "train": 11, "sample": 11, "evaluate": 11}
+            | {"test_sets": 2, "gaussian": 6, "train": 13, "sample": 13, "evaluate": 13}
             | only("data_mnist", "priors"),
         ),
         ({"experiments": {"warm-start": {"arms": {"warm": {"gain": "values"}}}}}, {}),
@@ -371,7 +373,7 @@ PDE_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("fig8", "fig9") | 
         ({"experiments": {"mnist": {"along_training": {"steps": 3}}}}, only("along_training", "fig4")),
         (
             {"experiments": {"mnist": {"training": {"weight_decay": 0.0}}}},
-            {"resolve": 6} | only("priors") | MNIST_TRAINED,
+            {"resolve": 8, "gaussian": 5} | only("priors") | MNIST_TRAINED,
         ),
     ],
     ids=[
@@ -405,7 +407,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
             "data/reaction_diffusion.py",
             "LOADED = 256",
             "LOADED = 128",
-            {"test_sets": 2} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
+            {"test_sets": 2, "gaussian": 5} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
         ("training.py", "Denoising score matching up", "Score matching up", {}),

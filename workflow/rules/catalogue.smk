@@ -29,7 +29,7 @@ JOBS["cost"] = Job(
 
 
 def default_figures(experiment):
-    """Of an experiment that no figure is of: its samples, its losses along training, and of every section that is measured."""
+    """Of an experiment that no figure is of: its samples, its losses and skill along training, and of every section that is measured."""
     draws = {"samples": "fields", "losses": "losses"} if EXPERIMENTS[experiment].validation else {"samples": "fields"}
     draws |= {
         draw: draw
@@ -95,14 +95,13 @@ def figure_job(name, figure):
 
 
 def metrics_of(experiments):
-    """The tables of metrics of all runs, and those of their score errors."""
+    """The tables of metrics of all runs, those of their score errors, and the histories of those that have validation."""
 
     def found(file, section):
         return [path for name in experiments if getattr(EXPERIMENTS[name], section) for path in of_runs(file, name)]
 
-    return found("metrics.csv", "metrics") + found("truncation.csv", "truncation"), found(
-        "score_error.csv", "score_error"
-    )
+    scores, histories = found("score_error.csv", "score_error"), found("history.csv", "validation")
+    return found("metrics.csv", "metrics") + found("truncation.csv", "truncation"), scores, histories
 
 
 def needs_and_command(table):
@@ -110,8 +109,9 @@ def needs_and_command(table):
     experiments = [name for name in table.experiments or EXPERIMENTS if name in EXPERIMENTS]
     match table.make:
         case "metrics":
-            metrics, scores = metrics_of(experiments)
-            return metrics + scores, options({"scores": scores}, "metrics", *metrics)
+            metrics, scores, histories = metrics_of(experiments)
+            also = {"scores": scores, "history": histories}
+            return metrics + scores + histories, options(also, "metrics", *metrics)
         case "samplers" | "ladders":
             arms = tuple(EXPERIMENTS[experiments[0]].arms)
             tables = tables_of(table, experiments[0], arms[:1] if table.drawing.one_arm else arms)

@@ -19,6 +19,7 @@ NUMBERS = {
     "score_error": ("SCORE_COLUMNS", "Score error and loss along training.", "mld score-error"),
     "along_training": ("ALONG_TRAINING_COLUMNS", "Distance to the test set along training.", "mld along-training"),
     "losses": ("HISTORY_COLUMNS", "Loss along training, a panel an arm.", "mld train"),
+    "skill": ("SKILL_COLUMNS", "Skill against training steps, a line an arm.", "mld train"),
     "samplers": ("CONVERGENCE_COLUMNS", "Distance to the test set against evaluations.", "mld convergence"),
     "log_density": ("DENSITY_COLUMNS", "Log density relative to N(0,Q), and its errors.", "mld log-density"),
     "cost": ("COST_COLUMNS", "Time and memory of a training step.", "mld bench scaling"),

@@ -69,7 +69,7 @@ def train(
     from ..data.sets import read_sets
     from ..models import device_of, write_model
     from ..settings import ArmSpec, parse
-    from ..stages.gaussian import read_law
+    from ..stages.gaussian import fitted, read_law
     from ..stages.train import train
     from ..storage import read_json, write_csv
     from ..training import finish
@@ -79,6 +79,7 @@ def train(
     tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
     given_as = f"--data {data}" if data else "--data"
+    arm = fitted(arm, sets, given_as)
     law = read_law(gaussian, arm, sets.target if sets else arm.target.model_dump(mode="json")) if gaussian else None
 
     def write(path: Path, model: Model) -> None:
@@ -103,13 +104,12 @@ def gaussian(
     """
     from ..data.sets import read_sets
     from ..settings import ArmSpec, parse
-    from ..stages.gaussian import gaussian, write_law
+    from ..stages.gaussian import fitted, gaussian, write_law
     from ..storage import read_json
 
     arm = parse(ArmSpec, read_json(spec), str(spec))
-    if arm.mixture == (data is not None):
-        raise UserError(f"--data: {arm.name} {'is a mixture and has none' if data else 'needs the file of its data'}")
     sets = read_sets(data, need=("train",)) if data else None
+    arm = fitted(arm, sets, f"--data {data}" if data else "--data")
     target = sets.target if sets else arm.target.model_dump(mode="json")
     write_law(output, gaussian(arm, sets), arm, target, given.facts("cpu"))
 

@@ -27,14 +27,19 @@ def metrics(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld evaluate` and `mld truncation`.")],
     output: Output,
     scores: Annotated[list[Path] | None, typer.Option(help="A table of `mld score-error`; repeated.")] = None,
+    history: Annotated[
+        list[Path] | None, typer.Option(help="history.csv of a training, for its skill; repeated.")
+    ] = None,
 ) -> None:
     """Every metric of a run, one number a row, and a summary."""
     from ..columns import COLUMNS, SCORE_COLUMNS
-    from ..tables import read_tables, score_error_metrics, summary, tidy
+    from ..tables import read_tables, score_error_metrics, skill_metrics, summary, tidy
 
     measured = read_tables(tables, COLUMNS)
     if scores:
         measured += [score_error_metrics(rows) for rows in read_tables(scores, SCORE_COLUMNS)]
+    if history:
+        measured.append(skill_metrics(read_rows(history, "SKILL_COLUMNS")))
     rows = tidy(measured)
     _write(output, rows, summary(rows))
 
@@ -114,6 +119,11 @@ def priors(
 
     variance_in_kernel, power_in_kernel: the share of E|u - Eu|^2 and of E|u|^2 in modes without noise; signal_to_noise: what is
     left at t = 1, (a_1^2 E|u|^2 / b_1^2 tr Q)^(1/2), which sampling takes for 0.
+
+    data_exponent, noise_exponent: p of the powers |k|^-p that fit the shells 2 <= |k| < N/3 of the spectra, N no finer than
+    the native grid; noise_as_rough: whether that of the noise is no greater. kappa: the variance of the data in a mode over
+    that of the noise, where there is noise and |k_i| < N/2; more_data_than_noise: the share of modes with kappa > 1;
+    start_error: the greatest standard deviation at t = 1 over the prior's, less 1.
     """
     from ..builders import build_grid, build_prior
     from ..settings import ArmSpec, parse

@@ -40,7 +40,7 @@ def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collectio
             raise UserError(f"{path}: {name} has {len(sets[name])} fields, but {least} are needed; ask for fewer")
 
 
-def check_fields(path: Path, sets: Mapping[str, Any], resolution: int, mend: str) -> None:
+def check_fields(path: Path | str, sets: Mapping[str, Any], resolution: int, mend: str) -> None:
     """Refuse tensors or arrays that are not finite float32 fields of shape (n, N, N), n ≥ 1, with N = `resolution`.
 
     Raises:

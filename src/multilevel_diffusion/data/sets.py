@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..grids import CellCentred, Grid, Torus
 from ..settings import Geometry, TargetSpec
 from ..storage import generator, read_tensors, write_tensors
-from .checks import check_sets
+from .checks import check_fields, check_sets
 
 if TYPE_CHECKING:
     from ..mixture import GaussianMixture
@@ -56,8 +56,12 @@ class FieldSets:
             target: entries that the target must have, as kind="fields" or name="bumps".
 
         Raises:
-            UserError: names both files, what differs and the mend.
+            UserError: names both files, what differs and the mend; or the set that is not of finite float32 fields.
         """
+        mend = "give float32 tensors of shape (n, N, N), as torch.from_numpy(array).float()"
+        if arrays := [name for name, values in self.fields.items() if not isinstance(values, Tensor)]:
+            raise UserError(f"{path}: {arrays[0]} is not a tensor; {mend}")
+        check_fields(path, self.fields, self.grid.resolution, mend)
         has = self.target | {"grid": self.geometry, "resolution": self.grid.resolution}
         for key, wanted in ({"grid": grid, "resolution": resolution} | target).items():
             if (found := has.get(key)) != wanted:

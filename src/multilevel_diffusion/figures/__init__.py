@@ -6,7 +6,7 @@ Each function takes tables or arrays and returns a matplotlib figure; `save` wri
 from .curves import cost, log_density, samplers
 from .fields import arrange, fields
 from .style import sampler_name, save, short_name
-from .training import along_training, ladders, losses, score_error
+from .training import along_training, ladders, losses, score_error, skill
 
 __all__ = [
     "along_training",
@@ -21,4 +21,5 @@ __all__ = [
     "save",
     "score_error",
     "short_name",
+    "skill",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -11,9 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..columns import skill_resolutions
 from .style import LOSS_LABEL, PAPER_WIDTH, STYLE, color_of, draw_curve, short_name
 
-__all__ = ["along_training", "draw_losses", "ladders", "losses", "score_error", "split"]
+__all__ = ["along_training", "draw_losses", "ladders", "losses", "score_error", "skill", "split"]
+
+LEAST_SKILL = -100.0
+"""Where the axis of skill ends, whatever lies below."""
 
 NETWORKS = {"fno": "FNO", "unet": "U-Net"}
 
@@ -129,6 +134,44 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
         axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "time of training (s)")
     panels[0].set_ylabel(f"test loss at {finest} (units of $u^2$)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def skill(history: pd.DataFrame) -> Figure:
+    """Skill 1 − L / L_G on validation fields against training steps, a panel a resolution. Grey: the Gaussian baseline, 0.
+
+    A line an arm; those of one network and prior share a colour, the second is dashed. The axis is linear from −1 to 1 and
+    logarithmic below, and ends at LEAST_SKILL. What is not trained has no line.
+
+    Args:
+        history: rows of the histories of some arms and their seeds, with SKILL_COLUMNS and skill_N for some resolutions N.
+
+    Raises:
+        UserError: if there is no skill.
+    """
+    resolutions = skill_resolutions(history)
+    history = history[history.step > 0]
+    figure = Figure(figsize=(PAPER_WIDTH, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(resolutions), sharey=True, squeeze=False)[0]
+    looks = {}
+    for arm, network, prior in history[["arm", "network", "prior"]].drop_duplicates().itertuples(index=False):
+        looks.setdefault((network, prior), []).append(arm)
+    for axes, n in zip(panels, resolutions, strict=True):
+        for i, ((network, _), arms) in enumerate(looks.items()):
+            for arm, style in zip(arms, itertools.cycle(("-", "--", ":", "-."))):
+                rows = history[history.arm == arm]
+                draw_curve(
+                    axes, rows.assign(epoch=rows.step), f"skill_{n}", f"C{i % 10}", style, short_name(arm, network)
+                )
+        axes.axhline(0, color="0.6", linewidth=2.5, label="Gaussian baseline", zorder=1.9)
+        axes.set_yscale("symlog", linthresh=1, linscale=3)
+        axes.set(xlabel="training steps", title=f"resolution {n}")
+    least = min(-1.0, max(LEAST_SKILL, history[[f"skill_{n}" for n in resolutions]].min().min()))
+    panels[0].set(ylim=(1.1 * least, 1), ylabel=r"skill $1 - L\,/\,L_G$ on validation data")
+    ticks = [tick for tick in (-100, -10, -1, -0.5, 0, 0.5, 1) if tick >= 1.1 * least]
+    panels[0].set_yticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -64,6 +64,14 @@ DRAWINGS = {
         "Median over seeds, in a band from the least to the greatest.",
         table="history.csv",
     ),
+    "skill": Drawing(
+        "Skill against training steps, a panel a resolution: 1 − L / L_G, L the denoising loss on validation fields and "
+        "L_G that of the Gaussian baseline (grey), the law N(m, C) of the training data without a network. Arms of one "
+        "network and prior share a colour, the second is dashed. Median over seeds, in a band from the least to the "
+        "greatest; logarithmic below −1.",
+        table="history.csv",
+        section="validation",
+    ),
     "samplers": Drawing(
         "Distance of samples to the true law against the number of evaluations of the denoiser, a curve a sampler, "
         "for the exact field and for the network. Grey: the floor ± the Monte Carlo error of one set of samples; "
@@ -87,7 +95,8 @@ TABLES = {
     "metrics": Drawing(
         "Every metric of every arm on every grid: mean over seeds ± standard deviation (mean floor), or ± the "
         "standard error of the metric where there is a single seed. The floor is the same metric between two "
-        "independent test sets."
+        "independent test sets. Skill is on validation fields: 1 − L / L_G, against the denoising loss L_G of the Gaussian "
+        "baseline, whose own skill, 0, is the floor."
     ),
     "samplers": Drawing(
         "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most: a / b, "
@@ -113,7 +122,10 @@ TABLES = {
     ),
     "priors": Drawing(
         "How the noise of each prior compares with the data: the share of the variance and of the power of the data "
-        "in modes without noise, and the signal that is left at t = 1, which sampling takes for none."
+        "in modes without noise, and the signal that is left at t = 1, which sampling takes for none. How fast both "
+        "spectra fall, as exponents p of |k|^(−p) over 2 ≤ |k| < N/3; whether the noise is at least as rough as the "
+        "data, as arXiv 2509.02971 asks; κ, the variance of the data over that of the noise, mode by mode, and the "
+        "share of modes with more data than noise; and by how much the standard deviation at t = 1 exceeds the prior's."
     ),
     "claims": Drawing(
         "What the paper says, as quantities: each over seeds with its confidence interval, its criterion and the "

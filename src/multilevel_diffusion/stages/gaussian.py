@@ -14,7 +14,7 @@ from ..mixture import GaussianMixture
 from ..settings import ArmSpec
 from ..storage import generator, read_tensors, write_tensors
 
-__all__ = ["gaussian", "read_law", "write_law"]
+__all__ = ["fitted", "gaussian", "read_law", "write_law"]
 
 MOST_MODES = 15
 """With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
@@ -47,6 +47,26 @@ def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
     return estimate(fields, grid, prior, modes, tail=1.0 if spec.mixture else 0.0)
 
 
+def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec:
+    """The spec with a number for a prior's scale that is `auto`, if the sets are what the arm asks for.
+
+    Args:
+        source: what the sets are called in messages.
+
+    Raises:
+        UserError: if they are not, or a mixture is given any.
+    """
+    if spec.mixture == (sets is not None):
+        mend = "is drawn as training goes; leave the data out" if sets else f"needs the data of {spec.data_set}"
+        raise UserError(f"{source}: {spec.name} {mend}")
+    if sets is None:
+        return spec
+    # data that were made without a name have their kind for one
+    named = {} if sets.target.get("name") == spec.kind else {"name": spec.data_set}
+    sets.demand(source, spec.name, grid=spec.grid, resolution=spec.native_resolution, kind=spec.kind, **named)
+    return resolved(spec, sets.fields["train"])
+
+
 def write_law(path: Path, law: GaussianLaw, spec: ArmSpec, target: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write a law with what it is of. Raises as `write_tensors`."""
     write_tensors(
@@ -60,8 +80,10 @@ def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLa
     Raises:
         UserError: if the file is missing or damaged, or is of another prior or data set than the arm.
     """
-    tensors, header = read_tensors(path, need=("mean", "variances"))
-    for what, mine, its in (("prior", _of(spec), header.get("of")), ("data set", dict(target), header.get("target"))):
+    tensors, header = read_tensors(path)
+    if not {"of", "target", "tail"} <= header.keys():
+        raise UserError(f"{path}: not a file of a Gaussian law; make it by `mld gaussian`")
+    for what, mine, its in (("prior", _of(spec), header["of"]), ("data set", dict(target), header["target"])):
         if mine != its:
             raise UserError(
                 f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` with this spec"

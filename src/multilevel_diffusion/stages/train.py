@@ -12,9 +12,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..builders import build_denoiser, build_grid, build_network, build_prior, prior_warnings, resolved
+from ..builders import build_denoiser, build_grid, build_network, build_prior, prior_warnings
 from ..data.sets import FieldSets
-from ..errors import UserError
 from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..mixture import GaussianMixture
 from ..models import Model, device_of
@@ -23,7 +22,7 @@ from ..settings import ArmSpec, GaussianSettings
 from ..storage import generator
 from ..training import Dataset, Trainer, Validation
 from . import Progress, quiet
-from .gaussian import gaussian
+from .gaussian import fitted, gaussian
 
 __all__ = ["train"]
 
@@ -66,14 +65,7 @@ def train(
         UserError: if the sets are not what the arm asks for, the loss stops being finite, the checkpoint is damaged, or the
             disk is full.
     """
-    if spec.mixture == (sets is not None):
-        mend = "is drawn as training goes; leave the data out" if sets else f"needs the data of {spec.data_set}"
-        raise UserError(f"{source}: {spec.name} {mend}")
-    if sets:
-        # data that were made without a name have their kind for one
-        named = {} if sets.target.get("name") == spec.kind else {"name": spec.data_set}
-        sets.demand(source, spec.name, grid=spec.grid, resolution=spec.native_resolution, kind=spec.kind, **named)
-        spec = resolved(spec, sets.fields["train"])
+    spec = fitted(spec, sets, source)
     on, prior = device_of(device), build_prior(spec)
     network, grid = build_network(spec, seed).to(on), partial(build_grid, spec)
     if spec.network.has_law and law is None:

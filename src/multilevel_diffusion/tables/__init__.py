@@ -3,7 +3,16 @@
 from .claims import claims
 from .files import read_histories, read_tables, write_table
 from .ladders import ladder_summary, ladders
-from .metrics import compare, distances_by_prior, sampler_summary, score_error_metrics, summary, tidy, transfer
+from .metrics import (
+    compare,
+    distances_by_prior,
+    sampler_summary,
+    score_error_metrics,
+    skill_metrics,
+    summary,
+    tidy,
+    transfer,
+)
 from .priors import priors
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "read_tables",
     "sampler_summary",
     "score_error_metrics",
+    "skill_metrics",
     "summary",
     "tidy",
     "transfer",

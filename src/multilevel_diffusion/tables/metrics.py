@@ -8,10 +8,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..columns import COLUMNS
+from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
 
-__all__ = ["compare", "distances_by_prior", "sampler_summary", "score_error_metrics", "summary", "tidy", "transfer"]
+__all__ = [
+    "compare",
+    "distances_by_prior",
+    "sampler_summary",
+    "score_error_metrics",
+    "skill_metrics",
+    "summary",
+    "tidy",
+    "transfer",
+]
 
 ARMS = ["experiment", "arm", "network", "prior", "gain"]
 """What names a row of a summary."""
@@ -37,6 +46,29 @@ def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
         value=("relative", "median"), stderr=("stderr", "median"), n_samples=("n_samples", "sum")
     )
     return medians.assign(metric="relative_score_error", floor=0.0).reindex(columns=COLUMNS)
+
+
+def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
+    """Skill on validation fields, 1 − L / L_G with L_G the loss of the Gaussian baseline: a row a training and resolution.
+
+    That of the network that is kept: of the last epoch of least validation loss on the grid where the ladder ends. Its floor is
+    the Gaussian's, 0, and it has no standard error: all arms on one prior see the same fields, times and noises.
+
+    Args:
+        histories: SKILL_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
+            validation have no row.
+
+    Raises:
+        UserError: if none has a skill.
+    """
+    skills, kept = [f"skill_{n}" for n in skill_resolutions(histories)], []
+    histories = histories.dropna(subset=skills, how="all")
+    for ladder, runs in histories.groupby("ladder"):
+        least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[f"validation_{ladder.split('-')[-1]}"].idxmin()
+        kept.append(histories.loc[least])
+    rows = pd.concat(kept).melt(SKILL_COLUMNS, skills, "of")
+    rows = rows.dropna(subset="value").assign(metric="skill", stderr=0.0, floor=0.0)
+    return rows.assign(resolution=rows.of.str.removeprefix("skill_").astype(int)).reindex(columns=COLUMNS)
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
