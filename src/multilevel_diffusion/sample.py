@@ -311,8 +311,8 @@ class GaussianExponential(Sampler):
 
         w_s = ρ (v_s / v_t) w_t + ((1 − ρ²) v_s / v_t)^½ ξ − a_s (1 − ρ²) / (a_t b_t) δ_t,        ρ = a_t / a_s,
 
-    of weak order 1, and exact in law for Gaussian data. A denoiser without a Gaussian of its own has that of N(0,Q): K = I,
-    m = 0.
+    of weak order 1, and exact in law for Gaussian data. Its last step, to t = 0, is that of the flow, which adds no noise. A
+    denoiser without a Gaussian of its own has that of N(0,Q): K = I, m = 0.
 
     Args:
         stochasticity: 0 or 1.
@@ -333,7 +333,7 @@ class GaussianExponential(Sampler):
         law, size = self.law, len(now.u)
         (a_t, b_t), (a_s, b_s) = (self._scales(t, now.u) for t in (now.t, s))
         w, kernel = law.whiten(now.u, a_t.expand(size, 1)[:, 0], grid)
-        if self.stochasticity:
+        if self.stochasticity and s > 0:
             rho = a_t / a_s
             share = 1 - rho**2
             mean = law.apply(lambda kappa: rho * (a_s**2 * kappa + b_s**2) / (a_t**2 * kappa + b_t**2), w, grid)
@@ -345,7 +345,7 @@ class GaussianExponential(Sampler):
         else:
             h = torch.atan2(b_s, a_s) - torch.atan2(b_t, a_t)
             rate = law.apply(lambda kappa: (a_t**2 * kappa + b_t**2).rsqrt() / a_t, self._added(now, grid), grid)
-            if before is not None:
+            if before is not None and not self.stochasticity:
                 a, b = self._scales(before.t, now.u)
                 earlier = law.apply(lambda kappa: (a**2 * kappa + b**2).rsqrt() / a, self._added(before, grid), grid)
                 rate = rate + 0.5 * h / (torch.atan2(b_t, a_t) - torch.atan2(b, a)) * (rate - earlier)

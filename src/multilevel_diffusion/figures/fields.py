@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,8 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
         figure.text(0.5 * (place.x0 + place.x1), place.y1 + 0.05 / height, f"resolution {resolution}", ha="center")
         for panels, (name, row) in zip(axes, rows.items(), strict=True):
             if resolution == resolutions[0]:
-                panels[0].set_ylabel(name, fontsize=7)
+                lines = [line for part in name.split("\n") for line in textwrap.wrap(part, 13)]
+                panels[0].set_ylabel("\n".join(lines), fontsize=7)
             for i, axis in enumerate(panels):
                 axis.set(xticks=[], yticks=[], frame_on=False)
                 axis.grid(False)

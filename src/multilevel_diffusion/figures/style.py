@@ -58,6 +58,8 @@ SAMPLERS = {
     "dpm-solver++": "DPM-Solver++",
     "dpm-solver++(stochasticity=1)": "DPM-Solver++ (SDE)",
     "predictor-corrector": "predictor–corrector",
+    "gaussian-exponential": "Gaussian exp.",
+    "gaussian-exponential(stochasticity=1)": "Gaussian exp. (SDE)",
 }
 TIMES = {"times=log-snr": "log-SNR times", "times=karras": "Karras times"}
 
