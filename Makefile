@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
 # what is made already is not made again, but the report is: the run then ends by saying where all lies
 SNAKEMAKE = $(BIN)/snakemake --cores all --forcerun report $(if $(PRESET),--config preset=$(PRESET))
-PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: reproduce report check test lint docs setup clean
@@ -19,7 +19,7 @@ check: lint
 	$(BIN)/pytest $(PARALLEL) tests/unit
 
 test: lint
-	$(BIN)/pytest $(PARALLEL)
+	$(BIN)/pytest $(PARALLEL) tests/workflow tests/stages tests/unit
 
 lint: setup
 	$(BIN)/ruff check .

@@ -50,6 +50,8 @@ class _OnGrid:
     high: Tensor  # bool, as it: modes in the range of Q that are not low
     eigenvalues: Tensor  # (d,)
     eigenvectors: Tensor  # (d, d), columns
+    counts: Tensor  # how many modes an entry of the stationary ones stands for, (N, N//2 + 1)
+    noise: Tensor  # λ_k times that
     powers: Tensor  # ‖Q^½ φ_j‖²_{L²} of the low modes, (d,)
     side: int  # of the odd grid whose d = side² values are the coordinates of the low modes; 0 if there are none
 
@@ -173,7 +175,7 @@ class GaussianLaw:
         quadratic = (w * self.apply(lambda kappa: 1 / (a**2 * kappa + b2) - 1, w, grid)).mean(dim=(-2, -1))
         whitened_mean = self.prior.whiten(self.mean_on(grid, u), grid)
         shift = a[:, 0] * (w * whitened_mean).mean(dim=(-2, -1)) + 0.5 * a[:, 0] ** 2 * whitened_mean.square().mean()
-        logs = self._sum(lambda kappa: (a**2 * kappa + b2).log(), multiplicity(grid), grid, u)
+        logs = self.trace(lambda kappa: (a**2 * kappa + b2).log(), grid, u)
         return -0.5 * (logs + quadratic) + shift
 
     def residual(self, t: Tensor, grid: Grid) -> Tensor:
@@ -182,9 +184,8 @@ class GaussianLaw:
         """
         t = t.double()
         a, b2 = self._scales(t)
-        weights = self.prior.spectrum(grid) * multiplicity(grid)
-        powers = self._on(grid, t).powers
-        return self._sum(lambda kappa: a**2 * kappa / positive(a**2 * kappa + b2), weights, grid, t, powers)
+        on = self._on(grid, t)
+        return self._sum(lambda kappa: a**2 * kappa / positive(a**2 * kappa + b2), on, on.noise, on.powers)
 
     @cached_property
     def variance(self) -> float:
@@ -193,15 +194,14 @@ class GaussianLaw:
 
     def trace(self, function: Function, grid: Grid, like: Tensor) -> Tensor:
         """tr f(K) over the range of Q, shape (batch,), of the precision and on the device of another tensor."""
-        return self._sum(function, multiplicity(grid), grid, like)
-
-    def _sum(
-        self, function: Function, weights: Tensor, grid: Grid, like: Tensor, powers: Tensor | float = 1.0
-    ) -> Tensor:
-        """Σ f(κ) over the stationary modes with these weights, and over the low ones with those, shape (batch,)."""
         on = self._on(grid, like)
+        return self._sum(function, on, on.counts, 1.0)
+
+    @staticmethod
+    def _sum(function: Function, on: _OnGrid, weights: Tensor, powers: Tensor | float) -> Tensor:
+        """Σ f(κ) over the stationary modes with these weights, and over the low ones with those, shape (batch,)."""
         values = function(on.stationary.flatten()[None]).unflatten(1, on.high.shape)
-        total = (torch.where(on.high, values, 0) * weights.to(like)).sum((1, 2))
+        total = (torch.where(on.high, values, 0) * weights).sum((1, 2))
         return total + (function(on.eigenvalues[None]) * powers).sum(1) if on.side else total
 
     def _scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,7 +244,9 @@ class GaussianLaw:
             if side:
                 basis = vectors.T.unflatten(1, (side, side)) * side
                 powers = self.prior.color(basis, type(grid)(side)).square().mean(dim=(-2, -1))
-            tensors = torch.where(high, stationary, 0), high, values.clamp(min=0), vectors, powers
+            counts = multiplicity(grid).expand(high.shape)
+            noise = self.prior.spectrum(grid) * counts
+            tensors = torch.where(high, stationary, 0), high, values.clamp(min=0), vectors, counts, noise, powers
             self._cache[key] = _OnGrid(
                 *(each.to(like if each.is_floating_point() else like.device) for each in tensors), side
             )

@@ -33,18 +33,9 @@ from .sde import ForwardSDE
 from .settings import Start, TimeGrid
 
 __all__ = [
-    "BLOCK",
-    "T_LAST",
-    "Ancestral",
-    "DPMSolver",
-    "EulerMaruyama",
-    "GaussianExponential",
-    "Heun",
-    "PredictorCorrector",
-    "Sampler",
-    "State",
-    "time_grid",
-]
+    "BLOCK", "T_LAST", "Ancestral", "DPMSolver", "EulerMaruyama", "GaussianExponential", "Heun",
+    "PredictorCorrector", "Sampler", "State", "time_grid",
+]  # fmt: skip
 
 BLOCK = 64
 """Samples drawn from one random stream: up to rounding, sample i does not depend on how many are drawn."""
@@ -330,27 +321,26 @@ class GaussianExponential(Sampler):
         self.gaussian = GaussianDenoiser(self.law)
 
     def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
-        law, size = self.law, len(now.u)
-        (a_t, b_t), (a_s, b_s) = (self._scales(t, now.u) for t in (now.t, s))
-        w, kernel = law.whiten(now.u, a_t.expand(size, 1)[:, 0], grid)
+        law, (a_t, b_t), (a_s, b_s) = self.law, self._scales(now.t, now.u), self._scales(s, now.u)
+        w, kernel = law.whiten(now.u, a_t.expand(len(now.u), 1)[:, 0], grid)
+
+        def v(kappa: Tensor, a: Tensor = a_t, b: Tensor = b_t) -> Tensor:
+            return a**2 * kappa + b**2
+
         if self.stochasticity and s > 0:
-            rho = a_t / a_s
-            share = 1 - rho**2
-            mean = law.apply(lambda kappa: rho * (a_s**2 * kappa + b_s**2) / (a_t**2 * kappa + b_t**2), w, grid)
-            xi = self.prior.whiten(noise(), grid)
-            spread = law.apply(
-                lambda kappa: (share * (a_s**2 * kappa + b_s**2) / (a_t**2 * kappa + b_t**2)).sqrt(), xi, grid
-            )
-            moved = mean + spread - a_s * share / (a_t * b_t) * self._added(now, grid)
+            rho, xi = a_t / a_s, self.prior.whiten(noise(), grid)
+            mean = law.apply(lambda kappa: rho * v(kappa, a_s, b_s) / v(kappa), w, grid)
+            spread = law.apply(lambda kappa: ((1 - rho**2) * v(kappa, a_s, b_s) / v(kappa)).sqrt(), xi, grid)
+            moved = mean + spread - a_s * (1 - rho**2) / (a_t * b_t) * self._added(now, grid)
         else:
             h = torch.atan2(b_s, a_s) - torch.atan2(b_t, a_t)
-            rate = law.apply(lambda kappa: (a_t**2 * kappa + b_t**2).rsqrt() / a_t, self._added(now, grid), grid)
+            rate = law.apply(lambda kappa: v(kappa).rsqrt() / a_t, self._added(now, grid), grid)
             if before is not None and not self.stochasticity:
                 a, b = self._scales(before.t, now.u)
-                earlier = law.apply(lambda kappa: (a**2 * kappa + b**2).rsqrt() / a, self._added(before, grid), grid)
+                earlier = law.apply(lambda kappa: v(kappa, a, b).rsqrt() / a, self._added(before, grid), grid)
                 rate = rate + 0.5 * h / (torch.atan2(b_t, a_t) - torch.atan2(b, a)) * (rate - earlier)
-            z = law.apply(lambda kappa: (a_t**2 * kappa + b_t**2).rsqrt(), w, grid) + h * rate
-            moved = law.apply(lambda kappa: (a_s**2 * kappa + b_s**2).sqrt(), z, grid)
+            z = law.apply(lambda kappa: v(kappa).rsqrt(), w, grid) + h * rate
+            moved = law.apply(lambda kappa: v(kappa, a_s, b_s).sqrt(), z, grid)
         return a_s * (law.mean_on(grid, now.u) + kernel / a_t) + self.prior.color(moved, grid)
 
     def _added(self, now: State, grid: Grid) -> Tensor:

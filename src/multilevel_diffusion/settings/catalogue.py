@@ -123,7 +123,7 @@ TABLES = {
     "priors": Drawing(
         "How the noise of each prior compares with the data: the share of the variance and of the power of the data "
         "in modes without noise, and the signal that is left at t = 1, which sampling takes for none. How fast both "
-        "spectra fall, as exponents p of |k|^(−p) over 2 ≤ |k| < N/3; whether the noise is at least as rough as the "
+        "spectra fall, as exponents p of k^(−p) over 2 ≤ k < N/3; whether the noise is at least as rough as the "
         "data, as arXiv 2509.02971 asks; κ, the variance of the data over that of the noise, mode by mode, and the "
         "share of modes with more data than noise; and by how much the standard deviation at t = 1 exceeds the prior's."
     ),

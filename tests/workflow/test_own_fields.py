@@ -1,0 +1,115 @@
+"""Fields of one's own, by an entry in a file and no code: from nothing to a figure of samples and a table of metrics."""
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from multilevel_diffusion.storage import read_csv
+
+SMALL = {"kind": "fno", "width": 4, "layers": 1, "modes": 3, "head": 8}
+PRIOR = {"kind": "combined", "scale": "auto", "fno_scale": 0.1, "modes": [3, 3]}
+
+
+def entry(source, grid, resolution):
+    return {
+        "data": {"kind": "fields", "source": str(source), "train": 12, "validation": 3, "test": 5},
+        "grid": grid,
+        "native_resolution": resolution,
+        "arms": {"fno": {"network": SMALL, "prior": PRIOR}},
+        "training": {"ladder": [{"resolution": 8, "steps": 2}], "batch_size": 4, "learning_rate": 1e-3},
+        "validation": {"resolutions": [8, resolution]},
+        "sampling": {"sampler": "heun", "steps": 2, "samples": 4, "resolutions": [8, 13]},
+        "metrics": {"projections": 5},
+    }
+
+
+@pytest.fixture(scope="module")
+def run(root, tmp_path_factory):
+    """A finished run of both, in a folder of its own, from the Snakefile of the repository."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "bumps").mkdir()
+    drawn = np.random.default_rng(1).random((20, 10, 10))
+    for i, field in enumerate(drawn):
+        Image.fromarray((255 * field).astype(np.uint8)).save(folder / "bumps" / f"{i:02d}.png")
+    with h5py.File(folder / "walls.h5", "w") as archive:
+        archive["runs/u"] = np.random.default_rng(2).normal(size=(20, 12, 12)).cumsum(1)
+    own = {"experiments": {"bumps": entry("bumps", "torus", 10), "walls": entry("walls.h5:runs/u", "cell-centred", 12)}}
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
+
+    def snakemake(*options):
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "-s",
+            root / "Snakefile",
+            "--cores",
+            "2",
+            "--configfile",
+            "own.yaml",
+        ]
+        path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            [*map(str, command), *options], cwd=folder, capture_output=True, text=True, env=os.environ | {"PATH": path}
+        )
+
+    done = snakemake("bumps", "walls")
+    assert done.returncode == 0, done.stderr
+    return folder, snakemake
+
+
+@pytest.mark.parametrize("name", ["bumps", "walls"])
+def test_an_entry_is_enough_for_figures_and_metrics(run, name):
+    folder, _ = run
+    for made in ("samples.svg", "samples.png", "losses.svg", "losses.csv"):
+        assert (folder / f"results/laptop/figures/{name}-{made}").stat().st_size > 300
+    metrics = read_csv(folder / f"results/laptop/tables/{name}-metrics.csv")
+    assert set(metrics.resolution) >= {8, 13}
+    assert metrics[metrics.metric == "sliced_wasserstein"][["value", "floor"]].gt(0).all(axis=None)
+    assert set(metrics.experiment) == {name}
+
+
+def test_a_picture_that_changes_makes_its_experiment_anew_and_no_other(run):
+    folder, snakemake = run
+    Image.fromarray(np.zeros((10, 10), np.uint8)).save(folder / "bumps/03.png")
+    said = snakemake("-n", "bumps", "walls").stdout
+    assert "data_bumps" in said
+    assert "data_walls" not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"grid": "sphere"}, "experiments.bumps.grid: "),
+        ({"native_resolution": 11}, "bumps: fields of 10 x 10, but --resolution is 11"),
+        (
+            {"data": {"kind": "fields", "source": "nowhere", "train": 12, "validation": 3, "test": 5}},
+            "nowhere: no such file",
+        ),
+        ({"data": {"kind": "fields", "source": "bumps", "train": 50, "validation": 3, "test": 5}}, "20 fields, but"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(run, changed, line):
+    folder, snakemake = run
+    broken = entry("bumps", "torus", 10) | changed
+    (folder / "broken.yaml").write_text(yaml.safe_dump({"experiments": {"bumps": broken}}))
+    stopped = snakemake(
+        "--configfile",
+        "own.yaml",
+        "broken.yaml",
+        "--config",
+        f"results=broken-{len(line)}",
+        "--until",
+        "data_bumps",
+        "bumps",
+    )
+    assert stopped.returncode != 0
+    said = [each for each in (stopped.stdout + stopped.stderr).splitlines() if line in each]
+    assert len(set(said)) == 1
+    assert "Traceback" not in stopped.stdout + stopped.stderr
