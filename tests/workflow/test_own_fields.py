@@ -42,22 +42,11 @@ def run(root, tmp_path_factory):
     own = {"experiments": {"bumps": entry("bumps", "torus", 10), "walls": entry("walls.h5:runs/u", "cell-centred", 12)}}
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
 
-    def snakemake(*options):
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "-s",
-            root / "Snakefile",
-            "--cores",
-            "2",
-            "--configfile",
-            "own.yaml",
-        ]
+    def snakemake(*options, files=("own.yaml",)):
+        command = [sys.executable, "-m", "snakemake", "-s", str(root / "Snakefile"), "--cores", "2", *options]
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
-            [*map(str, command), *options], cwd=folder, capture_output=True, text=True, env=os.environ | {"PATH": path}
-        )
+        how = {"cwd": folder, "capture_output": True, "text": True, "env": os.environ | {"PATH": path}}
+        return subprocess.run([*command, "--configfile", *files], **how)
 
     done = snakemake("bumps", "walls")
     assert done.returncode == 0, done.stderr
@@ -78,7 +67,8 @@ def test_an_entry_is_enough_for_figures_and_metrics(run, name):
 def test_a_picture_that_changes_makes_its_experiment_anew_and_no_other(run):
     folder, snakemake = run
     Image.fromarray(np.zeros((10, 10), np.uint8)).save(folder / "bumps/03.png")
-    said = snakemake("-n", "bumps", "walls").stdout
+    said = snakemake("-n", "bumps", "walls")
+    said = said.stdout + said.stderr
     assert "data_bumps" in said
     assert "data_walls" not in said
 
@@ -99,16 +89,8 @@ def test_what_does_not_fit_is_one_line(run, changed, line):
     folder, snakemake = run
     broken = entry("bumps", "torus", 10) | changed
     (folder / "broken.yaml").write_text(yaml.safe_dump({"experiments": {"bumps": broken}}))
-    stopped = snakemake(
-        "--configfile",
-        "own.yaml",
-        "broken.yaml",
-        "--config",
-        f"results=broken-{len(line)}",
-        "--until",
-        "data_bumps",
-        "bumps",
-    )
+    results = ["--config", f"results=broken-{len(line)}"]
+    stopped = snakemake("bumps", *results, files=("own.yaml", "broken.yaml"))
     assert stopped.returncode != 0
     said = [each for each in (stopped.stdout + stopped.stderr).splitlines() if line in each]
     assert len(set(said)) == 1
