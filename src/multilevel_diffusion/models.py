@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ def device_of(given: torch.device | str | None = None) -> torch.device:
         raise UserError(f"device: '{given}': {str(error).splitlines()[0]}") from None
 
 
-class _Source:
+class _Source(ABC):
     """What samples are drawn from."""
 
     settings: TargetSpec
@@ -47,9 +48,9 @@ class _Source:
     epoch: int | None
     name: str
 
+    @abstractmethod
     def denoiser(self, gain: Gain = Gain.VALUES) -> Denoiser:
         """E[η | X_t = u_t], under a gain."""
-        raise NotImplementedError
 
     def to(self, device: torch.device) -> _Source:
         """Itself, computing on a device."""
@@ -107,10 +108,11 @@ class _Source:
         def stream(block: int) -> torch.Generator:
             return generator(seed, *key, block, device=on)
 
+        begin = parse(Start, start, "start")
+        if begin is Start.GAUSSIAN and not hasattr(denoiser, "law"):
+            raise UserError(f"{name}: start: gaussian needs preconditioning: gaussian, or a network of that kind")
         try:
-            return solver.sample(n, grid, times, stream, advance, parse(Start, start, "start")).to(dtype)
-        except ValueError as error:
-            raise UserError(f"{name}: {error}") from None
+            return solver.sample(n, grid, times, stream, advance, begin).to(dtype)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"{name}: the memory of the device does not suffice for fields of {resolution} points a side: "

@@ -514,3 +514,11 @@ def test_skill_is_that_of_the_network_that_is_kept(mld, tmp_path):
     assert "0.4 ± 0.14 (0)" in (tmp_path / "out.md").read_text()
     refused = mld("table", "metrics", tmp_path / "m.csv", "--history", paths[3], "-o", tmp_path / "no.csv").refusal
     assert "no history has a column skill_N" in refused
+
+
+def test_the_skill_of_one_training_a_side_has_no_error_and_is_not_compared():
+    row = {"experiment": "e", "arm": "a", "network": "fno", "prior": "bessel", "gain": None, "ladder": "8", "seed": 1}
+    row |= {"resolution": 8, "metric": "skill", "floor": 0.0}
+    a, b = (tidy([pd.DataFrame([row | {"value": value}]).reindex(columns=COLUMNS)]) for value in (0.4, 0.5))
+    assert compare(a, b).sigmas.isna().all()
+    assert summary(a)[8].item() == "0.4 (0)"

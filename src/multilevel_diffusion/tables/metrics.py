@@ -52,7 +52,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
     """Skill on validation fields, 1 − L / L_G with L_G the loss of the Gaussian baseline: a row a training and resolution.
 
     That of the network that is kept: of the last epoch of least validation loss on the grid where the ladder ends. Its floor is
-    the Gaussian's, 0, and it has no standard error: all arms on one prior see the same fields, times and noises.
+    the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds a side.
 
     Args:
         histories: SKILL_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
@@ -67,7 +67,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
         least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[f"validation_{ladder.split('-')[-1]}"].idxmin()
         kept.append(histories.loc[least])
     rows = pd.concat(kept).melt(SKILL_COLUMNS, skills, "of")
-    rows = rows.dropna(subset="value").assign(metric="skill", stderr=0.0, floor=0.0)
+    rows = rows.dropna(subset="value").assign(metric="skill", floor=0.0)
     return rows.assign(resolution=rows.of.str.removeprefix("skill_").astype(int)).reindex(columns=COLUMNS)
 
 
@@ -113,7 +113,7 @@ def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFram
 def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     def cell(rows: pd.DataFrame) -> str:
         error = rows.value.std() if len(rows) > 1 else rows.stderr.iloc[0]
-        spread = f" ± {error:.2g}" if error else ""
+        spread = f" ± {error:.2g}" if error and pd.notna(error) else ""
         floor = f" ({rows.floor.mean():.3g})" if rows.floor.notna().any() else ""
         return f"{rows.value.mean():.4g}{spread}{floor}"
 
