@@ -110,7 +110,9 @@ class _Source(ABC):
 
         begin = parse(Start, start, "start")
         if begin is Start.GAUSSIAN and not hasattr(denoiser, "law"):
-            raise UserError(f"{name}: start: gaussian needs preconditioning: gaussian, or a network of that kind")
+            raise UserError(
+                f"{name}: start: gaussian needs a denoiser with a Gaussian: preconditioning, or that network"
+            )
         try:
             return solver.sample(n, grid, times, stream, advance, begin).to(dtype)
         except torch.OutOfMemoryError:
