@@ -21,10 +21,6 @@ from .grids import Grid, Torus
 from .sde import ForwardSDE
 from .storage import generator
 
-__all__ = [
-    "build", "build_denoiser", "build_grid", "build_network", "build_prior", "builds", "prior_warnings", "resolved",
-]  # fmt: skip
-
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 NOISE_TO_DATA = 1.9
 """tr Q on the native grid over the variance of the data, E‖X − EX‖², of the paper's `combined` prior on the digits."""

@@ -19,19 +19,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = [
-    "CellCentred",
-    "Grid",
-    "Torus",
-    "either",
-    "prolong",
-    "resample_noise",
-    "restrict",
-    "squared_norm",
-    "wavenumbers",
-    "white_noise",
-]
-
 
 @dataclass(frozen=True)
 class Grid(ABC):

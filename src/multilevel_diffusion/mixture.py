@@ -27,8 +27,6 @@ from .grids import Grid, either, wavenumbers
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
-__all__ = ["GaussianMixture", "MixtureDenoiser"]
-
 
 @dataclass(frozen=True)
 class _OnGrid:

@@ -35,8 +35,6 @@ from neuralop.layers.spectral_convolution import SpectralConv  # noqa: E402
 if _ABSENT:
     del sys.modules["wandb"]
 
-__all__ = ["FNO", "SpectralConvolution", "UNet"]
-
 
 class SpectralConvolution(SpectralConv):
     """neuraloperator's `SpectralConv` (its weights and their layout) without bias, on fields laid out (batch, x₂, x₁, channel).

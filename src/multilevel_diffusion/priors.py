@@ -23,8 +23,6 @@ from torch import Tensor
 
 from .grids import Grid, either, squared_norm, wavenumbers, white_noise
 
-__all__ = ["Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights", "multiplicity"]
-
 LAPLACIAN_POWER = 0.55
 
 

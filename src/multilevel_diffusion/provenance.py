@@ -13,8 +13,6 @@ from typing import Any
 
 from . import __version__
 
-__all__ = ["provenance", "software", "source_digest"]
-
 PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
 
 

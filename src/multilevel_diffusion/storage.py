@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = [
-    "generator", "part", "read_arrays", "read_csv", "read_facts", "read_json", "read_tensors", "write_atomically",
-    "write_csv", "write_json", "write_tensors",
-]  # fmt: skip
-
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

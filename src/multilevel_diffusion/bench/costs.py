@@ -20,8 +20,6 @@ from .network import OURS, STOCK, Case
 from .report import machine
 from .worker import medians, process
 
-__all__ = ["sample", "scaling", "train"]
-
 Advance = Callable[[], None]
 
 WAYS = {STOCK: (STOCK, False), OURS: (OURS, True)}

@@ -18,8 +18,6 @@ from ..priors import Laplacian
 from ..storage import generator
 from .worker import medians, process, seconds
 
-__all__ = ["WAYS", "distances", "inputs"]
-
 
 def _flat(fields: NDArray) -> NDArray:
     return fields.reshape(len(fields), -1).astype("float64")

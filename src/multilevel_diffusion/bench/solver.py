@@ -15,8 +15,6 @@ from ..data.reaction_diffusion import ReactionDiffusion, graded_times, initial_v
 from ..errors import UserError
 from .worker import medians, timed
 
-__all__ = ["solver"]
-
 
 def solver(
     resolution: int, end_time: float, steps: int, trajectories: int, repeats: int, device: torch.device

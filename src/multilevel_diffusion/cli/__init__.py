@@ -23,8 +23,6 @@ from .data import data
 from .figure import figure
 from .table import compare, table
 
-__all__ = ["app", "main"]
-
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, from wherever this typer takes click
 
 app = typer.Typer(

@@ -28,8 +28,6 @@ from ..settings import Geometry
 from ..storage import generator
 from .sets import GRIDS, FieldSets
 
-__all__ = ["count_leaks", "field_sets", "summary"]
-
 NAMED = re.compile(r"(?P<file>.+\.(?:npy|npz|h5|hdf5)):(?P<name>.+)", re.IGNORECASE)
 FORMATS = ".npy, .npz, .h5, .hdf5 or a folder of PNG"
 BLOCK = 64

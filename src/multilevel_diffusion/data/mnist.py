@@ -29,8 +29,6 @@ from ..grids import Torus
 from ..storage import generator
 from .sets import FieldSets
 
-__all__ = ["FILES", "digits", "fetch", "mnist_sets", "read_idx", "split"]
-
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SECONDS_TO_CONNECT = 20
 SECONDS_TO_LOAD = 300

@@ -35,16 +35,6 @@ from ..grids import CellCentred
 from ..settings import FIRST_TEST_SEED
 from .sets import FieldSets
 
-__all__ = [
-    "ReactionDiffusion",
-    "graded_times",
-    "initial_values",
-    "method_of_lines",
-    "reaction_diffusion_sets",
-    "read_published",
-    "snapshots",
-]
-
 LAPLACIANS = ("finite-volume", "spectral")
 SIDE = 2.0
 DIFFUSION_U, DIFFUSION_V, SOURCE = 1e-3, 5e-3, 5e-3

@@ -24,8 +24,6 @@ from .checks import check_fields, check_sets
 if TYPE_CHECKING:
     from ..mixture import GaussianMixture
 
-__all__ = ["GRIDS", "TEST_SETS", "FieldSets", "mixture_sets", "read_sets", "restrict", "write_sets"]
-
 GRIDS: dict[Geometry, type[Grid]] = {Geometry.TORUS: Torus, Geometry.CELL_CENTRED: CellCentred}
 TEST_SETS = ("reference", "floor")
 

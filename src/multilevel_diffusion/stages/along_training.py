@@ -17,8 +17,6 @@ from ..models import Model
 from ..settings import Gain, SamplerBase, distinct_gains, parse_sampler
 from ..storage import generator
 
-__all__ = ["along_training"]
-
 
 def along_training(
     models: Iterable[Model],

@@ -20,8 +20,6 @@ from ..settings import EulerMaruyamaSettings, Gain, SamplerBase
 from ..storage import generator
 from . import Progress, quiet
 
-__all__ = ["convergence"]
-
 SETS = 12
 """Independent sets of true fields; all but the first are the reference."""
 

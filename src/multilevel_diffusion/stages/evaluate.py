@@ -20,8 +20,6 @@ from ..settings import TargetSpec, parse
 from ..storage import generator
 from .sample import Samples
 
-__all__ = ["evaluate"]
-
 
 def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections: int) -> pd.DataFrame:
     """Every metric of samples against the test set of their resolution, beside its floor, that of as many fields of the second.

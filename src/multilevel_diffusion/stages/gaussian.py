@@ -14,8 +14,6 @@ from ..mixture import GaussianMixture
 from ..settings import ArmSpec
 from ..storage import generator, read_tensors, write_tensors
 
-__all__ = ["fitted", "gaussian", "read_law", "write_law"]
-
 MOST_MODES = 15
 """With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
 DRAWN = 4096

@@ -20,8 +20,6 @@ from ..settings import Gain, TimeGrid
 from ..storage import generator
 from . import Progress, quiet
 
-__all__ = ["log_density"]
-
 
 def log_density(
     source: Model | ExactModel,

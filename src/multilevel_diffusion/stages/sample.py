@@ -20,8 +20,6 @@ from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_g
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
 
-__all__ = ["Samples", "read_samples", "sample", "write_samples"]
-
 HEADER = ("target", "spec", "field", "gain", "seed", "sampler", "steps", "evaluations", "resolution", "epoch")
 
 

@@ -18,8 +18,6 @@ from ..sde import ForwardSDE
 from ..settings import Gain, distinct_gains
 from ..storage import generator as random_stream
 
-__all__ = ["ScoreError", "measure", "score_error"]
-
 
 @dataclass(frozen=True)
 class ScoreError:

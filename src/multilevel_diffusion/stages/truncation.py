@@ -19,8 +19,6 @@ from ..priors import Prior
 from ..sde import ForwardSDE
 from ..storage import generator
 
-__all__ = ["truncation", "truncation_errors"]
-
 
 @torch.no_grad()
 def truncation_errors(

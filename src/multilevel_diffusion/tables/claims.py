@@ -15,8 +15,6 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from ..settings import ClaimsSettings, QuantitySettings
 
-__all__ = ["claims", "interval"]
-
 
 def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.

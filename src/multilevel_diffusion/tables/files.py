@@ -13,8 +13,6 @@ from ..columns import HISTORY_COLUMNS, LABELS
 from ..errors import UserError
 from ..storage import read_csv, write_atomically, write_csv
 
-__all__ = ["read_histories", "read_tables", "write_table"]
-
 PAGE = """<!doctype html><meta charset="utf-8"><style>
 body { font: 13px sans-serif } table { border-collapse: collapse; width: max-content } tr:hover { background: #eee }
 th, td { padding: 2px 8px; text-align: left; max-width: 30em } th { position: sticky; top: 0; background: white }

@@ -11,17 +11,6 @@ from scipy import stats
 from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
 
-__all__ = [
-    "compare",
-    "distances_by_prior",
-    "sampler_summary",
-    "score_error_metrics",
-    "skill_metrics",
-    "summary",
-    "tidy",
-    "transfer",
-]
-
 ARMS = ["experiment", "arm", "network", "prior", "gain"]
 """What names a row of a summary."""
 COMPARED = [*ARMS, "resolution", "metric"]

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..grids import Grid
     from ..priors import Prior
 
-__all__ = ["priors"]
-
 CHUNK = 128
 """Fields that are transformed together, to bound memory."""
 
