@@ -33,23 +33,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(stages.resolve)
-app.add_typer(data, name="data")
 for command in (
-    stages.gaussian,
-    stages.train,
-    stages.score_error,
-    stages.sample,
-    stages.along_training,
-    stages.evaluate,
-    compare,
+    *(stages.resolve, stages.gaussian, stages.train, stages.score_error, stages.sample, stages.along_training),
+    *(stages.evaluate, compare, stages.convergence, stages.log_density, stages.truncation),
 ):
     app.command()(command)
-for command in (stages.convergence, stages.log_density, stages.truncation):
-    app.command()(command)
-app.add_typer(figure, name="figure")
-app.add_typer(table, name="table")
-app.add_typer(bench, name="bench")
+for name, group in {"data": data, "figure": figure, "table": table, "bench": bench}.items():
+    app.add_typer(group, name=name)
 
 
 def _say_version(asked: bool) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..storage import write_csv
 from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Steps, facts
+from .progress import progress
 
 Repeats = Annotated[int, typer.Option(min=1, help="How many times each is measured.")]
 Batch = Annotated[int, typer.Option(min=1, help="Fields at a time.")]
@@ -34,7 +36,6 @@ def train(
     in a large matrix product and in a stream through memory.
     """
     from ..bench import costs, report
-    from .progress import progress
 
     with progress(len(resolution), "bench train") as advance:
         tables = costs.train(resolution, batch, repeats, advance, ablation=ablation)
@@ -54,12 +55,9 @@ def sample(
     The baseline is an evaluation of neuraloperator's FNO with the default allocator.
     """
     from ..bench import costs, report
-    from ..settings import parse_sampler
-    from .progress import progress
 
-    samplers = [parse_sampler(text, "--sampler") for text in sampler]
     with progress(len(resolution), "bench sample") as advance:
-        tables = costs.sample(resolution, samplers, steps, batch, repeats, advance)
+        tables = costs.sample(resolution, sampler, steps, batch, repeats, advance)
     report.show(tables)
 
 
@@ -77,8 +75,6 @@ def scaling(
     channels; the head has four times the channels. OUTPUT is a CSV, with what counting expects beside each measurement.
     """
     from ..bench import costs
-    from ..storage import write_csv
-    from .progress import progress
 
     sizes = {"resolution": resolution, "batch": batch, "width": width}
     with progress(sum(map(len, sizes.values())), "bench scaling") as advance:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from ..settings import Gain, Start
+from ..settings import Gain, Start, arm_spec
+from ..storage import write_csv, write_json
 from . import options as given
+from .progress import progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,12 +27,8 @@ def resolve(
     configs: given.Configs,
     arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
     output: given.Output,
-    target: Annotated[
-        bool, typer.Option("--target", help="Only what the true law depends on, not how a network is trained.")
-    ] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="File of `mld data`, from which a prior's scale that is auto is taken now.")
-    ] = None,
+    target: Annotated[bool, typer.Option("--target", help="Only what the true law depends on.")] = False,
+    data: Annotated[Path | None, typer.Option(help="File of `mld data`, for a prior's scale that is auto.")] = None,
     set_: given.Overrides = None,
     presets: given.Presets = None,
 ) -> None:
@@ -38,9 +36,6 @@ def resolve(
 
     With --target, those of its true law into target.json. Only the experiment that is asked for is validated.
     """
-    from ..settings import arm_spec
-    from ..storage import write_json
-
     experiment, _, name = arm.partition("/")
     spec = arm_spec(given.read_config(configs, set_, presets, only=[experiment]), experiment, name)
     if data:
@@ -55,10 +50,8 @@ def train(
     spec: given.Spec,
     seed: given.Seed,
     output: given.Output,
-    data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
-    gaussian: Annotated[
-        Path | None, typer.Option(help="File of `mld gaussian`; made anew if needed and left out.")
-    ] = None,
+    data: given.Data = None,
+    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`; without, made if needed.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
 ) -> None:
     """Train one arm up its ladder of levels.
@@ -68,14 +61,11 @@ def train(
     """
     from ..data.sets import read_sets
     from ..models import device_of, write_model
-    from ..settings import ArmSpec, parse
     from ..stages.gaussian import fitted, read_law
     from ..stages.train import train
-    from ..storage import read_json, write_csv
     from ..training import finish
-    from .progress import progress
 
-    arm, on = parse(ArmSpec, read_json(spec), str(spec)), device_of()
+    arm, on = given.read_spec(spec), device_of()
     tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
     given_as = f"--data {data}" if data else "--data"
@@ -96,18 +86,16 @@ def train(
 def gaussian(
     spec: given.Spec,
     output: given.Output,
-    data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
+    data: given.Data = None,
 ) -> None:
     """Estimate the Gaussian law of the data of an arm.
 
     Its mean and covariance under the arm's prior: the Gaussian baseline, and what preconditions networks.
     """
     from ..data.sets import read_sets
-    from ..settings import ArmSpec, parse
     from ..stages.gaussian import fitted, gaussian, write_law
-    from ..storage import read_json
 
-    arm = parse(ArmSpec, read_json(spec), str(spec))
+    arm = given.read_spec(spec)
     sets = read_sets(data, need=("train",)) if data else None
     arm = fitted(arm, sets, f"--data {data}" if data else "--data")
     target = sets.target if sets else arm.target.model_dump(mode="json")
@@ -140,31 +128,19 @@ def sample(
     seed: given.Seed,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
     gain: given.SomeGains = None,
-    sampler: given.SamplerText = "euler-maruyama",
-    start: Annotated[
-        Start, typer.Option(help="At t = 1: N(0,Q), or the law of the Gaussian closed form.")
-    ] = Start.PRIOR,
+    sampler: given.Sampler = "euler-maruyama",
+    start: Annotated[Start, typer.Option(help="At t = 1: N(0,Q), or the Gaussian closed form.")] = Start.PRIOR,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
     It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors.
     """
     from ..models import device_of, read_source
-    from ..settings import parse_sampler
     from ..stages.sample import sample, write_samples
-    from .progress import progress
 
-    on, chosen = device_of(), parse_sampler(sampler, "--sampler")
-    how = {
-        "steps": steps,
-        "seed": seed,
-        "gains": gain,
-        "sampler": chosen,
-        "start": start,
-        "device": on,
-        "progress": progress,
-    }
-    drawn = sample(read_source(source, on), samples, resolutions=resolution, **how)
+    on = device_of()
+    how = {"steps": steps, "gains": gain, "sampler": sampler, "start": start}
+    drawn = sample(read_source(source, on), samples, resolutions=resolution, seed=seed, **how, progress=progress)
     while True:
         before = given.seconds()
         with given.naming(source):
@@ -183,19 +159,18 @@ def along_training(
     steps: given.Steps,
     projections: given.Projections,
     output: given.Output,
-    sampler: given.SamplerText = "euler-maruyama",
+    sampler: given.Sampler = "euler-maruyama",
 ) -> None:
     """Distance of samples to the test set along training.
 
     Sliced Wasserstein, a row a snapshot and gain. All snapshots start from the same noise.
     """
     from ..data.sets import read_sets
-    from ..settings import parse_sampler
     from ..stages.along_training import along_training
 
     test = read_sets(data, need={"reference": 1, "floor": samples})
     options = {"samples": samples, "steps": steps, "projections": projections, "gains": gain}
-    _follow(along_training, snapshots, output, test, **options, sampler=parse_sampler(sampler, "--sampler"))
+    _follow(along_training, snapshots, output, test, **options, sampler=sampler)
 
 
 def evaluate(
@@ -212,7 +187,6 @@ def evaluate(
     from ..data.sets import read_sets
     from ..stages.evaluate import evaluate
     from ..stages.sample import read_samples
-    from ..storage import write_csv
 
     rows = evaluate(map(read_samples, samples), [read_sets(path) for path in data], projections)
     write_csv(output, rows, given.facts())
@@ -236,13 +210,11 @@ def convergence(
     in each, pooled; the floor is what such a set has as distance to it, and the standard error its spread over 12 sets. All
     samplers start from the same noise.
     """
-    from ..settings import parse_sampler
     from ..stages.convergence import convergence
 
-    samplers = [parse_sampler(text, "--sampler") for text in sampler]
     counts = {"evaluations": evaluations, "reference_evaluations": reference_evaluations, "projections": projections}
     options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain}
-    _measure(convergence, source, output, samplers, **counts, **options)
+    _measure(convergence, source, output, sampler, **counts, **options)
 
 
 def log_density(
@@ -287,7 +259,6 @@ def truncation(
     """
     from ..models import device_of, read_exact
     from ..stages.truncation import truncation
-    from ..storage import write_csv
 
     on, exact = device_of(), read_exact(target)
     if len(set(resolution)) < 2:
@@ -303,8 +274,6 @@ def _measure(
 ) -> None:
     """Write the table of a stage on a model or an exact field."""
     from ..models import device_of, read_source
-    from ..storage import write_csv
-    from .progress import progress
 
     on = device_of()
     read = read_source(source, on)
@@ -316,8 +285,6 @@ def _measure(
 def _follow(stage: Callable[..., DataFrame], snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
     """Write the table of a stage on all snapshots of a training, which are read when it is their turn."""
     from ..models import device_of, read_model, snapshots_in
-    from ..storage import write_csv
-    from .progress import progress
 
     files, on = snapshots_in(snapshots), device_of()
     last = read_model(files[-1], on)
