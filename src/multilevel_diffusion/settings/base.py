@@ -104,11 +104,10 @@ class Kinds:
             raise ValueError("expected a mapping with its kind")
         kinds, kind = kinds_of(self.base), given.get("kind")
         if str(kind) not in kinds:
-            known, wrong = (
-                ", ".join(map(repr, kinds)),
-                f"there is no kind {kind!r}" if "kind" in given else "kind: needed",
+            wrong = f"there is no kind {kind!r}" if "kind" in given else "kind: needed"
+            raise ValueError(
+                f"{wrong}; there are {', '.join(map(repr, kinds))}, and those of plugins (mld --plugin FILE)"
             )
-            raise ValueError(f"{wrong}; there are {known}, and those of plugins (mld --plugin FILE)")
         return kinds[str(kind)].model_validate(given)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -156,9 +155,7 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         key = ".".join(str(part) for part in (within, *first["loc"]) if part != "")
         message = " ".join(first["msg"].removeprefix("Value error, ").split())
         if first["loc"][-1:] == ("[key]",):
-            message = (
-                "a name is text of lower-case letters, digits and hyphens; quote one that YAML takes for something else"
-            )
+            message = "a name has lower-case letters, digits and hyphens; quote what YAML takes for something else"
         given = first["input"]
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

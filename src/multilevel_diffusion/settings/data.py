@@ -87,9 +87,7 @@ class FieldsDataSettings(SampledDataSettings):
     @model_validator(mode="after")
     def _floor_is_of_training_fields(self) -> FieldsDataSettings:
         if self.test > self.train:
-            raise ValueError(
-                f"test: {self.test}, but only {self.train} training fields, as many of which measure the floor"
-            )
+            raise ValueError(f"test: {self.test}, but only {self.train} training fields to measure the floor by")
         return self
 
 

@@ -138,13 +138,20 @@ class ExperimentSettings(Settings):
 
     def training_of(self, arm: str) -> TrainingSettings:
         """The training of an arm: the experiment's, with the arm's own keys on top."""
-        own = self.arms[arm].training
-        return TrainingSettings.model_validate(merge(self.training.model_dump(), own)) if own else self.training
+        return self._with_own_keys(arm, "training")
 
     def sampling_of(self, arm: str) -> SamplingSettings:
         """The sampling of an arm: the experiment's, with the arm's own keys on top."""
-        own = self.arms[arm].sampling
-        return SamplingSettings.model_validate(merge(self.sampling.model_dump(), own)) if own else self.sampling
+        return self._with_own_keys(arm, "sampling")
+
+    def _with_own_keys(self, arm: str, section: str) -> Any:
+        common, own = getattr(self, section), getattr(self.arms[arm], section)
+        try:
+            return common.model_validate(merge(common.model_dump(), own)) if own else common
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, ("arms", arm, section, *first["loc"])))
+            raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
 
     def gains_of(self, arm: str) -> tuple[Gain, ...]:
         """The gains under which an arm is sampled; what has a law is given fields of one scale on every grid."""
@@ -187,22 +194,11 @@ class ExperimentSettings(Settings):
             where["along_training.resolution"] = (self.along_training.resolution,)
         followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
-            for key, read in (("training", self.training_of), ("sampling", self.sampling_of)):
-                try:
-                    read(name)
-                except ValidationError as error:
-                    first = error.errors()[0]
-                    key = ".".join(map(str, ("arms", name, key, *first["loc"])))
-                    raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
             training, sampling = self.training_of(name), self.sampling_of(name)
             if arm.network.has_law and arm.gain is Gain.COEFFICIENTS:
-                raise ValueError(
-                    f"arms.{name}.gain: its network is given fields of one scale on every grid; leave it out"
-                )
+                raise ValueError(f"arms.{name}.gain: its network sees fields of one scale on every grid; leave it out")
             if sampling.start == "gaussian" and not arm.network.has_law:
-                raise ValueError(
-                    f"arms.{name}: start: gaussian needs preconditioning: gaussian, or a network of that kind"
-                )
+                raise ValueError(f"arms.{name}: start: gaussian needs preconditioning or a network of that kind")
             if sampling.resolutions != self.sampling.resolutions or sampling.samples != self.sampling.samples:
                 raise ValueError(f"arms.{name}.sampling: samples and resolutions are those of the experiment")
             _demand_that_arm_fits(name, arm.network, training, self.validation, self.native_resolution)
@@ -216,9 +212,10 @@ class ExperimentSettings(Settings):
     @model_validator(mode="after")
     def _enough_networks(self) -> Self:
         for name in ("convergence", "log_density"):
-            section, seeds = getattr(self, name), len(self.seeds)
-            if section and section.networks > seeds:
-                raise ValueError(f"{name}.networks: {section.networks} asked for, but there are {seeds} seeds")
+            if (section := getattr(self, name)) and section.networks > len(self.seeds):
+                raise ValueError(
+                    f"{name}.networks: {section.networks} asked for, but there are {len(self.seeds)} seeds"
+                )
         return self
 
     def demand_fields(self, data: SampledDataSettings) -> None:

@@ -68,7 +68,7 @@ class Config(Settings):
                     raise UserError(f"{where}: a table of {table.make} needs experiments.{experiment}.{section}")
                 if settings and settings.mixture and table.make == "priors":
                     raise UserError(
-                        f"{where}: experiments: {experiment} is a mixture, whose data are drawn from the prior"
+                        f"{where}: experiments: the data of {experiment}, a mixture, are drawn from the prior"
                     )
             if table.make in ("distances", "transfer") and "metrics" not in self.tables:
                 raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
@@ -104,9 +104,7 @@ class Config(Settings):
         if settings is None:
             return
         if settings.validation is None or not settings.validation.test:
-            raise UserError(
-                f"{where}: ladders are compared by test losses; give experiments.{experiment}.validation.test"
-            )
+            raise UserError(f"{where}: ladders are compared by test losses; give {experiment}.validation.test")
         finest = {settings.training_of(arm).reference_resolution for arm in settings.arms}
         if len(finest) > 1:
             raise UserError(f"{where}: all ladders of {experiment} must end on the same level, got {sorted(finest)}")
@@ -236,25 +234,22 @@ def _null(entries: Any) -> list[str]:
 
 def _demand_removable(below: Mapping[str, Any], layer: Mapping[str, Any]) -> None:
     """Raises a UserError if a layer removes what is not below it."""
-    groups = [((key,), below.get(key), layer.get(key)) for key in ("experiments", "figures", "tables")]
-    rows = [(each.get("claims") or {}).get("rows") for each in (below, layer)]
-    groups += [(("claims", "rows"), *rows)]
-    if isinstance(layer.get("experiments"), Mapping):
-        groups += [
-            (
-                ("experiments", name, "arms"),
-                ((below.get("experiments") or {}).get(name) or {}).get("arms"),
-                entry.get("arms"),
-            )
-            for name, entry in layer["experiments"].items()
-            if isinstance(entry, Mapping)
-        ]
-    for path, there, given in groups:
+    there = _removable(below)
+    for where, given in _removable(layer).items():
         for name in _null(given):
-            if name not in (there or {}):
-                raise UserError(
-                    f"config: {'.'.join((*path, str(name)))}: nothing to remove; there are {', '.join(there or {})}"
-                )
+            if name not in (known := there.get(where) or {}):
+                raise UserError(f"config: {where}.{name}: nothing to remove; there are {', '.join(known)}")
+
+
+def _removable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The mappings whose entries null removes, by where they stand."""
+    groups = {key: settings.get(key) for key in ("experiments", "figures", "tables")}
+    groups["claims.rows"] = (settings.get("claims") or {}).get("rows")
+    experiments = groups["experiments"] if isinstance(groups["experiments"], Mapping) else {}
+    arms = {
+        f"experiments.{name}.arms": each.get("arms") for name, each in experiments.items() if isinstance(each, Mapping)
+    }
+    return groups | arms
 
 
 def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], tables: set[str]) -> Config:
