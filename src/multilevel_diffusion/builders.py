@@ -40,13 +40,11 @@ def _weights(modes: tuple[int, int], stream: torch.Generator, state: Mapping[str
 
 
 BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
-    settings.StandardSettings: lambda s, native, *random: priors.Standard(native),
-    settings.LaplacianSettings: lambda s, native, *random: priors.Laplacian(native, s.scale),
-    settings.BesselSettings: lambda s, native, *random: priors.Bessel(native, s.shift, s.power),
-    settings.FNOPriorSettings: lambda s, native, *random: priors.FNOPrior(native, _weights(s.modes, *random)),
-    settings.CombinedSettings: lambda s, native, *random: priors.Combined(
-        native, _weights(s.modes, *random), s.scale, s.fno_scale
-    ),
+    settings.StandardSettings: lambda s, n, *random: priors.Standard(n),
+    settings.LaplacianSettings: lambda s, n, *random: priors.Laplacian(n, s.scale),
+    settings.BesselSettings: lambda s, n, *random: priors.Bessel(n, s.shift, s.power),
+    settings.FNOPriorSettings: lambda s, n, *random: priors.FNOPrior(n, _weights(s.modes, *random)),
+    settings.CombinedSettings: lambda s, n, *r: priors.Combined(n, _weights(s.modes, *r), s.scale, s.fno_scale),
     settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream, s.fields),
     settings.UNetSettings: lambda s, stream: _networks().UNet(s.channels, s.blocks, s.groups, stream, s.fields),
     settings.GaussianSettings: lambda s, stream: nn.Module(),
@@ -90,9 +88,8 @@ def build(of: settings.Settings, *args: Any) -> Any:
         if isinstance(error, UserError) or not builder.__module__.startswith("multilevel_diffusion_plugin"):
             raise
         file = sys.modules[builder.__module__].__file__
-        raise UserError(
-            f"{file}: the builder of '{getattr(of, 'kind', '')}': {type(error).__name__}: {error}"
-        ) from None
+        kind = getattr(of, "kind", "")
+        raise UserError(f"{file}: the builder of '{kind}': {type(error).__name__}: {error}") from None
 
 
 def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = None) -> priors.Prior:
@@ -124,7 +121,7 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
         return Torus(resolution)
     if resolution % spec.network.divisor:
         raise UserError(
-            f"resolution {resolution}: the network of {spec.name} needs multiples of {spec.network.divisor}"
+            f"resolution {resolution}: {spec.name} has a network that needs multiples of {spec.network.divisor}"
         )
     return GRIDS[spec.grid](resolution)
 
@@ -147,10 +144,8 @@ def build_denoiser(
         if isinstance(spec.network, settings.GaussianSettings):
             return GaussianDenoiser(law)
         return PreconditionedDenoiser(network, law, build_grid(spec, spec.reference_resolution))
-    native, reference = spec.native_resolution, spec.reference_resolution
-    return LearnedDenoiser(
-        network, ForwardSDE(), prior, lambda n: gain_factor(gain, native=native, reference=reference, resolution=n)
-    )
+    grids = {"native": spec.native_resolution, "reference": spec.reference_resolution}
+    return LearnedDenoiser(network, ForwardSDE(), prior, lambda n: gain_factor(gain, **grids, resolution=n))
 
 
 def _automatic(spec: settings.TargetSpec) -> bool:

@@ -51,9 +51,8 @@ class SpectralConvolution(SpectralConv):
     def forward(self, fields: Tensor) -> Tensor:
         batch, n, _, channels = fields.shape
         k1, k2 = _resolved_modes(n, self.modes)
-        analysis_2, analysis_1, synthesis_1, synthesis_2 = _truncated_fourier(
-            n, self.modes, fields.dtype, fields.device
-        )
+        matrices = _truncated_fourier(n, self.modes, fields.dtype, fields.device)
+        analysis_2, analysis_1, synthesis_1, synthesis_2 = matrices
 
         spectrum = (analysis_2 @ fields.reshape(batch, n, -1)).view(batch * len(k2), 2 * n, channels)
         spectrum = (analysis_1 @ spectrum).view(batch, len(k2), 2, len(k1), channels)
@@ -208,7 +207,6 @@ def _truncated_fourier(n: int, m: int, dtype: torch.dtype, device: torch.device)
     wave_2 = torch.stack([angle_2.cos(), -angle_2.sin()], dim=1)
 
     analysis_2 = wave_2.reshape(-1, n) / n
-    analysis_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)]) / n
-    synthesis_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)]).T
+    wave_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)])
     synthesis_2 = (wave_2 * torch.where(k2 > 0, 2, 1)[:, None, None]).reshape(-1, n).T
-    return tuple(a.to(device, dtype).contiguous() for a in (analysis_2, analysis_1, synthesis_1, synthesis_2))
+    return tuple(a.to(device, dtype).contiguous() for a in (analysis_2, wave_1 / n, wave_1.T, synthesis_2))

@@ -171,10 +171,8 @@ def files(stem, *kinds):
 
 def of_runs(file, experiment, arms=None):
     """A file of every run of some arms of an experiment, or of all."""
-    settings = EXPERIMENTS[experiment]
-    return [
-        f"{RESULTS}/{experiment}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds
-    ]
+    settings, folder = EXPERIMENTS[experiment], f"{RESULTS}/{experiment}"
+    return [f"{folder}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds]
 
 
 wildcard_constraints:

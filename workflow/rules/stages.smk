@@ -36,25 +36,18 @@ def data_of_scale(wildcards):
     return training_data(wildcards) if getattr(prior, "scale", None) == "auto" else []
 
 
-def data_option(wildcards, input):
-    """The data of a command that may do without."""
-    return f"--data {input.data}" if input.data else ""
+def option(name):
+    """A file of a command that may do without it."""
+    return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
 
 
 def law_of(wildcards):
     """The Gaussian law that an arm is trained with: one a data set and prior, kept with the first arm that has the prior."""
     settings, arm = of(wildcards), wildcards.arm
-    if settings.mixture:
-        return (
-            f"{RESULTS}/{wildcards.experiment}/{arm}/gaussian.safetensors" if settings.arms[arm].network.has_law else []
-        )
-    first = next(name for name, each in settings.arms.items() if each.prior == settings.arms[arm].prior)
-    return f"{RESULTS}/{wildcards.experiment}/{first}/gaussian.safetensors"
-
-
-def law_option(wildcards, input):
-    """The law of a training that has one."""
-    return f"--gaussian {input.law}" if input.law else ""
+    if settings.mixture and not settings.arms[arm].network.has_law:
+        return []
+    alike = [name for name, each in settings.arms.items() if each.prior == settings.arms[arm].prior]
+    return f"{RESULTS}/{wildcards.experiment}/{arm if settings.mixture else alike[0]}/gaussian.safetensors"
 
 
 def data_options(experiment):
@@ -64,9 +57,7 @@ def data_options(experiment):
     also = {"resolution": settings.native_resolution, "name": experiment}
     match kind:
         case "mnist":
-            return options(
-                {"source" if name == "sources" else name: value for name, value in data.items()} | also, kind
-            )
+            return options({"source": data.pop("sources")} | data | also, kind)
         case "reaction-diffusion":
             return options(data | also, kind)
         case "fields":
@@ -125,6 +116,11 @@ def of(wildcards):
     return EXPERIMENTS[wildcards.experiment]
 
 
+def spec_of(wildcards):
+    """The settings of the arm of a job."""
+    return arm_spec(CONFIG, wildcards.experiment, wildcards.arm)
+
+
 def gains(wildcards, count=None):
     """The gains of an arm, or the first of them, as options of a command."""
     return {"gain": list(of(wildcards).gains_of(wildcards.arm)[:count])}
@@ -143,12 +139,6 @@ def along_training_options(wildcards):
     return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
 
 
-def convergence_options(wildcards):
-    """The samplers to compare, and the metrics of their samples."""
-    settings = of(wildcards)
-    return options(section(settings.convergence, "networks", "resolutions") | dumped(settings.metrics))
-
-
 def test_set_along_training(wildcards):
     """The test set on the grid that snapshots are sampled on."""
     folder = f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/data"
@@ -164,10 +154,10 @@ JOBS = {
         input={"data": data_of_scale},  # a prior's scale that is `auto` is known when the data are
         output={"spec": f"{ARM}/spec.json"},
         params={
-            "settings": lambda wildcards: arm_spec(CONFIG, wildcards.experiment, wildcards.arm).model_dump_json(),
+            "settings": lambda wildcards: spec_of(wildcards).model_dump_json(),
             # not recorded: other overrides must not resolve this arm anew
             "config": lambda wildcards, output: config_of_commands(),
-            "data": data_option,
+            "data": option("data"),
         },
     ),
     "resolve_target": Job(
@@ -177,9 +167,7 @@ JOBS = {
         code=code("settings"),
         output={"target": f"{ARM}/target.json"},
         params={
-            "settings": lambda wildcards: arm_spec(
-                CONFIG, wildcards.experiment, wildcards.arm
-            ).target.model_dump_json(),
+            "settings": lambda wildcards: spec_of(wildcards).target.model_dump_json(),
             "config": lambda wildcards, output: config_of_commands(),
         },
     ),
@@ -208,22 +196,22 @@ JOBS = {
         code=code("stages.gaussian"),
         input={"spec": f"{ARM}/spec.json", "data": training_data},
         output={"law": f"{ARM}/gaussian.safetensors"},
-        params={"data": data_option},
+        params={"data": option("data")},
     ),
     "train": Job(
         f"Train {OF_RUN}",
         "train {input.spec} {params.data} {params.law} --seed {wildcards.seed} --output {params.folder}",
         place=f"{AT_RUN}/train",
         code=code("stages.train"),
-        input={"spec": f"{ARM}/spec.json", "data": training_data, "law": law_of},
+        input={"spec": f"{ARM}/spec.json", "data": training_data, "gaussian": law_of},
         output={
             "model": f"{RUN}/model.safetensors",
             "history": f"{RUN}/history.csv",
             "snapshots": directory(f"{RUN}/snapshots"),
         },
         params={
-            "data": data_option,
-            "law": law_option,
+            "data": option("data"),
+            "law": option("gaussian"),
             "folder": lambda wildcards, output: Path(output.model).parent,
         },
         threads=threads_of_training,
@@ -331,7 +319,11 @@ for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/tar
         code=code("stages.convergence"),
         input={"source": SOURCE},
         output={"table": f"{RUN}/convergence/{FIELD}-{{resolution}}.csv"},
-        params={"options": convergence_options},
+        params={
+            "options": lambda wildcards: options(
+                section(of(wildcards).convergence, "networks", "resolutions") | dumped(of(wildcards).metrics)
+            )
+        },
         **LONG,
     )
     JOBS[f"log_density_{FIELD}"] = Job(

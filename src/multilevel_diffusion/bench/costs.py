@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ from .report import machine
 from .worker import medians, process
 
 Advance = Callable[[], None]
+Tables = dict[str, pd.DataFrame]
 
 WAYS = {STOCK: (STOCK, False), OURS: (OURS, True)}
 """What a table calls it: the network, and whether its process keeps freed memory."""
@@ -28,9 +30,7 @@ WAYS = {STOCK: (STOCK, False), OURS: (OURS, True)}
 ABLATION = {"neuraloperator, freed memory kept": (STOCK, True), "ours, default allocator": (OURS, False)}
 
 
-def train(
-    resolutions: Sequence[int], batch: int, repeats: int, advance: Advance, *, ablation: bool = False
-) -> dict[str, pd.DataFrame]:
+def train(resolutions: Sequence[int], batch: int, repeats: int, advance: Advance, *, ablation: bool = False) -> Tables:
     """Measure a training step and an evaluation against neuraloperator's FNO with the default allocator, then the roofline.
 
     The roofline tells what our step computes and moves, by count, and how near it comes to what this machine does in a large
@@ -93,7 +93,7 @@ def sample(
     batch: int,
     repeats: int,
     advance: Advance,
-) -> dict[str, pd.DataFrame]:
+) -> Tables:
     """Measure evaluations and samples a second, against evaluations of neuraloperator's FNO with the default allocator."""
     rows = []
     for n in resolutions:
@@ -120,9 +120,7 @@ def sample(
     return {title: pd.DataFrame(rows)}
 
 
-def scaling(
-    sizes: Mapping[str, Sequence[int]], repeats: int, advance: Advance
-) -> tuple[pd.DataFrame, dict[str, object]]:
+def scaling(sizes: Mapping[str, Sequence[int]], repeats: int, advance: Advance) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measure time and memory of a training step of our network beside what counting expects.
 
     Args:
@@ -151,11 +149,8 @@ def scaling(
                 }
         rows.append({"against": against, "value": value} | size | measured[case])
         advance()
-    return pd.DataFrame(rows), {
-        "machine": machine(),
-        "flop_per_second": round(compute),
-        "bytes_per_second": round(stream),
-    }
+    best = {"flop_per_second": round(compute), "bytes_per_second": round(stream)}
+    return pd.DataFrame(rows), {"machine": machine()} | best
 
 
 def _ceilings(repeats: int) -> tuple[float, float]:

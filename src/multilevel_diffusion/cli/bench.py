@@ -16,19 +16,15 @@ Sizes = Annotated[list[int], typer.Option(min=1, help="Several may be given.")]
 Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; several may be given.")]
 Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network with the other's allocator settings.")]
 
-TRAIN_RESOLUTIONS = [32, 50, 64, 128]
+TRAINED_ON = [32, 50, 64, 128]
 SAMPLE_RESOLUTIONS, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
 RESOLUTIONS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
-bench = typer.Typer(
-    help="Measure speed and memory against stated baselines. Nothing else should run meanwhile.", no_args_is_help=True
-)
+bench = typer.Typer(help="Measure speed and memory against baselines, while nothing else runs.", no_args_is_help=True)
 
 
 @bench.command()
-def train(
-    resolution: Evens = TRAIN_RESOLUTIONS, batch: Batch = 128, repeats: Repeats = 3, ablation: Ablation = False
-) -> None:
+def train(resolution: Evens = TRAINED_ON, batch: Batch = 128, repeats: Repeats = 3, ablation: Ablation = False) -> None:
     """A training step and an evaluation of the paper's network.
 
     The baseline is neuraloperator's FNO with the default allocator. Each runs in a process of its own, in turn; times are

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from ..models import Model
 
+    Stage = Callable[..., DataFrame]
+
 
 def resolve(
     configs: given.Configs,
@@ -269,9 +271,7 @@ def truncation(
     write_csv(output, rows, given.facts(on, seed=seed))
 
 
-def _measure(
-    stage: Callable[..., DataFrame], source: Path, output: Path, *args: Any, seed: int, **options: Any
-) -> None:
+def _measure(stage: Stage, source: Path, output: Path, *args: Any, seed: int, **options: Any) -> None:
     """Write the table of a stage on a model or an exact field."""
     from ..models import device_of, read_source
 
@@ -282,7 +282,7 @@ def _measure(
     write_csv(output, rows, given.facts(on, read.settings, seed=seed))
 
 
-def _follow(stage: Callable[..., DataFrame], snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
+def _follow(stage: Stage, snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
     """Write the table of a stage on all snapshots of a training, which are read when it is their turn."""
     from ..models import device_of, read_model, snapshots_in
 

@@ -96,9 +96,8 @@ def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str
         else:
             said(f"{source}: the four files")
             return files
-    raise UserError(
-        f"MNIST: tried {'; '.join(failures)}. Put {', '.join(FILES)} into a folder and name it in mnist.data.sources"
-    )
+    tried = "; ".join(failures)
+    raise UserError(f"MNIST: tried {tried}. Put {', '.join(FILES)} into a folder and name it in mnist.data.sources")
 
 
 def read_idx(data: bytes) -> NDArray[np.uint8]:
@@ -144,9 +143,8 @@ def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tenso
     ):
         if needed > there:
             raise UserError(f"{what}: {needed} images asked for, but there are {there}")
-    order, test_order = (
-        torch.randperm(n, generator=generator(0, "mnist", name)) for n, name in ((training, "train"), (test, "test"))
-    )
+    order = torch.randperm(training, generator=generator(0, "mnist", "train"))
+    test_order = torch.randperm(test, generator=generator(0, "mnist", "test"))
     return {
         "train": order[: sizes["train"]],
         "validation": order[training - sizes["validation"] :],

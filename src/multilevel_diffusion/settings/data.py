@@ -25,9 +25,7 @@ class DataBase(Settings):
 
 class MixtureDataSettings(DataBase):
     geometries = (Geometry.TORUS,)
-    kind: Literal["mixture"] = Field(
-        description="Two Gaussians on the torus whose score is known on every grid, drawn as training goes."
-    )
+    kind: Literal["mixture"] = Field(description="Two Gaussians on the torus with a known score, drawn on the fly.")
 
 
 class SampledDataSettings(DataBase):
@@ -40,9 +38,7 @@ class SampledDataSettings(DataBase):
 
 class ReactionDiffusionDataSettings(SampledDataSettings):
     geometries = (Geometry.CELL_CENTRED,)
-    kind: Literal["reaction-diffusion"] = Field(
-        description="Snapshots u of a reaction–diffusion system with no-flux walls, solved here."
-    )
+    kind: Literal["reaction-diffusion"] = Field(description="Snapshots u of a reaction–diffusion system, solved here.")
     end_time: Positive = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
     laplacian: Literal["finite-volume", "spectral"] = Field(

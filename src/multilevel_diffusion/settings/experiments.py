@@ -104,7 +104,7 @@ class ArmSettings(Settings):
     training: dict[str, Any] = Field({}, description="Keys of the experiment's training that are other for this arm.")
     sampling: dict[str, Any] = Field({}, description="Keys of the experiment's sampling that are other for this arm.")
     gain: Gain | None = Field(
-        None, description="Under which it is trained and sampled; null: trained under values, sampled under all gains."
+        None, description="Of its training and samples; null: values, and samples under all gains."
     )
 
 
@@ -213,9 +213,7 @@ class ExperimentSettings(Settings):
     def _enough_networks(self) -> Self:
         for name in ("convergence", "log_density"):
             if (section := getattr(self, name)) and section.networks > len(self.seeds):
-                raise ValueError(
-                    f"{name}.networks: {section.networks} asked for, but there are {len(self.seeds)} seeds"
-                )
+                raise ValueError(f"{name}.networks: {section.networks} asked for, of {len(self.seeds)} seeds")
         return self
 
     def demand_fields(self, data: SampledDataSettings) -> None:

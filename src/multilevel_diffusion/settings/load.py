@@ -26,10 +26,10 @@ class Config(Settings):
 
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
     results: str = Field(
-        pattern=r"^[\w./-]+$", description="Folder of everything that the workflow makes, one subfolder a preset."
+        pattern=r"^[\w./-]+$", description="Folder of what the workflow makes, one subfolder a preset."
     )
     max_threads: Count | None = Field(
-        None, description="Threads of a job; null for a share of the cores, or all where trainings are timed."
+        None, description="Threads of a job; null for a share of the cores (all, if paired)."
     )
     plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
@@ -67,9 +67,7 @@ class Config(Settings):
                 if settings and section and not getattr(settings, section):
                     raise UserError(f"{where}: a table of {table.make} needs experiments.{experiment}.{section}")
                 if settings and settings.mixture and table.make == "priors":
-                    raise UserError(
-                        f"{where}: experiments: the data of {experiment}, a mixture, are drawn from the prior"
-                    )
+                    raise UserError(f"{where}: experiments: {experiment} is a mixture, drawn from the prior itself")
             if table.make in ("distances", "transfer") and "metrics" not in self.tables:
                 raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
             if table.baseline:
@@ -246,10 +244,8 @@ def _removable(settings: Mapping[str, Any]) -> dict[str, Any]:
     groups = {key: settings.get(key) for key in ("experiments", "figures", "tables")}
     groups["claims.rows"] = (settings.get("claims") or {}).get("rows")
     experiments = groups["experiments"] if isinstance(groups["experiments"], Mapping) else {}
-    arms = {
-        f"experiments.{name}.arms": each.get("arms") for name, each in experiments.items() if isinstance(each, Mapping)
-    }
-    return groups | arms
+    entries = {name: entry for name, entry in experiments.items() if isinstance(entry, Mapping)}
+    return groups | {f"experiments.{name}.arms": entry.get("arms") for name, entry in entries.items()}
 
 
 def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], tables: set[str]) -> Config:

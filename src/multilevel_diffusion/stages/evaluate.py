@@ -51,9 +51,7 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
             raise UserError(f"{drawn.source}: samples at resolution {n}, but there are test fields at {sorted(known)}")
         sets, measure = known[n]
         if (drawn.target, getattr(spec, "grid", sets.geometry)) != (sets.target, sets.geometry):
-            raise UserError(
-                f"{drawn.source}: samples of another arm, prior, data set or grid than the test fields at {n}; give its own"
-            )
+            raise UserError(f"{drawn.source}: of another arm, prior, data set or grid than the test fields at {n}")
         if count > (available := len(sets.fields["floor"])):
             raise UserError(f"{drawn.source}: {count} samples at {n}, but there are only {available} test fields")
         about = {"gain": drawn.gain, "seed": drawn.seed, "sampler": drawn.sampler, "steps": drawn.steps}

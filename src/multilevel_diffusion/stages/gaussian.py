@@ -67,9 +67,8 @@ def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec
 
 def write_law(path: Path, law: GaussianLaw, spec: ArmSpec, target: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write a law with what it is of. Raises as `write_tensors`."""
-    write_tensors(
-        path, law.state(), {"of": _of(spec), "target": dict(target), "tail": law.tail, "provenance": dict(facts)}
-    )
+    header = {"of": _of(spec), "target": dict(target), "tail": law.tail, "provenance": dict(facts)}
+    write_tensors(path, law.state(), header)
 
 
 def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLaw:
@@ -83,9 +82,7 @@ def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLa
         raise UserError(f"{path}: not a file of a Gaussian law; make it by `mld gaussian`")
     for what, mine, its in (("prior", _of(spec), header["of"]), ("data set", dict(target), header["target"])):
         if mine != its:
-            raise UserError(
-                f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` with this spec"
-            )
+            raise UserError(f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` anew")
     return from_state(build_prior(spec), build_grid(spec, spec.native_resolution), tensors, header["tail"])
 
 

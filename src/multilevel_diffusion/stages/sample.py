@@ -80,14 +80,12 @@ def sample(
     for resolution in resolutions:
         build_grid(settings, resolution)
     evaluations = build(chosen, source.denoiser()).evaluations(steps)
+    given = gains or (settings.gain,) if learned else ()
     for resolution in dict.fromkeys(resolutions):
-        for gain in (
-            distinct_gains(gains or (settings.gain,), resolution, settings.reference_resolution) if learned else (None,)
-        ):
+        for gain in distinct_gains(given, resolution, settings.reference_resolution) if learned else (None,):
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"sampler": chosen, "gain": gain or Gain.VALUES, "device": device, "progress": advance}
-                options["start"] = start
-                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, **options)
+                options = {"gain": gain, "device": device, "start": start, "progress": advance}
+                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=chosen, **options)
             yield Samples(fields, settings, source.target, gain, seed, str(chosen), steps, evaluations, source.epoch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -52,9 +53,8 @@ def truncation_errors(
         between = t.expand(len(u_0)), s.expand(len(u_0))
         eta = prior.sample(len(u_0), grid, generator, u_0.dtype)
         u = sde.transition(u, *between, eta)
-        truncated = [
-            sde.transition(v, *between, restrict(eta, grid, small)) for v, small in zip(truncated, coarse, strict=True)
-        ]
+        noises = [restrict(eta, grid, low) for low in coarse]
+        truncated = [sde.transition(v, *between, noise) for v, noise in zip(truncated, noises, strict=True)]
         worst = torch.maximum(worst, distances())
     return worst
 
@@ -94,14 +94,10 @@ def truncation(
     errors = truncation_errors(ForwardSDE(), mixture.prior, u_0, finest, coarse, times, stream).double()
     means, floors = errors.mean(dim=1).tolist(), [mixture.tail(finest, grid) for grid in coarse]
     slope = stats.linregress(np.log(floors), np.log(means))
-    measured = [
-        ("truncation_error", n, mean, (part.std() / samples**0.5).item(), floor)
+    row = partial(tidy_row, settings.labels, metric="truncation_error", seed=seed, steps=steps, n_samples=samples)
+    rows = [
+        row(resolution=n, value=mean, stderr=(part.std() / samples**0.5).item(), floor=floor)
         for n, mean, part, floor in zip(resolutions, means, errors, floors, strict=True)
     ]
-    measured.append(("truncation_rate", drawn_on, slope.slope, slope.stderr, 1.0))
-    names, same = (
-        ("metric", "resolution", "value", "stderr", "floor"),
-        {"seed": seed, "steps": steps, "n_samples": samples},
-    )
-    rows = [tidy_row(settings.labels, **same, **dict(zip(names, row, strict=True))) for row in measured]
+    rows += [row(metric="truncation_rate", resolution=drawn_on, value=slope.slope, stderr=slope.stderr, floor=1.0)]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -53,19 +53,15 @@ def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
     finest = max(table.resolution.max() for table in tables)
     for path, table in zip(paths, tables, strict=True):
         if f"test_{finest}" not in table:
-            raise UserError(
-                f"{path}: no loss on test fields at {finest} (test_{finest}); set validation.test and train again"
-            )
+            raise UserError(f"{path}: no loss on test fields at {finest}; set validation.test and train again")
     return pd.concat(tables, ignore_index=True)
 
 
-def write_table(
-    output: Path, rows: pd.DataFrame, facts: Mapping[str, Any], to_read: pd.DataFrame | None = None
-) -> None:
+def write_table(out: Path, rows: pd.DataFrame, facts: Mapping[str, Any], to_read: pd.DataFrame | None = None) -> None:
     """Write rows as CSV, and what is to read (without it the rows) as Markdown and as a page for the report.
 
     Args:
-        output: with any suffix; those of the three files replace it.
+        out: with any suffix; those of the three files replace it.
         facts: the provenance, which all three have in their first line.
     """
     to_read = rows if to_read is None else to_read
@@ -74,7 +70,7 @@ def write_table(
         ".md": to_read.to_markdown(index=False, floatfmt=".3g", disable_numparse=labels),
         ".html": PAGE + to_read.to_html(index=False, float_format="{:.3g}".format, na_rep="", border=0),
     }
-    write_csv(output.with_suffix(".csv"), rows, facts)
+    write_csv(out.with_suffix(".csv"), rows, facts)
     for suffix, text in texts.items():
-        with write_atomically(output.with_suffix(suffix)) as partial:
+        with write_atomically(out.with_suffix(suffix)) as partial:
             partial.write_text(f"<!-- {json.dumps(facts)} -->\n{text}\n")
