@@ -74,11 +74,7 @@ def builds(kind: type[settings.Settings]) -> Callable[[Builder], Builder]:
 
 
 def build(of: settings.Settings, *args: Any) -> Any:
-    """What the settings of a kind are of.
-
-    Raises:
-        UserError: if nothing builds this kind.
-    """
+    """What the settings of a kind are of. Raises a UserError if nothing builds this kind."""
     if type(of) not in BUILDERS:
         raise UserError(f"{type(of).__name__}: nothing builds it; mark a function with multilevel_diffusion.builds")
     builder = BUILDERS[type(of)]
@@ -112,11 +108,7 @@ def build_network(spec: settings.ArmSpec, seed: int) -> nn.Module:
 
 
 def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
-    """The grid of an arm at a resolution; the exact field lives on the torus.
-
-    Raises:
-        UserError: if the network of the arm does not take the resolution.
-    """
+    """The grid of an arm, the torus for an exact field. Raises a UserError if its network does not take the resolution."""
     if not isinstance(spec, settings.ArmSpec):
         return Torus(resolution)
     if resolution % spec.network.divisor:
@@ -133,11 +125,7 @@ def build_denoiser(
     gain: settings.Gain,
     law: GaussianLaw | None = None,
 ) -> Denoiser:
-    """The denoiser that the network of an arm stands for, under one of the gains.
-
-    Raises:
-        UserError: if the network has a law, and none is given.
-    """
+    """The denoiser of an arm's network under one of the gains. Raises a UserError if the law that it needs is not given."""
     if spec.network.has_law:
         if law is None:
             raise UserError(f"{spec.name}: without the Gaussian law that its network is put on")

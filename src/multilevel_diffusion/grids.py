@@ -22,11 +22,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Grid(ABC):
-    """A uniform grid of `resolution` points per side.
-
-    Raises:
-        ValueError: if `resolution` is not an integer ≥ 2.
-    """
+    """A uniform grid of `resolution` points per side. Raises a ValueError if `resolution` is not an integer ≥ 2."""
 
     resolution: int
     offset: ClassVar[float]
@@ -117,11 +113,7 @@ def squared_norm(values: Tensor) -> Tensor:
 
 
 def either(generator: torch.Generator | None, seed: int | None) -> torch.Generator:
-    """The generator, or a new one of this seed.
-
-    Raises:
-        ValueError: if both are given, or neither.
-    """
+    """The generator, or a new one of this seed. Raises a ValueError if both are given, or neither."""
     if generator is not None and seed is None:
         return generator
     if seed is not None and generator is None:

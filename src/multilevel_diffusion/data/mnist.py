@@ -101,11 +101,7 @@ def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str
 
 
 def read_idx(data: bytes) -> NDArray[np.uint8]:
-    """The array in an IDX file of bytes.
-
-    Raises:
-        ValueError: if it is not one, or truncated.
-    """
+    """The array in an IDX file of bytes. Raises a ValueError if it is not one, or truncated."""
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
         raise ValueError("not an IDX file of bytes")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)

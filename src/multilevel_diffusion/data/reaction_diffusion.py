@@ -46,11 +46,7 @@ PUBLISHED_SPACING, PUBLISHED_TIMES = 0.05, 101
 
 
 def graded_times(end: float, steps: int) -> Tensor:
-    """t_j = end (j / steps)³ for j = 0 … steps, float64.
-
-    Raises:
-        ValueError: if `end` is not positive and finite, or `steps` < 1.
-    """
+    """t_j = end (j / steps)³ for j = 0 … steps, float64. Raises a ValueError unless 0 < end < ∞ and steps ≥ 1."""
     if not 0 < end < math.inf:
         raise ValueError(f"the end of the time grid must be positive and finite, got {end}")
     if steps < 1:

@@ -87,11 +87,7 @@ def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = Fals
 
 
 def write_sets(path: Path, sets: FieldSets, facts: Mapping[str, Any]) -> None:
-    """Write a file of data, with `facts` as its provenance.
-
-    Raises:
-        UserError: if the sets would be refused on reading, or the disk is full.
-    """
+    """Write a file of data, with `facts` as its provenance. Raises as `check_sets` and `write_tensors`."""
     header = {
         "target": sets.target,
         "grid": sets.geometry,

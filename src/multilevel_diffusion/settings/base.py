@@ -119,11 +119,7 @@ class Kinds:
 
 
 def kinds_of(base: type[Settings]) -> dict[str, type[Settings]]:
-    """The kinds of a family of settings: `kind` to the subclass whose `kind` is that literal.
-
-    Raises:
-        UserError: if two subclasses have the same kind.
-    """
+    """The subclasses of `base` by the literal that is their `kind`. Raises a UserError if two have the same."""
     found: dict[str, type[Settings]] = {}
     for member in base.__subclasses__():
         field, below = member.model_fields.get("kind"), kinds_of(member)

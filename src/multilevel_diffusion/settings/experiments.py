@@ -217,11 +217,7 @@ class ExperimentSettings(Settings):
         return self
 
     def demand_fields(self, data: SampledDataSettings) -> None:
-        """Samples are compared with as many test fields, and a batch is of the training fields.
-
-        Raises:
-            ValueError: if the data have fewer.
-        """
+        """Raises a ValueError if the data have fewer test fields than samples, or fewer training fields than a batch."""
         counts = {"sampling.samples": self.sampling.samples, "validation.test": self.validation.test}
         if self.along_training:
             counts["along_training.samples"] = self.along_training.samples

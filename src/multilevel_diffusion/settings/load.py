@@ -176,11 +176,7 @@ def load_config(
 
 
 def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
-    """The slice of the configuration that training one arm reads.
-
-    Raises:
-        UserError: if there is no such arm.
-    """
+    """The slice of the configuration that training one arm reads. Raises a UserError if there is no such arm."""
     settings = config.experiments.get(experiment)
     if settings is None or arm not in settings.arms:
         arms = ", ".join(f"{name}/{arm}" for name, member in config.experiments.items() for arm in member.arms)

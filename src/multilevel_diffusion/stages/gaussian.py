@@ -72,11 +72,7 @@ def write_law(path: Path, law: GaussianLaw, spec: ArmSpec, target: Mapping[str, 
 
 
 def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLaw:
-    """The law in a file of `write_law`.
-
-    Raises:
-        UserError: if the file is missing or damaged, or is of another prior or data set than the arm.
-    """
+    """The law in a file of `write_law`. Raises a UserError if that is missing, damaged, or of another prior or data set."""
     tensors, header = read_tensors(path)
     if not {"of", "target", "tail"} <= header.keys():
         raise UserError(f"{path}: not a file of a Gaussian law; make it by `mld gaussian`")

@@ -99,11 +99,7 @@ def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> Non
 
 
 def read_samples(path: Path) -> Samples:
-    """The samples in a file.
-
-    Raises:
-        UserError: if the file is missing, damaged or not of samples, or these are not finite.
-    """
+    """The samples in a file. Raises a UserError if it is missing, damaged or not of samples, or these are not finite."""
     tensors, header = read_tensors(path, need=("samples",))
     if missing := [key for key in HEADER if key not in header]:
         raise UserError(f"{path}: not a file of samples of this version (no {', '.join(missing)}); draw them again")
