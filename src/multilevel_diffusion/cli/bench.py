@@ -20,7 +20,7 @@ TRAINED_ON = [32, 50, 64, 128]
 SAMPLE_RESOLUTIONS, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
 RESOLUTIONS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
-bench = typer.Typer(help="Measure speed and memory against baselines, while nothing else runs.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed and memory against baselines. Let nothing else run.", no_args_is_help=True)
 
 
 @bench.command()

@@ -208,9 +208,8 @@ def convergence(
 ) -> None:
     """Distance of samples of a mixture against evaluations.
 
-    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, as many as samples
-    in each, pooled; the floor is what such a set has as distance to it, and the standard error its spread over 12 sets. All
-    samplers start from the same noise.
+    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled; the floor
+    is the distance of such a set to it, with its spread over 12 sets. All samplers start from the same noise.
     """
     from ..stages.convergence import convergence
 
@@ -232,9 +231,8 @@ def log_density(
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
 
-    A row a field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0, as samples
-    start from N(0,Q); start: the true one; closed_form: the true log ρ_0; finest: that on the finer grid; plain: the log density
-    of the values on the grid.
+    A row a field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0; start: the
+    true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: log density of the values on the grid.
     """
     from ..stages.log_density import log_density
 
@@ -255,9 +253,8 @@ def truncation(
 ) -> None:
     """Cost of truncating the forward process of a mixture.
 
-    Rows of the table of metrics. truncation_error: E max_t |X_t - X_t^M|^2 along paths on the finer grid; floor: what truncating
-    X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first over that of the second, 1 where
-    they fall alike.
+    Rows of the table of metrics. truncation_error: E max_t |X_t - X_t^M|^2 along paths on the finer grid; its floor is the cost
+    for X_0 alone. truncation_rate: the slope of the one over the other in logarithms.
     """
     from ..models import device_of, read_exact
     from ..stages.truncation import truncation

@@ -113,13 +113,8 @@ def priors(
 ) -> None:
     """How the noise of each prior compares with the data.
 
-    variance_in_kernel, power_in_kernel: the share of E|u - Eu|^2 and of E|u|^2 in modes without noise; signal_to_noise: what is
-    left at t = 1, (a_1^2 E|u|^2 / b_1^2 tr Q)^(1/2), which sampling takes for 0.
-
-    data_exponent, noise_exponent: p of the powers |k|^-p that fit the shells 2 <= |k| < N/3 of the spectra, N no finer than
-    the native grid; noise_as_rough: whether that of the noise is no greater. kappa: the variance of the data in a mode over
-    that of the noise, where there is noise and |k_i| < N/2; more_data_than_noise: the share of modes with kappa > 1;
-    start_error: the greatest standard deviation at t = 1 over the prior's, less 1.
+    What is in modes without noise, what is left at t = 1, and how fast the spectra of data and noise fall. The docstring of
+    `multilevel_diffusion.tables.priors` has the formula of every column.
     """
     from ..builders import build_grid, build_prior
     from ..tables import priors

@@ -137,11 +137,7 @@ def distinct_gains(gains: Sequence[Gain], resolution: int, reference: int) -> tu
 
 
 def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
-    """Validate `data`; a failure becomes one line that names the source and the first wrong key, `within` a section or not.
-
-    Raises:
-        UserError
-    """
+    """Validate `data`. Raises a UserError, one line that names the source and the first wrong key, `within` a section or not."""
     try:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as error:

@@ -71,11 +71,7 @@ class SamplingSettings(Settings):
 
 
 def parse_sampler(given: str | Mapping[str, Any] | SamplerBase, source: str) -> SamplerBase:
-    """A sampler as config.yaml has it, as text or not: its kind, or a mapping of its kind and options.
-
-    Raises:
-        UserError: if there is no such sampler, or an option is unknown or out of range.
-    """
+    """A sampler as config.yaml has it, as text or not. Raises a UserError if there is none such, or an option is wrong."""
     try:
         return parse(SamplerSettings, yaml.safe_load(given) if isinstance(given, str) else given, source)
     except yaml.YAMLError as error:

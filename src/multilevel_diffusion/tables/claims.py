@@ -85,9 +85,8 @@ def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str) -> pd.
 
 
 def _words(quantity: QuantitySettings) -> str:
-    of = ", ".join(str(value) for value in quantity.of.values())
-    over = "" if quantity.over is None else f" over {', '.join(str(value) for value in quantity.over.values())}"
-    return of + over
+    rows = [quantity.of] if quantity.over is None else [quantity.of, quantity.over]
+    return " over ".join(", ".join(map(str, row.values())) for row in rows)
 
 
 def interval(values: pd.Series, confidence: float) -> tuple[float, float, float]:

@@ -44,11 +44,7 @@ def read_tables(paths: Sequence[Path], columns: Collection[str]) -> list[pd.Data
 
 
 def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
-    """The rows of histories of training, with the loss on the test set at the finest level N of them all, test_N.
-
-    Raises:
-        UserError: if a history lacks it; as `read_tables` besides.
-    """
+    """The rows of histories, with test_N on the finest level N of all. Raises a UserError if one lacks it; as `read_tables`."""
     tables = read_tables(paths, HISTORY_COLUMNS)
     finest = max(table.resolution.max() for table in tables)
     for path, table in zip(paths, tables, strict=True):
