@@ -23,7 +23,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .grids import Grid, either, wavenumbers
+from .grids import Grid, Stream, either, wavenumbers
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
@@ -60,7 +60,7 @@ class GaussianMixture:
         self,
         n: int,
         grid: Grid,
-        generator: torch.Generator | None = None,
+        generator: Stream = None,
         dtype: torch.dtype = torch.float32,
         *,
         seed: int | None = None,

@@ -61,13 +61,9 @@ class SpectralConvolution(SpectralConv):
         weight = torch.view_as_real(self.weight.to_tensor()).to(fields.dtype)
         weight = weight[:, :, k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
         weight = weight.permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
-        mixed = torch.stack(
-            [
-                torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1),
-                torch.baddbmm(real @ weight[1], imag, weight[0]),
-            ]
-        )
-        mixed = mixed.view(2, len(k2), len(k1), batch, channels).permute(3, 1, 0, 2, 4)
+        mixed_real = torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1)
+        mixed_imag = torch.baddbmm(real @ weight[1], imag, weight[0])
+        mixed = torch.stack([mixed_real, mixed_imag]).view(2, len(k2), len(k1), batch, channels).permute(3, 1, 0, 2, 4)
         mixed = synthesis_1 @ mixed.reshape(batch * len(k2), 2 * len(k1), channels)
         return (synthesis_2 @ mixed.view(batch, 2 * len(k2), -1)).view(batch, n, n, channels)
 

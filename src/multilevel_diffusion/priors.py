@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from .grids import Grid, either, squared_norm, wavenumbers, white_noise
+from .grids import Grid, Stream, either, squared_norm, wavenumbers, white_noise
 
 LAPLACIAN_POWER = 0.55
 
@@ -67,7 +67,7 @@ class Prior(ABC):
         self,
         n: int,
         grid: Grid,
-        generator: torch.Generator | None = None,
+        generator: Stream = None,
         dtype: torch.dtype = torch.float32,
         *,
         seed: int | None = None,

@@ -20,12 +20,8 @@ def software() -> dict[str, str]:
     """What made a file: version, commit and its dirtiness, Python, and the packages whose release may change a number."""
     from importlib.metadata import version
 
-    return {
-        "version": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
+    ours = {"version": __version__, "commit": _commit(), "python": platform.python_version()}
+    return ours | {name: version(name) for name in PACKAGES}
 
 
 def provenance(**facts: Any) -> dict[str, Any]:

@@ -141,12 +141,8 @@ def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tenso
             raise UserError(f"{what}: {needed} images asked for, but there are {there}")
     order = torch.randperm(training, generator=generator(0, "mnist", "train"))
     test_order = torch.randperm(test, generator=generator(0, "mnist", "test"))
-    return {
-        "train": order[: sizes["train"]],
-        "validation": order[training - sizes["validation"] :],
-        "reference": test_order[: sizes["test"]],
-        "floor": order[: sizes["test"]],
-    }
+    trained = {"train": order[: sizes["train"]], "validation": order[training - sizes["validation"] :]}
+    return trained | {"reference": test_order[: sizes["test"]], "floor": order[: sizes["test"]]}
 
 
 def _read(source: str) -> dict[str, bytes]:

@@ -88,12 +88,8 @@ def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = Fals
 
 def write_sets(path: Path, sets: FieldSets, facts: Mapping[str, Any]) -> None:
     """Write a file of data, with `facts` as its provenance. Raises as `check_sets` and `write_tensors`."""
-    header = {
-        "target": sets.target,
-        "grid": sets.geometry,
-        "resolution": sets.grid.resolution,
-        "provenance": dict(facts),
-    }
+    header = {"target": sets.target, "grid": sets.geometry, "resolution": sets.grid.resolution}
+    header |= {"provenance": dict(facts)}
     check_sets(path, sets.fields, header)
     write_tensors(path, sets.fields, header)
 

@@ -16,9 +16,7 @@ class QuantitySettings(Settings):
     table: str = Field(description="Name of the table.")
     of: dict[str, str | int] = Field(min_length=1, description="Column to value, which leave one row a seed.")
     over: dict[str, str | int] | None = Field(
-        None,
-        description="The columns in which the row below the line differs; `column: floor` is the floor of the same row. "
-        "Without it the value itself is the quantity.",
+        None, description="Columns in which the row below the line differs, or `column: floor`; null: nothing is below."
     )
 
 

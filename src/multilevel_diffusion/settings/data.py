@@ -75,10 +75,7 @@ class MnistDataSettings(SampledDataSettings):
 
 class FieldsDataSettings(SampledDataSettings):
     kind: Literal["fields"] = Field(description="Your own fields, shuffled always alike.")
-    source: str = Field(
-        min_length=1,
-        description="A .npy or .npz array, an HDF5 dataset as file.h5:dataset, or a folder of PNG; shape (n, N, N).",
-    )
+    source: str = Field(min_length=1, description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
 
     @model_validator(mode="after")
     def _floor_is_of_training_fields(self) -> FieldsDataSettings:

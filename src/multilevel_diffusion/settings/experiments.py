@@ -91,8 +91,7 @@ class LawSettings(Settings):
 
     modes: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
         "auto",
-        description="Modes a direction with a full covariance, the others being stationary; auto is up to 15, with ten training "
-        "fields for each row of the covariance.",
+        description="Modes a direction of full covariance; auto: up to 15, ten training fields for each of its rows.",
     )
 
 
@@ -121,8 +120,7 @@ class ExperimentSettings(Settings):
     gains: Several[Gain] = Field((Gain.VALUES,), description="How a network's input is scaled off its training grid.")
     paired: bool = Field(
         False,
-        description="Arms start from the same weights and see the same batches and noises; their trainings run one at a time, so "
-        "that their times compare.",
+        description="Arms share weights at the start, batches and noises, and are trained one at a time: times compare.",
     )
     law: LawSettings = Field(LawSettings(), description="The Gaussian baseline, and what preconditions networks.")
     arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")

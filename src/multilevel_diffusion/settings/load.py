@@ -181,18 +181,11 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
     if settings is None or arm not in settings.arms:
         arms = ", ".join(f"{name}/{arm}" for name, member in config.experiments.items() for arm in member.arms)
         raise UserError(f"--arm: there is no arm '{experiment}/{arm}'; the arms are {arms}")
-    chosen, same = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "law", "paired", "validation")
-    return ArmSpec(
-        kind=config.data_of(experiment).kind,
-        experiment=experiment,
-        arm=arm,
-        data_set=config.data_set(experiment),
-        network=chosen.network,
-        prior=chosen.prior,
-        gain=chosen.gain or Gain.VALUES,
-        training=settings.training_of(arm),
-        **{key: getattr(settings, key) for key in same},
-    )
+    chosen, names = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "law", "paired", "validation")
+    about = {"experiment": experiment, "arm": arm} | {name: getattr(settings, name) for name in names}
+    about |= {"kind": config.data_of(experiment).kind, "data_set": config.data_set(experiment)}
+    about |= {"network": chosen.network, "prior": chosen.prior, "gain": chosen.gain or Gain.VALUES}
+    return ArmSpec(**about, training=settings.training_of(arm))
 
 
 def _fault_of_data(

@@ -11,8 +11,7 @@ from .base import Count, Kinds, Positive, Settings
 Scale = Annotated[
     Positive | Literal["auto"],
     Field(
-        description="Amplitude s of the laplacian part. `auto` takes it from the variance of the training data, so that "
-        "noise and data are in the ratio that the paper's `combined` prior has on the digits (`builders.NOISE_TO_DATA`)."
+        description="Amplitude s of the laplacian part; auto: by the variance of the training data, see NOISE_TO_DATA."
     ),
 ]
 Modes = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -62,6 +63,6 @@ def along_training(
             fields = model.sample(samples, sampler=chosen, gain=gain, **drawing, **run)
             distance = reference.sliced_wasserstein(fields.cpu().numpy())
             about = {"gain": gain, "seed": model.seed, "epoch": model.epoch, "sampler": str(chosen), "steps": steps}
-            about |= {"resolution": resolution, "value": distance.value, "stderr": distance.stderr}
-            rows.append(tidy_row(spec.labels, ALONG_TRAINING_COLUMNS, **about, **measured))
+            about["resolution"] = resolution
+            rows.append(tidy_row(spec.labels, ALONG_TRAINING_COLUMNS, **about, **measured, **asdict(distance)))
     return pd.DataFrame(rows, columns=ALONG_TRAINING_COLUMNS)

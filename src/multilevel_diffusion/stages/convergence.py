@@ -63,10 +63,7 @@ def convergence(
         for i in range(SETS)
     ]
     directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
-    distances = {
-        "sliced_wasserstein": metrics.Reference.sliced_wasserstein,
-        "spectrum_distance": metrics.Reference.spectrum_distance,
-    }
+    distances = {name: getattr(metrics.Reference, name) for name in ("sliced_wasserstein", "spectrum_distance")}
     floors = {
         name: metrics.floor(lambda x, y, distance=distance: distance(metrics.Reference(y, directions), x), truths)
         for name, distance in distances.items()

@@ -45,21 +45,9 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
                 verdict = "reproduced"
             elif ends[0] > sign * bound:
                 verdict = "not reproduced"
-        rows.append(
-            {
-                "claim": name,
-                "figure": claim.figure,
-                "statement": claim.statement,
-                "quantity": _words(claim.quantity),
-                "value": mean,
-                "low": low,
-                "high": high,
-                "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}",
-                "verdict": verdict,
-                "seeds": len(values),
-                "reached": values.count(),
-            }
-        )
+        row = {"claim": name, "figure": claim.figure, "statement": claim.statement, "quantity": _words(claim.quantity)}
+        row |= {"value": mean, "low": low, "high": high, "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}"}
+        rows.append(row | {"verdict": verdict, "seeds": len(values), "reached": values.count()})
     return pd.DataFrame(rows)
 
 
