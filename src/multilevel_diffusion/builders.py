@@ -119,11 +119,7 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
 
 
 def build_denoiser(
-    spec: settings.ArmSpec,
-    network: nn.Module,
-    prior: priors.Prior,
-    gain: settings.Gain,
-    law: GaussianLaw | None = None,
+    spec: settings.ArmSpec, network: nn.Module, prior: priors.Prior, gain: settings.Gain, law: GaussianLaw | None = None
 ) -> Denoiser:
     """The denoiser of an arm's network under one of the gains. Raises a UserError if the law that it needs is not given."""
     if spec.network.has_law:
@@ -162,10 +158,8 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
     square, linear = (two - 2 * one + none) / 2, (4 * one - two - 3 * none) / 2
     wanted = NOISE_TO_DATA * fields.double().var(dim=0, correction=0).mean().item()
     if not wanted > none:
-        raise UserError(
-            f"{spec.name}: prior.scale: auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}; "
-            "lower fno_scale, or give a number"
-        )
+        wrong = f"auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}"
+        raise UserError(f"{spec.name}: prior.scale: {wrong}; lower fno_scale, or give a number")
     scale = ((linear**2 + 4 * square * (wanted - none)) ** 0.5 - linear) / (2 * square)
     return with_scale(float(f"{scale:.4g}"))
 
@@ -180,13 +174,9 @@ def prior_warnings(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) 
     start = ForwardSDE().signal_at_end(u.square().mean().item(), prior.trace(grid))
     unreached = prior.share_in_kernel(u - u.mean(dim=0), grid)
     if start > WRONG_START:
-        said.append(
-            f"{spec.name}: at t = 1 the data are still {start:.2g} of the noise, and sampling starts as if they were 0: give the "
-            f"prior more noise, as a laplacian or combined one with scale: auto has"
-        )
+        wrong = f"at t = 1 the data are still {start:.2g} of the noise, and sampling starts as if they were 0"
+        said.append(f"{wrong}: give the prior more noise, as a laplacian or combined one with scale: auto has")
     if unreached > UNREACHED:
-        said.append(
-            f"{spec.name}: {unreached:.1%} of the data's variance is in modes that the prior leaves without noise, and is not "
-            f"learned: take a prior of full rank, as bessel or combined"
-        )
-    return said
+        wrong = f"{unreached:.1%} of the data's variance is in modes that the prior leaves without noise, and is not learned"
+        said.append(f"{wrong}: take a prior of full rank, as bessel or combined")
+    return [f"{spec.name}: {line}" for line in said]

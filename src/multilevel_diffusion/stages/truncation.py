@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..columns import COLUMNS, tidy_row
 from ..grids import Grid, Torus, prolong, restrict, squared_norm
@@ -23,13 +23,7 @@ from ..storage import generator
 
 @torch.no_grad()
 def truncation_errors(
-    sde: ForwardSDE,
-    prior: Prior,
-    u_0: Tensor,
-    grid: Grid,
-    coarse: Sequence[Grid],
-    times: Tensor,
-    generator: torch.Generator,
+    sde: ForwardSDE, prior: Prior, u_0: Tensor, grid: Grid, coarse: Sequence[Grid], times: Tensor, generator: Generator
 ) -> Tensor:
     """max_t ‖X_t − X_t^M‖²_{L²} along paths of the forward process and of its truncations to the modes of M points a side.
 
