@@ -264,7 +264,7 @@ def truncation(
         raise UserError("--resolution: give two at least, a rate needs them")
     _demand_finer(drawn_on, resolution)
     grids = {"resolutions": resolution, "drawn_on": drawn_on}
-    rows = truncation(exact, **grids, samples=samples, steps=steps, seed=seed, device=on)
+    rows = truncation(exact, **grids, samples=samples, steps=steps, seed=seed)
     write_csv(output, rows, given.facts(on, seed=seed))
 
 
@@ -275,7 +275,7 @@ def _measure(stage: Stage, source: Path, output: Path, *args: Any, seed: int, **
     on = device_of()
     read = read_source(source, on)
     with given.naming(source):
-        rows = stage(read, *args, seed=seed, device=on, progress=progress, **options)
+        rows = stage(read, *args, seed=seed, progress=progress, **options)
     write_csv(output, rows, given.facts(on, read.settings, seed=seed))
 
 
@@ -293,7 +293,7 @@ def _follow(stage: Stage, snapshots: Path, output: Path, *args: Any, **options: 
                 advance(file.stem)
 
     with given.naming(snapshots):
-        rows = stage(models(), *args, device=on, **options)
+        rows = stage(models(), *args, **options)
     write_csv(output, rows, given.facts(on, last.settings, seed=last.seed))
 
 

@@ -35,7 +35,6 @@ def convergence(
     projections: int,
     seed: int,
     gain: Gain = Gain.VALUES,
-    device: torch.device | str | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Distances of samples of a mixture to the true law, for each sampler within each number of evaluations.
@@ -73,7 +72,7 @@ def convergence(
     curves = [(EulerMaruyamaSettings(kind="euler-maruyama"), [reference_evaluations])]
     curves += [(each, evaluations) for each in samplers]
     plan = dict.fromkeys((way, _steps_within(most, build(way, denoiser))) for way, counts in curves for most in counts)
-    drawing = {"resolution": resolution, "seed": seed, "gain": gain, "device": device}
+    drawing = {"resolution": resolution, "seed": seed, "gain": gain}
     same = {"gain": gain if isinstance(source, Model) else None, "seed": seed, "resolution": resolution}
     rows, blocks = [], math.ceil(samples / BLOCK)
     with progress(blocks * sum(steps for _, steps in plan), f"convergence at {resolution}") as advance:

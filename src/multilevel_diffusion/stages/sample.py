@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..builders import build, build_grid
@@ -16,7 +15,7 @@ from ..data.checks import check_fields
 from ..errors import UserError
 from ..models import ExactModel, Model
 from ..sample import BLOCK
-from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse, parse_sampler
+from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
 
@@ -62,9 +61,8 @@ def sample(
     steps: int,
     seed: int,
     gains: Sequence[Gain] | None = None,
-    sampler: str | Mapping[str, Any] | SamplerBase = "euler-maruyama",
-    start: Start | str = Start.PRIOR,
-    device: torch.device | str | None = None,
+    sampler: SamplerBase,
+    start: Start = Start.PRIOR,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
     """`n` fields on each grid under each gain, once where gains agree and once of an exact field; see `Model.sample`.
@@ -76,17 +74,16 @@ def sample(
         UserError: as `Model.sample`, and before anything is drawn if the network does not take a resolution.
     """
     settings, learned = source.settings, isinstance(source, Model)
-    chosen = parse_sampler(sampler, "sampler")
     for resolution in resolutions:
         build_grid(settings, resolution)
-    evaluations = build(chosen, source.denoiser()).evaluations(steps)
+    evaluations = build(sampler, source.denoiser()).evaluations(steps)
     given = gains or (settings.gain,) if learned else ()
     for resolution in dict.fromkeys(resolutions):
         for gain in distinct_gains(given, resolution, settings.reference_resolution) if learned else (None,):
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"gain": gain, "device": device, "start": start, "progress": advance}
-                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=chosen, **options)
-            yield Samples(fields, settings, source.target, gain, seed, str(chosen), steps, evaluations, source.epoch)
+                options = {"gain": gain, "start": start, "progress": advance}
+                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=sampler, **options)
+            yield Samples(fields, settings, source.target, gain, seed, str(sampler), steps, evaluations, source.epoch)
 
 
 def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> None:

@@ -81,8 +81,7 @@ def score_error(
     resolutions: Sequence[int],
     batches: int,
     batch_size: int,
-    gains: Sequence[Gain] = (Gain.VALUES,),
-    device: torch.device | str | None = None,
+    gains: Sequence[Gain],
 ) -> pd.DataFrame:
     """Squared error of the learned Q-score of every model of a mixture, see `ScoreError`.
 
@@ -99,7 +98,7 @@ def score_error(
     Raises:
         UserError: if a model was not trained on a mixture, or its network does not take a resolution.
     """
-    on, rows = device_of(device), []
+    on, rows = device_of(), []
     for model in models:
         spec, seed, epoch = model.settings, model.seed, model.epoch
         require_mixture(spec, spec.name)

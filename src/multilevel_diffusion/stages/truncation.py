@@ -61,7 +61,6 @@ def truncation(
     samples: int,
     steps: int,
     seed: int,
-    device: torch.device | str | None = None,
 ) -> pd.DataFrame:
     """What truncating the forward process of a mixture costs, and how fast that falls as the grid is refined.
 
@@ -79,7 +78,7 @@ def truncation(
     Raises:
         ValueError: if `drawn_on` is not the finest grid.
     """
-    settings, on = exact.settings, device_of(device)
+    settings, on = exact.settings, device_of()
     mixture, finest = GaussianMixture(exact.prior), Torus(drawn_on)
     stream = generator(seed, "truncation", settings.experiment, settings.arm, device=on)
     u_0 = mixture.sample(samples, finest, stream)
