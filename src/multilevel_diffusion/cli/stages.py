@@ -85,11 +85,7 @@ def train(
     finish(output / "checkpoint", output / "snapshots")
 
 
-def gaussian(
-    spec: given.Spec,
-    output: given.Output,
-    data: given.Data = None,
-) -> None:
+def gaussian(spec: given.Spec, output: given.Output, data: given.Data = None) -> None:
     """Estimate the Gaussian law of the data of an arm.
 
     Its mean and covariance under the arm's prior: the Gaussian baseline, and what preconditions networks.

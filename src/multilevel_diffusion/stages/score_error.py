@@ -76,12 +76,7 @@ def measure(
 
 
 def score_error(
-    models: Iterable[Model],
-    *,
-    resolutions: Sequence[int],
-    batches: int,
-    batch_size: int,
-    gains: Sequence[Gain],
+    models: Iterable[Model], *, resolutions: Sequence[int], batches: int, batch_size: int, gains: Sequence[Gain]
 ) -> pd.DataFrame:
     """Squared error of the learned Q-score of every model of a mixture, see `ScoreError`.
 

@@ -54,13 +54,7 @@ def truncation_errors(
 
 
 def truncation(
-    exact: ExactModel,
-    *,
-    resolutions: Sequence[int],
-    drawn_on: int,
-    samples: int,
-    steps: int,
-    seed: int,
+    exact: ExactModel, *, resolutions: Sequence[int], drawn_on: int, samples: int, steps: int, seed: int
 ) -> pd.DataFrame:
     """What truncating the forward process of a mixture costs, and how fast that falls as the grid is refined.
 
