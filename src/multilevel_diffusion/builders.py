@@ -112,9 +112,7 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
     if not isinstance(spec, settings.ArmSpec):
         return Torus(resolution)
     if resolution % spec.network.divisor:
-        raise UserError(
-            f"resolution {resolution}: {spec.name} has a network that needs multiples of {spec.network.divisor}"
-        )
+        raise UserError(f"resolution {resolution}: {spec.name} needs multiples of {spec.network.divisor}")
     return GRIDS[spec.grid](resolution)
 
 

@@ -95,8 +95,8 @@ class FNO(nn.Module):
                 for convolution in self.spectral:
                     weight = torch.view_as_real(convolution.weight.to_tensor())
                     weight.copy_(torch.rand_like(weight) / width**2)
-                if fields > 1:
-                    _start_at_zero(self.head.fcs[-1])
+                for parameter in self.head.fcs[-1].parameters() if fields > 1 else ():
+                    parameter.zero_()
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape, or (batch, fields, N, N),
@@ -154,8 +154,8 @@ class UNet(nn.Module):
             for convolution in (*last, self.unet.conv_out):
                 convolution.weight *= 1e-5
                 convolution.bias.zero_()
-            if fields > 1:
-                _start_at_zero(self.unet.conv_out)
+            for parameter in self.unet.conv_out.parameters() if fields > 1 else ():
+                parameter.zero_()
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape and t of shape (batch,).
@@ -166,11 +166,6 @@ class UNet(nn.Module):
         if grid.resolution % self.divisor:
             raise ValueError(f"the U-Net needs a resolution that {self.divisor} divides, not {grid.resolution}")
         return self.unet(values[:, None] if values.ndim == 3 else values, t, return_dict=False)[0][:, 0]
-
-
-def _start_at_zero(layer: nn.Module) -> None:
-    layer.weight.zero_()
-    layer.bias.zero_()
 
 
 @contextmanager

@@ -102,9 +102,7 @@ class ArmSettings(Settings):
     prior: PriorSettings = Field(description="A kind of prior with its parameters.")
     training: dict[str, Any] = Field({}, description="Keys of the experiment's training that are other for this arm.")
     sampling: dict[str, Any] = Field({}, description="Keys of the experiment's sampling that are other for this arm.")
-    gain: Gain | None = Field(
-        None, description="Of its training and samples; null: values, and samples under all gains."
-    )
+    gain: Gain | None = Field(None, description="Of training and samples; null: values, and samples under all gains.")
 
 
 class ExperimentSettings(Settings):

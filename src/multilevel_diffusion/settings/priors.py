@@ -44,9 +44,7 @@ class BesselSettings(PriorBase):
 
 
 class CombinedSettings(PriorBase):
-    kind: Literal["combined"] = Field(
-        description="fno on top of the tail of laplacian: A_k = |s₂ w_k + s μ_k^(−0.55)|."
-    )
+    kind: Literal["combined"] = Field(description="fno on top of the tail of laplacian: |s₂ w_k + s μ_k^(−0.55)|.")
     scale: Scale
     fno_scale: Positive = Field(description="s₂, amplitude of the fno part.")
     modes: Modes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 
 import pandas as pd
 import torch
@@ -19,22 +18,6 @@ from ..settings import Gain, distinct_gains
 from ..storage import generator as random_stream
 
 
-@dataclass(frozen=True)
-class ScoreError:
-    """Monte Carlo means over (t, u_t), each in squared L² norm, of F = √α_t Q∇log p_t.
-
-    squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative: their ratio, `stderr` its standard error;
-    loss, exact_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned and of the exact field on the same draws.
-    """
-
-    squared_error: float
-    squared_norm: float
-    relative: float
-    stderr: float
-    loss: float
-    exact_loss: float
-
-
 @torch.no_grad()
 def measure(
     denoiser: Denoiser,
@@ -45,13 +28,18 @@ def measure(
     batch_size: int,
     generator: torch.Generator,
     drawn_on: Torus | None = None,
-) -> ScoreError:
+) -> dict[str, float]:
     """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
 
     The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata).
 
     Args:
         drawn_on: the finer grid on which data and noise are drawn before they are restricted to `grid`.
+
+    Returns:
+        Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative:
+        their ratio, and stderr its standard error; loss, exact_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned and
+        of the exact field on the same draws.
     """
     sde, source, device = exact.sde, drawn_on or grid, generator.device
     columns = []
@@ -72,13 +60,14 @@ def measure(
     residual = sums[0] - error / norm * sums[1]
     pairs = residual[: 2 * (len(residual) // 2)].view(-1, 2)
     stderr = pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm
-    return ScoreError(error, norm, error / norm, stderr, loss, exact_loss)
+    about_score = {"squared_error": error, "squared_norm": norm, "relative": error / norm, "stderr": stderr}
+    return about_score | {"loss": loss, "exact_loss": exact_loss}
 
 
 def score_error(
     models: Iterable[Model], *, resolutions: Sequence[int], batches: int, batch_size: int, gains: Sequence[Gain]
 ) -> pd.DataFrame:
-    """Squared error of the learned Q-score of every model of a mixture, see `ScoreError`.
+    """Squared error of the learned Q-score of every model of a mixture, see `measure`.
 
     Where N_ref is below the native resolution, it is measured there once more on fields that are drawn on the native grid and
     restricted, under the first gain.
@@ -107,5 +96,5 @@ def score_error(
             found = measure(model.to(on).denoiser(gain), exact, build_grid(spec, n), **sampling)
             about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
             about |= {"reference_resolution": reference, "n_samples": batches * batch_size}
-            rows.append(tidy_row(spec.labels, SCORE_COLUMNS, **about, **asdict(found)))
+            rows.append(tidy_row(spec.labels, SCORE_COLUMNS, **about, **found))
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
