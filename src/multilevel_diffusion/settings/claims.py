@@ -25,9 +25,7 @@ class ClaimSettings(Settings):
 
     figure: str = Field(description="What of the paper it is about.")
     statement: str = Field(description="The claim in words, with {column} for the columns of `each`.")
-    each: dict[str, tuple[str | int, ...]] = Field(
-        {}, description="Column to values; the claim stands once for each combination, in `of` and in its statement."
-    )
+    each: dict[str, tuple[str | int, ...]] = Field({}, description="Column to values; a claim for each combination.")
     quantity: QuantitySettings = Field(description="What is judged.")
     at_most: float | None = Field(None, description="Upper bound of the quantity.")
     at_least: float | None = Field(None, description="Lower bound, instead.")

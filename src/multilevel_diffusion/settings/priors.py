@@ -10,13 +10,9 @@ from .base import Count, Kinds, Positive, Settings
 
 Scale = Annotated[
     Positive | Literal["auto"],
-    Field(
-        description="Amplitude s of the laplacian part; auto: by the variance of the training data, see NOISE_TO_DATA."
-    ),
+    Field(description="Amplitude s of the laplacian part; auto: by the variance of the data."),
 ]
-Modes = Annotated[
-    tuple[Count, Count], Field(description="(m₁, m₂): the modes −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂ and their mirror images.")
-]
+Modes = Annotated[tuple[Count, Count], Field(description="m₁, m₂: −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂, and mirror images.")]
 
 
 class PriorBase(Settings):
