@@ -3,8 +3,6 @@
 A kind of prior, network, sampler or data is a pair: its settings, and the function that `builds` it. A plugin adds a pair.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar

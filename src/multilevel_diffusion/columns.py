@@ -1,7 +1,5 @@
 """The columns of every table, and the one function that makes a row of them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 

@@ -14,8 +14,6 @@ relative to N(0,Q), so that log dp_t/dN(0,Q) = log ½ Σ_i exp ℓ_i, which has 
 inner product of u with one fixed field, so a field costs O(N²), and Q⁻¹ is never formed.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

@@ -12,8 +12,6 @@ products, each of a field within reach of a cache. Modes a grid does not resolve
 The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutions reach as many of them on every grid.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterator, Sequence

@@ -12,8 +12,6 @@ same Q acts on every grid. Q is trace class iff Σ λ_k < ∞, and only then is 
     combined    A_k = |s₂ w_k + s μ_k^(−0.55)|, w_k = 0 off the fno modes, and the second term 0 at k = 0
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from abc import ABC, abstractmethod

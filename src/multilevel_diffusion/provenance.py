@@ -1,7 +1,5 @@
 """Where numbers come from: what made a file, and a digest of the code."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 import shlex

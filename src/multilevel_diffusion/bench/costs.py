@@ -4,8 +4,6 @@ Every network is measured in a process of its own, in turn with the others; time
 after each resolution or size. Each function raises UserError if the memory does not suffice.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The sliced Wasserstein distance by us and by plain uses of POT: time and peak memory, each in a process of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache, partial

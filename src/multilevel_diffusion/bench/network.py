@@ -5,8 +5,6 @@ A training step here is the network's share of one: forward, mean squared error 
 Functions of a `Case` run in a process of their own (`worker.process`), which keeps the network from call to call.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any

@@ -1,7 +1,5 @@
 """What a benchmark prints: a title, the machine, and a table in Markdown."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The reaction-diffusion solver against `scipy.integrate.solve_ivp`, time beside error."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A process of its own for what is measured: its allocator and its peak memory are then those of the measured code alone."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import time

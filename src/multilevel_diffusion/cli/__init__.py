@@ -3,8 +3,6 @@
 A command imports what it needs inside its function: `mld --help` answers at once.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import sys

@@ -1,7 +1,5 @@
 """`mld bench`: speed and memory, measured in one run against stated baselines."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """`mld data`, a command for each kind of data."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

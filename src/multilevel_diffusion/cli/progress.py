@@ -1,7 +1,5 @@
 """Time on a bar when a person looks, plain lines in a log when nobody does."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator

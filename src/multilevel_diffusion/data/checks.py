@@ -1,7 +1,5 @@
 """What a file of fields must be, checked once for everybody who reads one. Works on tensors and arrays, without PyTorch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path

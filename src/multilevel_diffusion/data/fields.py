@@ -6,8 +6,6 @@ An array has shape (n, N, N), of integers or floats. Where a file holds several,
 sorted by name, are greyscale of 8 or 16 bits, scaled to [0, 1].
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -3,8 +3,6 @@
 An IDX file of bytes is 00 00 08 d, then the d sizes as big-endian 32-bit integers, then the values in C order.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

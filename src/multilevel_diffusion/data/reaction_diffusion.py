@@ -17,8 +17,6 @@ to fourth order by exponential time differencing, ETDRK4 (Cox and Matthews 2002,
 The start is white noise, whose finest modes die within about 0.1; steps that begin small and grow follow it at no more cost.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What all settings share: frozen models that refuse unknown keys, the types of their values, kinds, and one-line errors."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum

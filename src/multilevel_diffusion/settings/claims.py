@@ -1,9 +1,7 @@
 """Settings of the claims of the paper and the criteria by which they are judged."""
 
-from __future__ import annotations
-
 import itertools
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -31,13 +29,13 @@ class ClaimSettings(Settings):
     at_least: float | None = Field(None, description="Lower bound, instead.")
 
     @model_validator(mode="after")
-    def _one_bound(self) -> ClaimSettings:
+    def _one_bound(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("a claim has either at_most or at_least")
         return self
 
     @model_validator(mode="after")
-    def _statement_names_known_columns(self) -> ClaimSettings:
+    def _statement_names_known_columns(self) -> Self:
         try:
             self.statement.format_map(dict.fromkeys(self.each, ""))
         except (KeyError, IndexError, ValueError) as error:

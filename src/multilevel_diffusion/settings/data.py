@@ -1,8 +1,6 @@
 """Settings of the kinds of data."""
 
-from __future__ import annotations
-
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -51,7 +49,7 @@ class ReactionDiffusionDataSettings(SampledDataSettings):
     )
 
     @model_validator(mode="after")
-    def _sets_are_disjoint_and_of_one_system(self) -> ReactionDiffusionDataSettings:
+    def _sets_are_disjoint_and_of_one_system(self) -> Self:
         if self.train + self.validation > FIRST_TEST_SEED:
             raise ValueError(f"train + validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories")
         if self.file and self.laplacian != "finite-volume":
@@ -79,7 +77,7 @@ class FieldsDataSettings(SampledDataSettings):
     source: str = Field(min_length=1, description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
 
     @model_validator(mode="after")
-    def _floor_is_of_training_fields(self) -> FieldsDataSettings:
+    def _floor_is_of_training_fields(self) -> Self:
         if self.test > self.train:
             raise ValueError(f"test: {self.test}, but only {self.train} training fields to measure the floor by")
         return self

@@ -1,7 +1,5 @@
 """Settings of an experiment: data, arms, training, sampling, and what is measured; and the frozen slice that one arm needs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 

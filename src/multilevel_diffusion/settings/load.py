@@ -1,7 +1,5 @@
 """The configuration of a run: config.yaml, a preset on top, then what the command line overrides."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence

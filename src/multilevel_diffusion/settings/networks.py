@@ -1,8 +1,6 @@
 """Settings of the networks N_θ."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -57,7 +55,7 @@ class UNetSettings(NetworkBase):
     groups: Count = Field(description="Groups of channels normalised together; they divide every level's channels.")
 
     @model_validator(mode="after")
-    def _groups_are_equal(self) -> UNetSettings:
+    def _groups_are_equal(self) -> Self:
         for channels in self.channels:
             if channels % self.groups:
                 raise ValueError(f"groups: {channels} channels do not fall into {self.groups} equal groups")

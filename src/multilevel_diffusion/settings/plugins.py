@@ -4,8 +4,6 @@ A plugin is a Python file that derives a settings class from `PriorBase`, `Netwo
 and marks a function as its builder with `builds`. It is named under `plugins` in config.yaml or by `mld --plugin FILE`.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Iterable

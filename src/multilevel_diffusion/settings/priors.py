@@ -1,7 +1,5 @@
 """Settings of the priors N(0,Q); their formulas are in `priors`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Settings of the samplers; their formulas are in `sample`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

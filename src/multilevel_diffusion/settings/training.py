@@ -1,9 +1,7 @@
 """Settings of the training up a ladder of levels, and of its validation."""
 
-from __future__ import annotations
-
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -20,7 +18,7 @@ class Level(Settings):
     learning_rate: Positive | None = Field(None, description="Instead of that of the whole training.")
 
     @model_validator(mode="after")
-    def _has_a_length(self) -> Level:
+    def _has_a_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"the level at {self.resolution} needs either epochs or steps")
         return self

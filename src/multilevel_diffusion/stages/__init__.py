@@ -1,7 +1,5 @@
 """Stages: functions from objects to tensors or tables, a module each. They know of no command line and of no file to write."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 

@@ -1,7 +1,5 @@
 """Distance of samples to the test set at every snapshot of a training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 

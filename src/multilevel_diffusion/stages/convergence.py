@@ -1,7 +1,5 @@
 """Distance of samples to the true law of a mixture against the number of evaluations of the denoiser."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

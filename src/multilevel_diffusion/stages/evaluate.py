@@ -1,7 +1,5 @@
 """Metrics of samples against the test set."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import cache

@@ -1,7 +1,5 @@
 """The Gaussian law of the data of an arm, see `gaussian`: estimated once for a data set and a prior."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

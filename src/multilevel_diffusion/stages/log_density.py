@@ -1,7 +1,5 @@
 """Log densities of true fields of a mixture relative to N(0,Q), see `likelihood`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Samples of a model or of the exact field on several grids, and files of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

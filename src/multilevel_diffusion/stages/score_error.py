@@ -1,7 +1,5 @@
 """How far a learned Q-score is from the exact one of a Gaussian mixture (figure 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import pandas as pd

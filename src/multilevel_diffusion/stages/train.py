@@ -1,7 +1,5 @@
 """Training of one arm, see `training`."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What truncating the forward process costs (Hagemann et al., arXiv 2303.04772, theorem 3.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Reading tables of stages, and writing tables for people: CSV, Markdown and a page."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path

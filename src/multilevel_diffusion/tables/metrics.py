@@ -1,7 +1,5 @@
 """The tidy metrics of a whole run, their summaries for reading, and two runs side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import numpy as np
