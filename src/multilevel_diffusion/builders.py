@@ -92,8 +92,7 @@ def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = 
     Args:
         state: `Prior.state` as a trained model keeps it; without it, what is random is drawn from the arm's prior seed.
 
-    Raises:
-        UserError: if the scale is not known before the data are (`auto`).
+    Raises a UserError if the scale is not known before the data are (`auto`).
     """
     if _automatic(spec):
         raise UserError(f"{spec.name}: prior.scale: auto is known when the data are; train first, or give a number")
@@ -140,8 +139,7 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
     Args:
         fields: the training data on the native grid, shape (n, N, N).
 
-    Raises:
-        UserError: if the data do not vary, or the rest of the prior alone has more noise.
+    Raises a UserError if the data do not vary, or the rest of the prior alone has more noise.
     """
     if not _automatic(spec):
         return spec

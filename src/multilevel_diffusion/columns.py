@@ -78,8 +78,7 @@ def tidy_row(
         labels: those of the settings, `ArmSpec.labels`; what is no column of the table is left out.
         values: further columns by their names, as `metric="spectrum_distance", value=0.1`; a list is a column of several rows.
 
-    Raises:
-        TypeError: if one of the values has no column.
+    Raises a TypeError if one of the values has no column.
     """
     if unknown := values.keys() - set(columns):
         raise TypeError(f"the table has no column {', '.join(sorted(unknown))}")

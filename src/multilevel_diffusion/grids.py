@@ -75,8 +75,7 @@ def restrict(values: Tensor, source: Grid, target: Grid) -> Tensor:
     Returns:
         Shape (..., M, M).
 
-    Raises:
-        ValueError: if `target` is finer than `source` or of another kind.
+    Raises a ValueError if `target` is finer than `source` or of another kind.
     """
     if target.resolution > source.resolution:
         raise ValueError(f"cannot restrict from {source} to the finer {target}: use prolong")
@@ -86,8 +85,7 @@ def restrict(values: Tensor, source: Grid, target: Grid) -> Tensor:
 def prolong(values: Tensor, source: Grid, target: Grid) -> Tensor:
     """Values on a finer grid: `restrict(prolong(u)) = u` for every u without Nyquist modes. Arguments as `restrict`.
 
-    Raises:
-        ValueError: if `target` is coarser than `source` or of another kind.
+    Raises a ValueError if `target` is coarser than `source` or of another kind.
     """
     if target.resolution < source.resolution:
         raise ValueError(f"cannot prolong from {source} to the coarser {target}: use restrict")

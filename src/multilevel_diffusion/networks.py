@@ -158,8 +158,7 @@ class UNet(nn.Module):
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape and t of shape (batch,).
 
-        Raises:
-            ValueError: if the levels do not halve the grid evenly.
+        Raises a ValueError if the levels do not halve the grid evenly.
         """
         if grid.resolution % self.divisor:
             raise ValueError(f"the U-Net needs a resolution that {self.divisor} divides, not {grid.resolution}")

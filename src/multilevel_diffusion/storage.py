@@ -41,8 +41,7 @@ def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") ->
 def write_atomically(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; moved onto `path` when the block ends well, removed when it does not.
 
-    Raises:
-        UserError: if the disk is full, or `path` is a folder or a device.
+    Raises a UserError if the disk is full, or `path` is a folder or a device.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a plain file; choose another path to write to")
@@ -77,8 +76,7 @@ def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tens
     Args:
         need: the names that must be there, which alone are then read; without any, all are.
 
-    Raises:
-        UserError: if the file is missing, truncated or not one of ours.
+    Raises a UserError if the file is missing, truncated or not one of ours.
     """
     arrays, header = _read(path, need, framework="pt")
     # clones: the file's own memory is not aligned as complex arithmetic needs it
@@ -105,8 +103,7 @@ def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> 
 def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
     """A table of `write_csv`. Columns of LABELS are text, whatever they look like; what is empty is missing.
 
-    Raises:
-        UserError: if it is missing, truncated, not a table or lacks one of `columns`.
+    Raises a UserError if it is missing, truncated, not a table or lacks one of `columns`.
     """
     import pandas
 

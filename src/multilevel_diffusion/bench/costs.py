@@ -34,8 +34,7 @@ def train(resolutions: Sequence[int], batch: int, repeats: int, advance: Advance
     The roofline tells what our step computes and moves, by count, and how near it comes to what this machine does in a large
     matrix product and in a stream through memory. With `ablation` either network also has the other's allocator settings.
 
-    Raises:
-        UserError: A resolution is odd.
+    Raises a UserError if a resolution is odd.
     """
     if odd := [n for n in resolutions if n % 2]:
         raise UserError(f"--resolution: on odd grids neuraloperator computes another function: not {odd[0]}")

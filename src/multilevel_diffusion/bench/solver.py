@@ -22,8 +22,7 @@ def solver(
     The baseline is RK45 at its default tolerances on the sparse operator, one trajectory at a time; ours solves `trajectories`
     together on `device`, in `steps` graded steps. Times are medians of `repeats`, in turn, after one run untimed.
 
-    Raises:
-        UserError: The end time is not positive and finite, or a solution does not stay finite.
+    Raises a UserError if the end time is not positive and finite, or a solution does not stay finite.
     """
     try:
         times = graded_times(end_time, steps)

@@ -22,8 +22,7 @@ def process(*, keep_freed: bool) -> Iterator[Callable[..., Any]]:
 
     With `keep_freed` freed memory is kept, as `mld` does; else glibc's allocator is as it comes, whatever the environment says.
 
-    Raises:
-        UserError: The memory does not suffice.
+    Raises a UserError if the memory does not suffice.
     """
     variables = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(ALLOCATOR_SETTINGS)}
     with ProcessPoolExecutor(1, get_context("spawn"), keep_freed_memory if keep_freed else None) as pool:

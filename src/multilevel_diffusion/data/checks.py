@@ -16,8 +16,7 @@ def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collectio
         sets: tensors or arrays by name, each of shape (n, N, N), float32.
         need: a mapping from the name of a set to the least number of fields in it; names alone ask for one field each.
 
-    Raises:
-        UserError: names the file, what is wrong and the mend.
+    Raises a UserError that names the file, what is wrong and the mend.
     """
     again = "make it again with `mld data`"
     header = header if isinstance(header, dict) else {}
@@ -39,8 +38,7 @@ def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collectio
 def check_fields(path: Path | str, sets: Mapping[str, Any], resolution: int, mend: str) -> None:
     """Refuse tensors or arrays that are not finite float32 fields of shape (n, N, N), n ≥ 1, with N = `resolution`.
 
-    Raises:
-        UserError: names the file and the tensor, and ends with `mend`.
+    Raises a UserError that names the file and the tensor, and ends with `mend`.
     """
     for name, values in sets.items():
         shape, dtype = tuple(values.shape), str(values.dtype).removeprefix("torch.")

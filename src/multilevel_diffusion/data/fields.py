@@ -63,8 +63,7 @@ def field_sets(
         resolution: N of the fields; they are taken as they are.
         name: of the experiment.
 
-    Raises:
-        UserError: in one line, if there is no such source, it cannot be read, or holds anything but enough finite N × N fields.
+    Raises a UserError if there is no such source, it cannot be read, or holds anything but enough finite N × N fields.
     """
     sizes = {"train": train, "validation": validation, "reference": test}
     if test > train:
@@ -95,12 +94,8 @@ def summary(sets: FieldSets) -> str:
 
 def count_leaks(sets: FieldSets) -> int:
     """How many test fields are, value by value, training fields too."""
-
-    def digests(name: str) -> list[bytes]:
-        return [hashlib.sha256(field.numpy()).digest() for field in sets.fields[name]]
-
-    trained = set(digests("train"))
-    return sum(digest in trained for digest in digests("reference"))
+    trained = {hashlib.sha256(field.numpy()).digest() for field in sets.fields["train"]}
+    return sum(hashlib.sha256(field.numpy()).digest() in trained for field in sets.fields["reference"])
 
 
 @contextmanager

@@ -49,8 +49,7 @@ def mnist_sets(
         sizes: of train, validation and test; see `split`.
         target: what else the name of the true law has: the name of the experiment and the digests.
 
-    Raises:
-        UserError: if the files are not images of 28 × 28 with a label each, or too few.
+    Raises a UserError if the files are not images of 28 × 28 with a label each, or too few.
     """
     try:
         images, labels, test_images, test_labels = (read_idx(files[name]) for name in FILES)
@@ -78,8 +77,7 @@ def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str
         sha256: the digest of each unpacked file.
         said: called with a line on each source that was tried.
 
-    Raises:
-        UserError: if no source has them; tells what was tried and why it failed.
+    Raises a UserError if no source has them; tells what was tried and why it failed.
     """
     failures = []
     for source in sources:
@@ -127,8 +125,7 @@ def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tenso
         training, test: how many images there are.
         sizes: of train, validation and test.
 
-    Raises:
-        UserError: if there are too few images.
+    Raises a UserError if there are too few images.
     """
     for needed, there, what in (
         (sizes["train"] + sizes["validation"], training, "train + validation"),

@@ -65,8 +65,7 @@ class ReactionDiffusion:
         laplacian: finite-volume is the 5-point stencil of the published data, with eigenvalues −(2/Δx)² sin²(πk/2N) a
             direction, Δx = 2/N; spectral is the operator itself, −(πk/2)².
 
-    Raises:
-        ValueError: if there is no such Laplacian.
+    Raises a ValueError if there is no such Laplacian.
     """
 
     resolution: int
@@ -156,8 +155,7 @@ def reaction_diffusion_sets(
         name: of the experiment.
         progress: called once for each trajectory that is solved.
 
-    Raises:
-        UserError: if an argument or the file will not do, or a field blows up.
+    Raises a UserError if an argument or the file will not do, or a field blows up.
     """
     train, validation, test = sizes["train"], sizes["validation"], sizes["test"]
     middle, fields = FIRST_TEST_SEED + test, {}
@@ -185,8 +183,7 @@ def read_published(file: Path, count: int, end_time: float, resolution: int) -> 
     The file is HDF5 with a group 0000, 0001, … a trajectory; its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05, … 5,
     which are in `grid/t` of the group where it has that.
 
-    Raises:
-        ValueError: if the file is missing, is not HDF5, lacks a trajectory, has other times or holds something else.
+    Raises a ValueError if the file is missing, is not HDF5, lacks a trajectory, has other times or holds something else.
     """
     import h5py
 

@@ -53,8 +53,7 @@ class FieldSets:
             by: the file of the settings.
             target: entries that the target must have, as kind="fields" or name="bumps".
 
-        Raises:
-            UserError: names both files, what differs and the mend; or the set that is not of finite float32 fields.
+        Raises a UserError that names both files, what differs and the mend; or the set that is not of finite float32 fields.
         """
         mend = "give float32 tensors of shape (n, N, N), as torch.from_numpy(array).float()"
         if arrays := [name for name, values in self.fields.items() if not isinstance(values, Tensor)]:
@@ -73,8 +72,7 @@ def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = Fals
         need: the sets to be read; as a mapping, with the least number of fields in each.
         native: refuse a file of one resolution for evaluation, which has no training fields.
 
-    Raises:
-        UserError: if the file is missing, damaged or not of this version, lacks a set or fields, or holds something else.
+    Raises a UserError if the file is missing, damaged or not of this version, lacks a set or fields, or holds something else.
     """
     tensors, header = read_tensors(path, need)
     check_sets(path, tensors, header, need)

@@ -123,8 +123,7 @@ def load_config(
         presets: folder with one YAML overlay a preset.
         only: the experiments that are asked for, which must be sound; all others, figures, tables and claims are then left out.
 
-    Raises:
-        UserError: names the file or key and the mend.
+    Raises a UserError that names the file or key and the mend.
     """
     base, *layers = [_read_yaml(file) for file in files]
     preset = reduce(merge, [base, *layers, overrides]).get("preset")

@@ -21,8 +21,7 @@ def load_plugins(files: Iterable[str | Path]) -> None:
     Args:
         files: paths, relative to the working folder.
 
-    Raises:
-        UserError: if a file is missing or fails, or has a kind that there is already.
+    Raises a UserError if a file is missing or fails, or has a kind that there is already.
     """
     for path in (Path(file).resolve() for file in files):
         if path in _loaded:

@@ -48,8 +48,7 @@ def convergence(
         A row a sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor: what a
         set of true fields has as distance to the others; stderr: the spread of that over 12 sets. evaluations: those made.
 
-    Raises:
-        UserError: if the true law is not known; and as `Model.sample`.
+    Raises a UserError if the true law is not known; and as `Model.sample`.
     """
     settings, denoiser = source.settings, source.denoiser(gain)
     require_mixture(settings, settings.name)

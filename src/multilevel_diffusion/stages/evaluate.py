@@ -35,8 +35,7 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
         the distance of fields that are scaled to [0, 1] as in the authors' release. value: distances in units of the fields, but
         for the spectrum (decades) and the histogram (in [0, 1]). stderr: a jackknife over samples, see `metrics.jackknife`.
 
-    Raises:
-        UserError: if there are no test fields at the resolution of samples, too few of them, or those of another law or grid.
+    Raises a UserError if there are no test fields at the resolution of samples, too few of them, or those of another law or grid.
     """
     known = {sets.grid.resolution: (sets, _measure_of(sets, projections)) for sets in tests}
 

@@ -25,8 +25,7 @@ def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
         sets: `train` on the native grid; None for a mixture, of which fields are drawn, and whose modes above the native grid
             are the prior's own.
 
-    Raises:
-        UserError: if there are too few fields for the covariance asked for.
+    Raises a UserError if there are too few fields for the covariance asked for.
     """
     if sets is not None:
         spec = resolved(spec, sets.fields["train"])
@@ -49,8 +48,7 @@ def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec
     Args:
         source: what the sets are called in messages.
 
-    Raises:
-        UserError: if they are not, or a mixture is given any.
+    Raises a UserError if they are not, or a mixture is given any.
     """
     if spec.mixture == (sets is not None):
         mend = "is drawn as training goes; leave the data out" if sets else f"needs the data of {spec.data_set}"

@@ -68,8 +68,7 @@ def sample(
     Yields:
         One after another, as they are drawn.
 
-    Raises:
-        UserError: as `Model.sample`, and before anything is drawn if the network does not take a resolution.
+    Raises a UserError as `Model.sample`, and before anything is drawn if the network does not take a resolution.
     """
     settings, learned = source.settings, isinstance(source, Model)
     for resolution in resolutions:

@@ -77,8 +77,7 @@ def score_error(
     Returns:
         A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
 
-    Raises:
-        UserError: if a model was not trained on a mixture, or its network does not take a resolution.
+    Raises a UserError if a model was not trained on a mixture, or its network does not take a resolution.
     """
     on, rows = device_of(), []
     for model in models:

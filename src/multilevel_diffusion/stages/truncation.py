@@ -67,8 +67,7 @@ def truncation(
         X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first over that of the second, 1
         where they fall alike.
 
-    Raises:
-        ValueError: if `drawn_on` is not the finest grid.
+    Raises a ValueError if `drawn_on` is not the finest grid.
     """
     settings, on = exact.settings, device_of()
     mixture, finest = GaussianMixture(exact.prior), Torus(drawn_on)

@@ -26,8 +26,7 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
     Args:
         tables: name to rows, as `QuantitySettings.table` names them; claims about others are not measured.
 
-    Raises:
-        UserError: if a claim names a column that is not there, or picks several rows of a seed.
+    Raises a UserError if a claim names a column that is not there, or picks several rows of a seed.
     """
     rows = []
     for name, claim in settings.each:

@@ -24,8 +24,7 @@ def read_tables(paths: Sequence[Path], columns: Collection[str]) -> list[pd.Data
     Args:
         columns: those that each must have; what is not among LABELS must be numbers.
 
-    Raises:
-        UserError: if a table has no rows, has text among its numbers, or repeats rows of another one; as `read_csv` besides.
+    Raises a UserError if a table has no rows, has text among its numbers, or repeats rows of another one; as `read_csv` besides.
     """
     tables = [read_csv(path, columns) for path in paths]
     for path, table in zip(paths, tables, strict=True):

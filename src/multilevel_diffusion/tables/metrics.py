@@ -45,8 +45,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
         histories: SKILL_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
             validation have no row.
 
-    Raises:
-        UserError: if none has a skill.
+    Raises a UserError if none has a skill.
     """
     skills, kept = [f"skill_{n}" for n in skill_resolutions(histories)], []
     histories = histories.dropna(subset=skills, how="all")
@@ -78,8 +77,7 @@ def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFram
     A row per experiment, arm, network, prior and gain: mean over seeds ± standard deviation; for a single seed ± the standard
     error over the directions. 1 is a network that does as well on a grid it has never seen.
 
-    Raises:
-        UserError: if no network was sampled both on the grid it was trained on and on another.
+    Raises a UserError if no network was sampled both on the grid it was trained on and on another.
     """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
     rows = rows[rows.ladder.notna()]
