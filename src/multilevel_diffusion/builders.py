@@ -87,10 +87,7 @@ def build(of: settings.Settings, *args: Any) -> Any:
 
 
 def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = None) -> priors.Prior:
-    """N(0,Q) of an arm or of its target.
-
-    Args:
-        state: `Prior.state` as a trained model keeps it; without it, what is random is drawn from the arm's prior seed.
+    """N(0,Q) of an arm or of its target; what is random in it is that of `Prior.state`, or drawn from the arm's prior seed.
 
     Raises a UserError if the scale is not known before the data are (`auto`).
     """
@@ -134,12 +131,8 @@ def _automatic(spec: settings.TargetSpec) -> bool:
 def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
     """The spec with a number for a prior's scale that is `auto`: tr Q = NOISE_TO_DATA E‖X − EX‖² on the native grid.
 
-    The scale s enters the amplitudes linearly, so that tr Q is a quadratic in s.
-
-    Args:
-        fields: the training data on the native grid, shape (n, N, N).
-
-    Raises a UserError if the data do not vary, or the rest of the prior alone has more noise.
+    The scale s enters the amplitudes linearly, so that tr Q is a quadratic in s. `fields` are the training data, (n, N, N), on
+    the native grid. Raises a UserError if the data do not vary, or the rest of the prior alone has more noise.
     """
     if not _automatic(spec):
         return spec
@@ -159,11 +152,7 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
 
 
 def prior_warnings(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) -> list[str]:
-    """A line each, where the prior does not suit the data.
-
-    Args:
-        fields: the training data on the native grid, shape (n, N, N).
-    """
+    """A line each, where the prior does not suit the training data on the native grid, `fields` of shape (n, N, N)."""
     grid, u, said = build_grid(spec, spec.native_resolution), fields.double(), []
     start = ForwardSDE().signal_at_end(u.square().mean().item(), prior.trace(grid))
     unreached = prior.share_in_kernel(u - u.mean(dim=0), grid)

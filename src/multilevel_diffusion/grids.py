@@ -64,16 +64,10 @@ class CellCentred(Grid):
 
 
 def restrict(values: Tensor, source: Grid, target: Grid) -> Tensor:
-    """Values on a coarser grid: truncate the spectrum, keep the values.
+    """Values (..., N, N) on a coarser grid, (..., M, M): truncate the spectrum, keep the values.
 
     Torus: the modes |k_i| < M/2 stay, for odd M this is |k_i| ≤ (M−1)/2; an even M has its Nyquist row and column set
     to zero. Cell-centred: the cosine modes k_i < M stay.
-
-    Args:
-        values: shape (..., N, N) on `source`.
-
-    Returns:
-        Shape (..., M, M).
 
     Raises a ValueError if `target` is finer than `source` or of another kind.
     """

@@ -40,11 +40,7 @@ class _OnGrid:
 
 
 class GaussianMixture:
-    """½ N(m_1, Q) + ½ N(m_2, Q).
-
-    Args:
-        prior: N(0,Q), the noise of both the components and the forward process.
-    """
+    """½ N(m_1, Q) + ½ N(m_2, Q), with `prior` = N(0,Q), the noise of both the components and the forward process."""
 
     def __init__(self, prior: Prior) -> None:
         self.prior = prior

@@ -25,11 +25,7 @@ LAPLACIAN_POWER = 0.55
 
 
 class Prior(ABC):
-    """N(0,Q) with λ_k = (A_k / N_native)². A subclass writes `amplitude`.
-
-    Args:
-        native_resolution: N_native, points per side.
-    """
+    """N(0,Q) with λ_k = (A_k / N_native)², N_native = `native_resolution`. A subclass writes `amplitude`."""
 
     trace_class: bool
 
@@ -127,11 +123,7 @@ class Standard(Prior):
 
 
 class FNOPrior(Prior):
-    """Finite rank: A_k = |w_k| on the modes of one Fourier layer with weights w.
-
-    Args:
-        weights: w from `draw_mode_weights`, shape (2 m₁ + 1, m₂), complex128.
-    """
+    """Finite rank: A_k = |w_k| on the modes of one Fourier layer with `weights` w as `draw_mode_weights` gives them."""
 
     trace_class = True
 
@@ -147,11 +139,7 @@ class FNOPrior(Prior):
 
 
 class Laplacian(Prior):
-    """Q^½ = (s / N_native) (−Δ)^(−0.55) on fields of mean zero; the mean is in the kernel.
-
-    Args:
-        scale: s > 0.
-    """
+    """Q^½ = (s / N_native) (−Δ)^(−0.55), s = `scale` > 0, on fields of mean zero; the mean is in the kernel."""
 
     trace_class = True
 
@@ -164,12 +152,7 @@ class Laplacian(Prior):
 
 
 class Bessel(Prior):
-    """Q^½ = (c − Δ)^(−p) / N_native.
-
-    Args:
-        shift: c > 0.
-        power: p; trace class for p > ½.
-    """
+    """Q^½ = (c − Δ)^(−p) / N_native, c = `shift` > 0 and p = `power`; trace class for p > ½."""
 
     def __init__(self, native_resolution: int, shift: float, power: float) -> None:
         super().__init__(native_resolution)
@@ -181,13 +164,7 @@ class Bessel(Prior):
 
 
 class Combined(FNOPrior):
-    """The fno prior's modes on top of the laplacian's tail: trace class, and of full rank for generic w.
-
-    Args:
-        weights: w as in `FNOPrior`.
-        scale: s, of the laplacian part.
-        fno_scale: s₂, of the fno part.
-    """
+    """The fno prior's modes, of `fno_scale` s₂, on the laplacian's tail, of `scale` s: trace class, full rank for generic w."""
 
     def __init__(self, native_resolution: int, weights: Tensor, scale: float, fno_scale: float) -> None:
         super().__init__(native_resolution, weights)
@@ -202,14 +179,8 @@ def draw_mode_weights(modes: tuple[int, int], generator: torch.Generator) -> Ten
     """The weights w_k = U + iV, U ~ U(0.2, 1.0), V ~ U(0, 0.8), of the `fno` and `combined` priors.
 
     Drawn for k₂ > 0 and, at k₂ = 0, for k₁ ≥ 0 and k₁ = −m₁; the rest of k₂ = 0 is the mirror image w_−k = conj w_k of a
-    real kernel.
-
-    Args:
-        modes: (m₁, m₂).
-
-    Returns:
-        Shape (2 m₁ + 1, m₂), complex128: row k₁ + m₁ for −m₁ ≤ k₁ ≤ m₁, column k₂. At k₁ = m₁ only the mirror image of
-        (−m₁, 0) is not zero.
+    real kernel. With `modes` (m₁, m₂) the shape is (2 m₁ + 1, m₂), complex128: row k₁ + m₁ for −m₁ ≤ k₁ ≤ m₁, column k₂. At
+    k₁ = m₁ only the mirror image of (−m₁, 0) is not zero.
     """
     m1, m2 = modes
     u, v = torch.rand((2, 2 * m1, m2), generator=generator, dtype=torch.float64)

@@ -71,12 +71,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header of a file of `write_tensors`.
+    """The tensors, all or those that `need` names, and the header of a file of `write_tensors`.
 
-    Args:
-        need: the names that must be there, which alone are then read; without any, all are.
-
-    Raises a UserError if the file is missing, truncated or not one of ours.
+    Raises a UserError if the file is missing, truncated or not one of ours, or lacks one of these.
     """
     arrays, header = _read(path, need, framework="pt")
     # clones: the file's own memory is not aligned as complex arithmetic needs it

@@ -18,9 +18,6 @@ _loaded: set[Path] = set()
 def load_plugins(files: Iterable[str | Path]) -> None:
     """Run plugin files, each once; the kinds that they define are kinds like all others from then on.
 
-    Args:
-        files: paths, relative to the working folder.
-
     Raises a UserError if a file is missing or fails, or has a kind that there is already.
     """
     for path in (Path(file).resolve() for file in files):

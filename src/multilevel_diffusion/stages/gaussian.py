@@ -43,10 +43,7 @@ def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
 
 
 def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec:
-    """The spec with a number for a prior's scale that is `auto`, if the sets are what the arm asks for.
-
-    Args:
-        source: what the sets are called in messages.
+    """The spec with a number for a prior's scale that is `auto`, if the sets, `source` by name, are what the arm asks for.
 
     Raises a UserError if they are not, or a mixture is given any.
     """

@@ -29,10 +29,8 @@ def measure(
 ) -> dict[str, float]:
     """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
 
-    The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata).
-
-    Args:
-        drawn_on: the finer grid on which data and noise are drawn before they are restricted to `grid`.
+    The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata). Data and noise
+    are drawn on the finer grid `drawn_on` and restricted.
 
     Returns:
         Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative:

@@ -22,9 +22,7 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
     reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: anything else, and always
     with fewer seeds than settings.seeds or if the quantity did not come to pass in one of them; not measured: no such row.
     reached: in how many seeds it came to pass.
-
-    Args:
-        tables: name to rows, as `QuantitySettings.table` names them; claims about others are not measured.
+    Claims about none of the tables, rows by name, are not measured.
 
     Raises a UserError if a claim names a column that is not there, or picks several rows of a seed.
     """

@@ -53,9 +53,7 @@ def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
 def write_table(out: Path, rows: pd.DataFrame, facts: Mapping[str, Any], to_read: pd.DataFrame | None = None) -> None:
     """Write rows as CSV, and what is to read (without it the rows) as Markdown and as a page for the report.
 
-    Args:
-        out: with any suffix; those of the three files replace it.
-        facts: the provenance, which all three have in their first line.
+    The suffixes of the three files replace that of `out`; all three have `facts`, the provenance, in their first line.
     """
     to_read = rows if to_read is None else to_read
     labels = [i for i, name in enumerate(to_read) if name in LABELS]

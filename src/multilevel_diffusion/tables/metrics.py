@@ -111,10 +111,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     a, b: means over seeds; difference: b − a; stderr: of the difference, from the spread over seeds where there are several, else
     from the metric's own standard error; sigmas: the difference over it, as the normal deviate that is as unlikely: of few seeds
     the quotient has Student's law, with the degrees of freedom of Welch and Satterthwaite. What is in one table only has no
-    difference; equal values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many.
-
-    Args:
-        a, b: COLUMNS, from runs of whichever preset, sampler, ladder and seeds.
+    difference; equal values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many. The
+    runs may differ in preset, sampler, ladder and seeds.
     """
     sides = [_means(table) for table in (a, b)]
     rows = sides[0].join(sides[1], how="outer", lsuffix="_a", rsuffix="_b").reset_index()
@@ -142,10 +140,8 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
 
     a: within two standard errors of the difference, that is √2 times the Monte Carlo error of a set of samples over the root of
     the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
-    distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together.
-
-    Args:
-        rows: CONVERGENCE_COLUMNS, as `mld convergence` writes them.
+    distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together. `rows` are of
+    CONVERGENCE_COLUMNS.
     """
     rows = rows.assign(field=rows.network.where(rows.gain.isna(), rows.network + ", " + rows.gain.astype(str)))
     keys = ["arm", "field", "metric", "resolution"]
