@@ -37,9 +37,7 @@ if _ABSENT:
 class SpectralConvolution(SpectralConv):
     """neuraloperator's `SpectralConv` (its weights and their layout) without bias, on fields laid out (batch, x₂, x₁, channel).
 
-    Args:
-        width: channels C in and out.
-        modes: m; the weight has shape (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1.
+    With C = `width` and m = `modes` the weight is (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1.
     """
 
     def __init__(self, width: int, modes: int) -> None:

@@ -56,12 +56,8 @@ def field_sets(
     """The four sets, and how many fields the source has.
 
     The fields, in the order of the source, are shuffled once and always alike; then come `train`, `validation` and `reference`,
-    the test set. The `floor` is as many of the training fields. Only the fields that are used are read.
-
-    Args:
-        source: see the head of this module.
-        resolution: N of the fields; they are taken as they are.
-        name: of the experiment.
+    the test set. The `floor` is as many of the training fields. Only the fields that are used are read, from a source as at the
+    head of this module, and taken as they are.
 
     Raises a UserError if there is no such source, it cannot be read, or holds anything but enough finite N × N fields.
     """

@@ -43,11 +43,7 @@ class _UnusableError(Exception):
 def mnist_sets(
     files: Mapping[str, bytes], resolution: int, sizes: Mapping[str, int], target: Mapping[str, object]
 ) -> FieldSets:
-    """The four sets on the torus, from the unpacked files of `fetch`.
-
-    Args:
-        sizes: of train, validation and test; see `split`.
-        target: what else the name of the true law has: the name of the experiment and the digests.
+    """The four sets on the torus, of sizes as for `split`, from the unpacked files of `fetch`. `target`: what names them besides.
 
     Raises a UserError if the files are not images of 28 × 28 with a label each, or too few.
     """
@@ -120,10 +116,6 @@ def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tenso
     Either set of images is shuffled once, always alike: `train` are the first of the training images, `validation` the last, and
     `reference` the first of the test images, so that the sets of a smaller preset are parts of those of a larger one.
     `floor`, true digits to measure against `reference`, are as many training images.
-
-    Args:
-        training, test: how many images there are.
-        sizes: of train, validation and test.
 
     Raises a UserError if there are too few images.
     """

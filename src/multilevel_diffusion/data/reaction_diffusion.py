@@ -88,16 +88,10 @@ class ReactionDiffusion:
     def solve(
         self, u: Tensor, v: Tensor, times: Tensor, progress: Callable[[], object] = lambda: None
     ) -> tuple[Tensor, Tensor]:
-        """(u, v) at the last of the times, in the precision and on the device of u.
+        """(u, v) at the last of the times, from those at the first, (batch, N, N), in the precision and on the device of u.
 
-        Args:
-            u, v: values at the first of the times, shape (batch, N, N).
-            times: increasing, float64.
-            progress: called once a trajectory.
-
-        Raises:
-            ValueError: if the shapes are not (batch, N, N), or the times do not increase or are not finite.
-            FloatingPointError: if a field stops being finite.
+        The times are float64; `progress` is called once a trajectory. Raises a ValueError if the shapes are not (batch, N, N) or
+        the times do not increase or are not finite, and a FloatingPointError if a field stops being finite.
         """
         n = self.resolution
         if u.shape != v.shape or u.ndim != 3 or u.shape[1:] != (n, n):
@@ -152,8 +146,6 @@ def reaction_diffusion_sets(
         sizes: of train (seeds 0, 1, …), validation (the seeds after these) and test (seeds 100000, 100001, … for `reference`, and
             as many after these for `floor`).
         file: the published file, from which train and validation are then read.
-        name: of the experiment.
-        progress: called once for each trajectory that is solved.
 
     Raises a UserError if an argument or the file will not do, or a field blows up.
     """

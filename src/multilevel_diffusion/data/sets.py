@@ -49,8 +49,7 @@ class FieldSets:
         """Refuse data that disagree with the settings that use them.
 
         Args:
-            path: the file of the data.
-            by: the file of the settings.
+            path, by: the files of the data and of the settings.
             target: entries that the target must have, as kind="fields" or name="bumps".
 
         Raises a UserError that names both files, what differs and the mend; or the set that is not of finite float32 fields.

@@ -31,7 +31,6 @@ def along_training(
     All models sample from the same noise, that of the seed of their training.
 
     Args:
-        models: snapshots, which are taken one after another.
         test: `reference` and `floor`, at the resolution of the samples.
         samples: fields drawn of each model, no more than `floor` has.
 
@@ -39,9 +38,7 @@ def along_training(
         A row a model and gain, one where gains agree, of ALONG_TRAINING_COLUMNS. value, stderr and floor, the distance of as many
         other test fields, are in units of the fields; epoch is that of the model.
 
-    Raises:
-        UserError: if there are too few test fields, or they are of another law or grid than a model was trained on; and as
-            `Model.sample`.
+    Raises a UserError if there are too few test fields, or they are of another law or grid than a model was trained on.
     """
     resolution = test.grid.resolution
     if samples > (available := len(test.fields["floor"])):

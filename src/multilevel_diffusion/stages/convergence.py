@@ -42,7 +42,6 @@ def convergence(
     Args:
         evaluations: of the denoiser; a sampler takes as many steps as they pay for.
         reference_evaluations: of the Euler–Maruyama that comes first, to compare all others with.
-        projections: directions of the sliced Wasserstein distance.
 
     Returns:
         A row a sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor: what a

@@ -27,7 +27,6 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
 
     Args:
         tests: `reference` and `floor`, of a resolution each.
-        projections: directions of the sliced Wasserstein distance.
 
     Returns:
         A row a set of samples and metric, of COLUMNS. metric: the distances of `metrics.Reference`; vendi_score; of a mixture

@@ -68,10 +68,6 @@ def score_error(
     Where N_ref is below the native resolution, it is measured there once more on fields that are drawn on the native grid and
     restricted, under the first gain.
 
-    Args:
-        models: snapshots, which are taken one after another.
-        batches, batch_size: of fresh samples, for each number.
-
     Returns:
         A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
 
