@@ -8,8 +8,6 @@ torus and o = ½ on the cell-centred grid. Its Fourier coefficients are `torch.f
 mean the same thing on every grid. Restriction and prolongation keep values (not coefficients times N, not pixel sums).
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -38,7 +36,7 @@ class Grid(ABC):
         return (torch.arange(self.resolution, dtype=torch.float64, device=device) + self.offset) / self.resolution
 
     @abstractmethod
-    def resample(self, values: Tensor, target: Grid) -> Tensor:
+    def resample(self, values: Tensor, target: "Grid") -> Tensor:
         """The values on `target` of the function whose lowest common modes `values` hold."""
 
 

@@ -15,8 +15,8 @@ Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; s
 Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network with the other's allocator settings.")]
 
 TRAINED_ON = [32, 50, 64, 128]
-SAMPLE_RESOLUTIONS, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
-RESOLUTIONS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
+SAMPLED_ON, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
+GRIDS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
 bench = typer.Typer(help="Measure speed and memory against baselines. Let nothing else run.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def train(resolution: Evens = TRAINED_ON, batch: Batch = 128, repeats: Repeats =
 
 @bench.command()
 def sample(
-    resolution: Resolutions = SAMPLE_RESOLUTIONS,
+    resolution: Resolutions = SAMPLED_ON,
     sampler: Samplers = SAMPLERS,
     steps: Steps = 10,
     batch: Batch = 64,
@@ -57,11 +57,7 @@ def sample(
 
 @bench.command()
 def scaling(
-    output: Output,
-    resolution: Resolutions = RESOLUTIONS,
-    batch: Sizes = BATCHES,
-    width: Sizes = WIDTHS,
-    repeats: Repeats = 3,
+    output: Output, resolution: Resolutions = GRIDS, batch: Sizes = BATCHES, width: Sizes = WIDTHS, repeats: Repeats = 3
 ) -> None:
     """Time and memory of a training step against its sizes.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import columns
 from ..storage import read_arrays, write_csv
 from .options import Output, facts, read_rows
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 Tables = Annotated[list[Path], typer.Argument(help="Tables of the command named above.")]
 NUMBERS = {
-    "score_error": ("SCORE_COLUMNS", "Score error and loss along training.", "mld score-error"),
-    "along_training": ("ALONG_TRAINING_COLUMNS", "Distance to the test set along training.", "mld along-training"),
-    "losses": ("HISTORY_COLUMNS", "Loss along training, a panel an arm.", "mld train"),
-    "skill": ("SKILL_COLUMNS", "Skill against training steps, a line an arm.", "mld train"),
-    "samplers": ("CONVERGENCE_COLUMNS", "Distance to the test set against evaluations.", "mld convergence"),
-    "log_density": ("DENSITY_COLUMNS", "Log density relative to N(0,Q), and its errors.", "mld log-density"),
-    "cost": ("COST_COLUMNS", "Time and memory of a training step.", "mld bench scaling"),
+    "score_error": (columns.SCORE_COLUMNS, "Score error and loss along training.", "mld score-error"),
+    "along_training": (columns.ALONG_TRAINING_COLUMNS, "Distance to the truth along training.", "mld along-training"),
+    "losses": (columns.HISTORY_COLUMNS, "Loss along training, a panel an arm.", "mld train"),
+    "skill": (columns.SKILL_COLUMNS, "Skill against training steps, a line an arm.", "mld train"),
+    "samplers": (columns.CONVERGENCE_COLUMNS, "Distance to the test set against evaluations.", "mld convergence"),
+    "log_density": (columns.DENSITY_COLUMNS, "Log density relative to N(0,Q), and its errors.", "mld log-density"),
+    "cost": (columns.COST_COLUMNS, "Time and memory of a training step.", "mld bench scaling"),
 }
 """Figures of numbers by their function: the columns they need, what they show, and the command that writes them."""
 
@@ -42,7 +43,7 @@ def fields(
     from ..figures import arrange, fields
 
     rows, rows_down = arrange((path, *read_arrays(path)) for path in files)
-    losses = read_rows(history, "HISTORY_COLUMNS") if history else None
+    losses = read_rows(history, columns.HISTORY_COLUMNS) if history else None
     _write(fields(rows, count, rows_down=rows_down, history=losses), losses, output)
 
 
@@ -61,12 +62,12 @@ def ladders(
 
 
 def _add_figure_of_numbers(name: str) -> None:
-    columns, summary, source = NUMBERS[name]
+    needed, summary, source = NUMBERS[name]
 
     def draw(tables: Tables, output: Output) -> None:
         from .. import figures
 
-        rows = read_rows(tables, columns)
+        rows = read_rows(tables, needed)
         _write(getattr(figures, name)(rows), rows, output)
 
     figure.command(name.replace("_", "-"), help=f"{summary}\n\nFrom tables of `{source}`.")(draw)

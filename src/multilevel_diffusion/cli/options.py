@@ -77,14 +77,13 @@ def read_spec(path: Path) -> settings.ArmSpec:
     return settings.parse(settings.ArmSpec, read_json(path), str(path))
 
 
-def read_rows(files: list[Path], columns: str) -> pandas.DataFrame:
-    """The rows of tables, one below the other. Raises a UserError if one lacks a column of that list in `columns`."""
+def read_rows(files: list[Path], columns: Collection[str]) -> pandas.DataFrame:
+    """The rows of tables, one below the other. Raises a UserError if one lacks a column."""
     import pandas
 
-    from .. import columns as lists
     from ..tables import read_tables
 
-    return pandas.concat(read_tables(files, getattr(lists, columns)), ignore_index=True)
+    return pandas.concat(read_tables(files, columns), ignore_index=True)
 
 
 @contextmanager

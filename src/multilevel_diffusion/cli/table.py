@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..columns import COLUMNS, SCORE_COLUMNS
+from ..columns import COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, read_tensors, write_csv
 from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows, read_spec
@@ -38,7 +38,7 @@ def metrics(
     if scores:
         measured += [score_error_metrics(rows) for rows in read_tables(scores, SCORE_COLUMNS)]
     if history:
-        measured.append(skill_metrics(read_rows(history, "SKILL_COLUMNS")))
+        measured.append(skill_metrics(read_rows(history, SKILL_COLUMNS)))
     rows = tidy(measured)
     _write(output, rows, summary(rows))
 
@@ -48,7 +48,7 @@ def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld converge
     """How few evaluations each sampler needs."""
     from ..tables import sampler_summary
 
-    rows = read_rows(tables, "CONVERGENCE_COLUMNS")
+    rows = read_rows(tables, CONVERGENCE_COLUMNS)
     _write(output, rows, sampler_summary(rows))
 
 
@@ -57,7 +57,7 @@ def distances(metrics: Metrics, experiment: Experiments, output: Output) -> None
     """Sliced Wasserstein distances per prior and resolution."""
     from ..tables import distances_by_prior
 
-    _write(output, distances_by_prior(read_rows([metrics], "COLUMNS"), experiment))
+    _write(output, distances_by_prior(read_rows([metrics], COLUMNS), experiment))
 
 
 @table.command()
@@ -65,7 +65,7 @@ def transfer(metrics: Metrics, experiment: Experiments, output: Output) -> None:
     """Sliced Wasserstein distances over those on the training grid."""
     from ..tables import transfer
 
-    _write(output, transfer(read_rows([metrics], "COLUMNS"), experiment))
+    _write(output, transfer(read_rows([metrics], COLUMNS), experiment))
 
 
 @table.command()
