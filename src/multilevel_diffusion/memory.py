@@ -1,13 +1,9 @@
 """The memory of this process: whether glibc keeps what is freed, and how much was in use at most."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import math
 from pathlib import Path
-
-__all__ = ["keep_freed_memory", "peak", "reset_peak", "resident"]
 
 
 def keep_freed_memory() -> None:

@@ -4,8 +4,6 @@ Fields are arrays (n, N, N) of natural values. Every distance is per unit area, 
 without its floor: the same distance between two independent sets of true data of the same sizes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -14,18 +12,6 @@ import numpy as np
 import ot
 import torch
 from numpy.typing import NDArray
-
-__all__ = [
-    "Estimate",
-    "Reference",
-    "floor",
-    "jackknife",
-    "projections",
-    "radial_spectrum",
-    "rescaled",
-    "share",
-    "vendi_score",
-]
 
 Fields = NDArray[np.floating]
 CHUNK = 100

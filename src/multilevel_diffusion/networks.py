@@ -24,13 +24,11 @@ from torch.nn.functional import gelu
 
 from .grids import Grid
 
-_ABSENT = "wandb" not in sys.modules
-if _ABSENT:
-    sys.modules["wandb"] = None  # neuraloperator would import it, which takes half a second
+sys.modules.setdefault("wandb", None)  # neuraloperator would import it, which takes half a second
 from neuralop.layers.channel_mlp import LinearChannelMLP  # noqa: E402
 from neuralop.layers.spectral_convolution import SpectralConv  # noqa: E402
 
-if _ABSENT:
+if sys.modules["wandb"] is None:
     del sys.modules["wandb"]
 
 

@@ -7,14 +7,10 @@ Given X_0 = u_0 it is u_t = a_t u_0 + b_t η with η ~ N(0,Q),
 (Hagemann et al., arXiv 2303.04772, section 3; the schedule is that of Song et al. 2021, arXiv 2011.13456, eq. 32).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-__all__ = ["ForwardSDE"]
 
 
 @dataclass(frozen=True)
