@@ -26,7 +26,6 @@ from multilevel_diffusion.tables import (
     distances_by_prior,
     ladder_summary,
     ladders,
-    priors,
     read_tables,
     sampler_summary,
     score_error_metrics,
@@ -35,6 +34,7 @@ from multilevel_diffusion.tables import (
     tidy,
     transfer,
 )
+from multilevel_diffusion.tables.priors import priors
 
 
 def scores(seed, errors):

@@ -14,6 +14,7 @@ from typing import Any
 import grimp
 import yaml
 
+import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
 
@@ -83,8 +84,6 @@ class Job:
 @cache
 def digest_of(module):
     """A digest of what a module of the package does: comments, docstrings and layout do not count."""
-    import multilevel_diffusion
-
     path = Path(multilevel_diffusion.__file__).parent.joinpath(*module.split(".")[1:])
     tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
     for node in ast.walk(tree):
@@ -99,6 +98,7 @@ def code(*modules):
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
     roots = [f"multilevel_diffusion.{module}" for module in modules]
+    roots += [module for root in roots for module in IMPORTS.find_descendants(root)]
     reached = set(roots).union(*map(IMPORTS.find_upstream_modules, roots)) - SAID_IN_PARAMS
     plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in CONFIG.plugins]
     return hashlib.sha256("".join([*map(digest_of, sorted(reached)), *plugins]).encode()).hexdigest()[:16]

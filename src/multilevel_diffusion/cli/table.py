@@ -117,7 +117,7 @@ def priors(
     `multilevel_diffusion.tables.priors` has the formula of every column.
     """
     from ..builders import build_grid, build_prior
-    from ..tables import priors
+    from ..tables.priors import priors
 
     test_sets = {}
     for path in data:

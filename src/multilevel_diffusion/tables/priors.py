@@ -1,18 +1,15 @@
 """How the noise of each prior compares with the data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..grids import Grid
-    from ..priors import Prior
+from ..grids import Grid, squared_norm, wavenumbers
+from ..priors import Prior, multiplicity
+from ..sde import ForwardSDE
 
 CHUNK = 128
 """Fields that are transformed together, to bound memory."""
@@ -33,9 +30,6 @@ def priors(arms: Iterable[tuple[Mapping[str, str | None], Prior, Grid, Tensor]])
     Args:
         arms: the labels of an arm, its prior, a grid, and two or more fields u of shape (n, N, N), in float64, of the data on it.
     """
-    from ..grids import squared_norm
-    from ..sde import ForwardSDE
-
     rows = []
     for labels, prior, grid, fields in arms:
         centred = fields - fields.mean(dim=0)
@@ -50,12 +44,6 @@ def priors(arms: Iterable[tuple[Mapping[str, str | None], Prior, Grid, Tensor]])
 
 def _spectra(centred: Tensor, prior: Prior, grid: Grid) -> dict[str, float | bool]:
     """The columns of `priors` from data_exponent on."""
-    import torch
-
-    from ..grids import wavenumbers
-    from ..priors import multiplicity
-    from ..sde import ForwardSDE
-
     powers = (torch.fft.rfft2(part, norm="forward").abs().square().sum(dim=0) for part in centred.split(CHUNK))
     data, noise = sum(powers) / (len(centred) - 1), prior.spectrum(grid)
     below = min(grid.resolution, prior.native_resolution) / 3
@@ -83,11 +71,6 @@ def _exponent(power: Tensor, grid: Grid, below: float) -> float:
     `priors` takes a third of the points a side, of the native grid where that is coarser. Infinite if a shell has no power, and
     not a number for fewer than two shells.
     """
-    import torch
-
-    from ..grids import wavenumbers
-    from ..priors import multiplicity
-
     k1, k2 = wavenumbers(grid.resolution)
     k = (k1.square() + k2.square()).double().sqrt()
     shell, weight = k.round().long().flatten(), multiplicity(grid).expand_as(k)
