@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-Stream = torch.Generator | None
+Rng = torch.Generator | None
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def squared_norm(values: Tensor) -> Tensor:
     return values.square().mean(dim=(-2, -1))
 
 
-def either(generator: Stream, seed: int | None) -> torch.Generator:
+def either(generator: Rng, seed: int | None) -> torch.Generator:
     """The generator, or a new one of this seed. Raises a ValueError if both are given, or neither."""
     if generator is not None and seed is None:
         return generator

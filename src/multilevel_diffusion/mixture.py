@@ -21,7 +21,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .grids import Grid, Stream, either, wavenumbers
+from .grids import Grid, Rng, either, wavenumbers
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
@@ -51,13 +51,7 @@ class GaussianMixture:
         return self._on(grid, torch.device(device)).means
 
     def sample(
-        self,
-        n: int,
-        grid: Grid,
-        generator: Stream = None,
-        dtype: torch.dtype = torch.float32,
-        *,
-        seed: int | None = None,
+        self, n: int, grid: Grid, generator: Rng = None, dtype: torch.dtype = torch.float32, *, seed: int | None = None
     ) -> Tensor:
         """`n` draws of X_0 on this grid, shape (n, N, N), from a generator and on its device, or from a seed."""
         generator = either(generator, seed)

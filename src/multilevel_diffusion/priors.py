@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from .grids import Grid, Stream, either, squared_norm, wavenumbers, white_noise
+from .grids import Grid, Rng, either, squared_norm, wavenumbers, white_noise
 
 LAPLACIAN_POWER = 0.55
 
@@ -58,13 +58,7 @@ class Prior(ABC):
         return _multiply(values, self._root(values, grid))
 
     def sample(
-        self,
-        n: int,
-        grid: Grid,
-        generator: Stream = None,
-        dtype: torch.dtype = torch.float32,
-        *,
-        seed: int | None = None,
+        self, n: int, grid: Grid, generator: Rng = None, dtype: torch.dtype = torch.float32, *, seed: int | None = None
     ) -> Tensor:
         """`n` draws η = Q^½ ξ, shape (n, N, N), ξ white noise, from a generator and on its device, or from a seed."""
         return self.color(white_noise(n, grid, either(generator, seed), dtype), grid)

@@ -78,12 +78,7 @@ def train(resolutions: Sequence[int], batch: int, repeats: int, advance: Advance
 
 
 def sample(
-    resolutions: Sequence[int],
-    samplers: Sequence[SamplerSettings],
-    steps: int,
-    batch: int,
-    repeats: int,
-    advance: Advance,
+    resolutions: list[int], samplers: list[SamplerSettings], steps: int, batch: int, repeats: int, advance: Advance
 ) -> Tables:
     """Measure evaluations and samples a second, against evaluations of neuraloperator's FNO with the default allocator."""
     tables = {}

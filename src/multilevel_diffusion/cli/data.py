@@ -149,9 +149,7 @@ def build(
 
 @data.command()
 def restrict(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data on the native grid.")],
-    resolution: Resolution,
-    output: Output,
+    data: Annotated[Path, typer.Argument(help="Data on the native grid.")], resolution: Resolution, output: Output
 ) -> None:
     """The test sets on another grid.
 
