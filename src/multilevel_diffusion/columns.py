@@ -36,10 +36,7 @@ SCORE_COLUMNS = [
 ]
 """The tables of `mld score-error`: a row a snapshot, grid and gain."""
 
-HISTORY_COLUMNS = [
-    *("experiment", "arm", "network", "ladder", "seed"),
-    *("epoch", "resolution", "step", "loss", "seconds"),
-]
+HISTORY_COLUMNS = ["experiment", "arm", "network", "ladder", "seed", "epoch", "resolution", "step", "loss", "seconds"]
 """What the history.csv of every training has, a row an epoch, beside validation_N and test_N where they are asked for."""
 
 SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
@@ -48,10 +45,8 @@ SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
 LADDER_COLUMNS = ["experiment", "arm", "ladder", "seed", "quantity", "value"]
 """The table of `mld table ladders`: one number a row."""
 
-COST_COLUMNS = [
-    *("against", "value", "resolution", "batch", "width"),
-    *("seconds", "expected_seconds", "bytes", "expected_bytes"),
-]
+COST_COLUMNS = ["against", "value", "resolution", "batch", "width"]
+COST_COLUMNS += ["seconds", "expected_seconds", "bytes", "expected_bytes"]
 """What the figure of costs reads of the table of `mld bench scaling`."""
 
 

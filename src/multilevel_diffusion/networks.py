@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.functional import gelu
 
 from .grids import Grid
@@ -76,9 +76,7 @@ class FNO(nn.Module):
         fields: how many fields are given together; the output of several starts as 0.
     """
 
-    def __init__(
-        self, width: int, layers: int, modes: int, head: int, generator: torch.Generator, fields: int = 1
-    ) -> None:
+    def __init__(self, width: int, layers: int, modes: int, head: int, generator: Generator, fields: int = 1) -> None:
         super().__init__()
         with _initial_weights_from(generator):
             self.lift = LinearChannelMLP([3 + fields, width])
@@ -123,7 +121,7 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], blocks: int, groups: int, generator: torch.Generator, fields: int = 1
+        self, channels: Sequence[int], blocks: int, groups: int, generator: Generator, fields: int = 1
     ) -> None:
         super().__init__()
         from diffusers import UNet2DModel  # takes seconds to import
@@ -162,7 +160,7 @@ class UNet(nn.Module):
 
 
 @contextmanager
-def _initial_weights_from(generator: torch.Generator) -> Iterator[None]:
+def _initial_weights_from(generator: Generator) -> Iterator[None]:
     """PyTorch's initialisers draw from `generator`; the global CPU generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch.randint(2**62, (), generator=generator).item())

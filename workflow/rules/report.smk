@@ -138,11 +138,8 @@ def last_screen():
     """Where the results lie, of those that are made."""
     places = {"figures": "figures", "tables": "tables", "claims": "tables/claims.md", "report": "report.html"}
     more = {"claims": f": {verdicts()}"}
-    lines = [
-        f"{name:8} {RESULTS}/{path}{more.get(name, '')}"
-        for name, path in places.items()
-        if Path(RESULTS, path).exists()
-    ]
+    there = {name: path for name, path in places.items() if Path(RESULTS, path).exists()}
+    lines = [f"{name:8} {RESULTS}/{path}{more.get(name, '')}" for name, path in there.items()]
     logs = sorted(Path(RESULTS, "logs").glob("**/train.log"))
     said = {line for log in logs for line in log.read_text().splitlines() if line.startswith("mld: ")}
     return "\n".join([*sorted(said), *lines])

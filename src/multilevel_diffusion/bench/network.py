@@ -172,11 +172,9 @@ def ceilings(repeats: int) -> tuple[float, float]:
     n, size = 2048, 2**25
     x, y, product = (torch.ones(n, n) for _ in range(3))
     a, b, c = (torch.ones(size) for _ in range(3))
-    best = [
-        min(seconds(work) for _ in range(repeats))
-        for work in (lambda: torch.mm(x, y, out=product), lambda: torch.add(b, c, alpha=0.5, out=a))
-    ]
-    return 2 * n**3 / best[0], 12 * size / best[1]
+    works = (lambda: torch.mm(x, y, out=product), lambda: torch.add(b, c, alpha=0.5, out=a))
+    multiplied, added = (min(seconds(work) for _ in range(repeats)) for work in works)
+    return 2 * n**3 / multiplied, 12 * size / added
 
 
 def flops(case: Case) -> dict[str, int]:

@@ -101,8 +101,6 @@ def restrict(sets: FieldSets, resolution: int) -> FieldSets:
 def mixture_sets(law: GaussianMixture, spec: TargetSpec, resolution: int, samples: int) -> FieldSets:
     """Two test sets of independent draws of the Gaussian mixture; a stream of its own for each set and resolution."""
     grid = Torus(resolution)
-    fields = {
-        name: law.sample(samples, grid, generator(spec.prior_seed, "data", spec.experiment, spec.arm, name, resolution))
-        for name in TEST_SETS
-    }
+    key = spec.prior_seed, "data", spec.experiment, spec.arm
+    fields = {name: law.sample(samples, grid, generator(*key, name, resolution)) for name in TEST_SETS}
     return FieldSets(fields, grid, spec.model_dump(mode="json"))

@@ -41,9 +41,7 @@ class ReactionDiffusionDataSettings(SampledDataSettings):
     kind: Literal["reaction-diffusion"] = Field(description="Snapshots u of a reaction–diffusion system, solved here.")
     end_time: Positive = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
-    laplacian: Literal["finite-volume", "spectral"] = Field(
-        description="The published 5-point stencil, or the operator."
-    )
+    laplacian: Literal["finite-volume", "spectral"] = Field(description="Published 5-point stencil, or the operator.")
     file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None = Field(
         None, description="The published HDF5 file, from which training and validation fields are then read."
     )

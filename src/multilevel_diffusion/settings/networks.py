@@ -12,9 +12,7 @@ Channels = Annotated[int, Field(ge=4, multiple_of=2, strict=True)]  # the time e
 class NetworkBase(Settings):
     """A kind of network; a plugin derives from it."""
 
-    preconditioning: Literal["none", "gaussian"] = Field(
-        "none", description="Whether it learns what the Gaussian leaves."
-    )
+    preconditioning: Literal["none", "gaussian"] = Field("none", description="gaussian: it learns what that leaves.")
 
     @property
     def divisor(self) -> int:

@@ -53,10 +53,8 @@ def convergence(
     require_mixture(settings, settings.name)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm, resolution)
     mixture = GaussianMixture(source.prior)
-    truths = [
-        mixture.sample(samples, grid, generator(seed, "convergence truth", *key, i), torch.float64).numpy()
-        for i in range(SETS)
-    ]
+    streams = (generator(seed, "convergence truth", *key, i) for i in range(SETS))
+    truths = [mixture.sample(samples, grid, stream, torch.float64).numpy() for stream in streams]
     directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
     distances = {name: getattr(metrics.Reference, name) for name in ("sliced_wasserstein", "spectrum_distance")}
     floors = {
