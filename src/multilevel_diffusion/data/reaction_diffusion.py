@@ -222,20 +222,8 @@ def method_of_lines(resolution: int) -> Callable[[float, NDArray[np.float64]], N
     return rate
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Coefficients of a step, fields (2, …, N, N) over the components u, v of what they give."""
-
-    whole: Tensor  # e^(Lh), (2, 2, N, N)
-    half: Tensor  # e^(Lh/2), (2, 2, N, N)
-    stage: Tensor  # ½h φ_1(½Lh), applied to (F, 0): (2, N, N), as all below
-    first: Tensor
-    middle: Tensor
-    last: Tensor
-
-
-def _run(u: Tensor, v: Tensor, steps: list[_Step], cosines: Tensor) -> tuple[Tensor, Tensor]:
-    """One chunk through all steps."""
+def _run(u: Tensor, v: Tensor, steps: list[tuple[Tensor, ...]], cosines: Tensor) -> tuple[Tensor, Tensor]:
+    """One chunk through all steps, each given by its `_coefficients`."""
     n = u.shape[-1]
 
     def forcing(u_hat: Tensor) -> Tensor:
@@ -245,18 +233,15 @@ def _run(u: Tensor, v: Tensor, steps: list[_Step], cosines: Tensor) -> tuple[Ten
         return out
 
     u, v = (cosines @ field @ cosines.T for field in (u, v))
-    for c in steps:
+    for whole, half, stage, first, middle, last in steps:
         f_y = forcing(u)
-        half_u, half_v = c.half[0, 0] * u + c.half[0, 1] * v, c.half[1, 0] * u + c.half[1, 1] * v
-        a_u, a_v = half_u + c.stage[0] * f_y, half_v + c.stage[1] * f_y
+        half_u, half_v = half[0, 0] * u + half[0, 1] * v, half[1, 0] * u + half[1, 1] * v
+        a_u, a_v = half_u + stage[0] * f_y, half_v + stage[1] * f_y
         f_a = forcing(a_u)
-        f_b = forcing(half_u + c.stage[0] * f_a)
-        f_c = forcing(c.half[0, 0] * a_u + c.half[0, 1] * a_v + c.stage[0] * (2 * f_b - f_y))
+        f_b = forcing(half_u + stage[0] * f_a)
+        f_c = forcing(half[0, 0] * a_u + half[0, 1] * a_v + stage[0] * (2 * f_b - f_y))
         f_a += f_b
-        u, v = (
-            c.whole[i, 0] * u + c.whole[i, 1] * v + c.first[i] * f_y + c.middle[i] * f_a + c.last[i] * f_c
-            for i in range(2)
-        )
+        u, v = (whole[i, 0] * u + whole[i, 1] * v + first[i] * f_y + middle[i] * f_a + last[i] * f_c for i in range(2))
     return cosines.T @ u @ cosines, cosines.T @ v @ cosines
 
 
@@ -270,22 +255,14 @@ def _cosines(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 @cache
-def _coefficients(system: ReactionDiffusion, h: float, dtype: torch.dtype, device: torch.device) -> _Step:
+def _coefficients(system: ReactionDiffusion, h: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """e^(Lh) and e^(Lh/2), (2, 2, N, N); then what multiplies F in the stages and, three times, at the end, (2, N, N)."""
     mu, modes = system.eigenvalues().unique(return_inverse=True)
     exponential, phi_1, phi_2, phi_3 = _phi(mu, h)
     half, half_phi_1, _, _ = _phi(mu, h / 2)
-
-    def on_modes(values: Tensor) -> Tensor:
-        return values[modes].movedim((0, 1), (-2, -1)).to(device, dtype).contiguous()
-
-    return _Step(
-        whole=on_modes(exponential),
-        half=on_modes(half),
-        stage=on_modes(h / 2 * half_phi_1),
-        first=on_modes(h * (phi_1 - 3 * phi_2 + 4 * phi_3)),
-        middle=on_modes(h * (2 * phi_2 - 4 * phi_3)),
-        last=on_modes(h * (4 * phi_3 - phi_2)),
-    )
+    end = h * (phi_1 - 3 * phi_2 + 4 * phi_3), h * (2 * phi_2 - 4 * phi_3), h * (4 * phi_3 - phi_2)
+    values = (exponential, half, h / 2 * half_phi_1, *end)
+    return tuple(each[modes].movedim((0, 1), (-2, -1)).to(device, dtype).contiguous() for each in values)
 
 
 def _phi(mu: Tensor, h: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
