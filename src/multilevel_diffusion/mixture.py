@@ -15,7 +15,6 @@ inner product of u with one fixed field, so a field costs O(N²), and Q⁻¹ is 
 """
 
 import math
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -26,29 +25,16 @@ from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
 
-@dataclass(frozen=True)
-class _OnGrid:
-    """The mixture on one grid, float64: ℓ_i = a_t ⟨u, g_i⟩ − ½ a_t² ⟨m_i, g_i⟩ with g_i = Q⁻¹ m_i on the range of Q.
-
-    means: m_i, directions: g_i, both (2, N, N); norms: ⟨m_i, g_i⟩, shape (2,); distance: ⟨m_1 − m_2, g_1 − g_2⟩.
-    """
-
-    means: Tensor
-    directions: Tensor
-    norms: Tensor
-    distance: float
-
-
 class GaussianMixture:
     """½ N(m_1, Q) + ½ N(m_2, Q), with `prior` = N(0,Q), the noise of both the components and the forward process."""
 
     def __init__(self, prior: Prior) -> None:
         self.prior = prior
-        self._grids: dict[tuple[Grid, torch.device], _OnGrid] = {}
+        self._grids: dict[tuple[Grid, torch.device], tuple[Tensor, Tensor, Tensor, float]] = {}
 
     def means(self, grid: Grid, device: torch.device | str = "cpu") -> Tensor:
         """(m_1, m_2), shape (2, N, N), float64."""
-        return self._on(grid, torch.device(device)).means
+        return self._on(grid, torch.device(device))[0]
 
     def sample(
         self, n: int, grid: Grid, generator: Rng = None, dtype: torch.dtype = torch.float32, *, seed: int | None = None
@@ -70,7 +56,7 @@ class GaussianMixture:
 
     def distance(self, grid: Grid) -> float:
         """‖Q^(−½) (m_1 − m_2)‖² on the range of Q: the squared distance of the components in standard deviations."""
-        return self._on(grid, torch.device("cpu")).distance
+        return self._on(grid, torch.device("cpu"))[-1]
 
     def tail(self, grid: Grid, coarse: Grid) -> float:
         """E‖X_0 − P X_0‖²_{L²} on `grid`, P the truncation to the modes below the Nyquist frequency of `coarse`."""
@@ -80,12 +66,13 @@ class GaussianMixture:
         return float(((self.prior.spectrum(grid) + means) * multiplicity(grid))[lost].sum())
 
     def _log_densities(self, u_t: Tensor, mean_scale: Tensor, grid: Grid) -> Tensor:
-        """ℓ_i, float64, shape (2, batch)."""
-        on, a_t = self._on(grid, u_t.device), mean_scale.double()
-        inner = on.directions.flatten(1) @ u_t.double().flatten(1).T / grid.resolution**2
-        return a_t * inner - 0.5 * a_t**2 * on.norms[:, None]
+        """ℓ_i = a_t ⟨u, g_i⟩ − ½ a_t² ⟨m_i, g_i⟩, float64, shape (2, batch)."""
+        (_, directions, norms, _), a_t = self._on(grid, u_t.device), mean_scale.double()
+        inner = directions.flatten(1) @ u_t.double().flatten(1).T / grid.resolution**2
+        return a_t * inner - 0.5 * a_t**2 * norms[:, None]
 
-    def _on(self, grid: Grid, device: torch.device) -> _OnGrid:
+    def _on(self, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor, float]:
+        """m_i and g_i = Q⁻¹ m_i on the range of Q, (2, N, N); ⟨m_i, g_i⟩, (2,); ⟨m_1 − m_2, g_1 − g_2⟩. All are float64."""
         key = (grid, device)
         if key not in self._grids:
             n = grid.resolution
@@ -96,7 +83,7 @@ class GaussianMixture:
             means, directions = (torch.fft.irfft2(hat, s=(n, n), norm="forward").to(device) for hat in spectra)
             difference = (means[0] - means[1]) * (directions[0] - directions[1])
             norms = (means * directions).mean(dim=(1, 2))
-            self._grids[key] = _OnGrid(means, directions, norms, difference.mean().item())
+            self._grids[key] = means, directions, norms, difference.mean().item()
         return self._grids[key]
 
 
