@@ -153,8 +153,9 @@ def load_config(
             broken[name] = str(error)
     if not entries:
         raise UserError("config: experiments: none is left")
+    removed = dict.fromkeys(_null(given), "removed; remove this one too, or give it other data")
     for name, entry in list(sound.items()):
-        if fault := _fault_of_data(name, entry, sound, broken, _null(given)):
+        if fault := _fault_of_data(name, entry, sound, removed | dict.fromkeys(broken, "broken")):
             broken[name] = f"config: experiments.{name}: {fault}"
             del sound[name]
     if only is not None and broken:
@@ -182,20 +183,14 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
 
 
 def _fault_of_data(
-    name: str,
-    settings: ExperimentSettings,
-    sound: Mapping[str, ExperimentSettings],
-    broken: Mapping[str, str],
-    removed: Collection[str],
+    name: str, settings: ExperimentSettings, sound: Mapping[str, ExperimentSettings], unsound: Mapping[str, str]
 ) -> str | None:
-    """What is wrong between an experiment and the data it uses."""
+    """What is wrong between an experiment and the data it uses; `unsound` says why other experiments are not there."""
     if settings.mixture:
         return None
     source = sound.get(settings.data_set or name)
     if source is None:
-        if settings.data_set in removed:
-            return f"data_set: '{settings.data_set}' is removed; remove {name} too, or give it other data"
-        return f"data_set: '{settings.data_set}' is {'broken' if settings.data_set in broken else 'not an experiment'}"
+        return f"data_set: '{settings.data_set}' is {unsound.get(settings.data_set, 'not an experiment')}"
     if source.mixture or source.data is None:
         return f"data_set: '{settings.data_set}' is not an experiment with a file of data"
     if (settings.grid, settings.native_resolution) != (source.grid, source.native_resolution):
