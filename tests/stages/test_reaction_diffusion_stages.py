@@ -109,7 +109,7 @@ def test_a_checkpoint_of_other_data_is_not_taken_up(mld, tiny, stages, tmp_path,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("multilevel_diffusion.storage.write_csv", interrupt)
+        patch.setattr("multilevel_diffusion.cli.stages.write_csv", interrupt)
         assert mld(*train, "--data", stages.data, "-o", cut).code == 130
     assert (cut / "checkpoint" / "state.safetensors").exists()
     assert mld(*train, "--data", other, "-o", cut).code == mld(*train, "--data", other, "-o", whole).code == 0

@@ -44,9 +44,10 @@ def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
     """The rows of histories, with test_N on the finest level N of all. Raises a UserError if one lacks it; as `read_tables`."""
     tables = read_tables(paths, HISTORY_COLUMNS)
     finest = max(table.resolution.max() for table in tables)
+    column = f"test_{finest}"
     for path, table in zip(paths, tables, strict=True):
-        if f"test_{finest}" not in table:
-            raise UserError(f"{path}: no loss on test fields at {finest}; set validation.test and train again")
+        if column not in table:
+            raise UserError(f"{path}: no loss on test fields at {finest} ({column}); set validation.test, train again")
     return pd.concat(tables, ignore_index=True)
 
 
