@@ -259,12 +259,16 @@ class GaussianDenoiser:
     def __init__(self, law: GaussianLaw) -> None:
         self.law, self.sde, self.prior = law, law.sde, law.prior
 
-    def noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+    def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """E[η | u_t], shape (batch, N, N) as u_t; t > 0 of shape (batch,)."""
-        return self.noise_and_data(u_t, t, grid)[0]
+        return self.predict(u_t, t, grid)[0]
 
-    def noise_and_data(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """E[η | u_t] and E[X_0 | u_t] = (u_t − b_t E[η | u_t]) / a_t, shapes (batch, N, N)."""
+    def predict_data(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+        """E[X_0 | u_t] = (u_t − b_t E[η | u_t]) / a_t, shape (batch, N, N)."""
+        return self.predict(u_t, t, grid)[1]
+
+    def predict(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """E[η | u_t] and E[X_0 | u_t], of one whitening."""
         a, b = self.sde.mean_scale(t)[:, None], self.sde.noise_scale(t)[:, None]
         w, kernel = self.law.whiten(u_t, a[:, 0], grid)
         eta, data = (
@@ -281,7 +285,9 @@ class GaussianDenoiser:
         N) and (batch,).
         """
         a, b = self.sde.mean_scale(t)[:, None], self.sde.noise_scale(t)[:, None]
-        return self.noise(u_t, t, grid), self.law.trace(lambda kappa: b * (1 - 1 / (a**2 * kappa + b**2)), grid, u_t)
+        return self.predict_noise(u_t, t, grid), self.law.trace(
+            lambda kappa: b * (1 - 1 / (a**2 * kappa + b**2)), grid, u_t
+        )
 
 
 def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float = 0.0) -> GaussianLaw:

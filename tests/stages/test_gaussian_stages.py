@@ -107,7 +107,7 @@ def test_an_untrained_network_on_the_gaussian_is_the_gaussian(arm, network, n, g
     model = untrained(spec, sets_of(grid={"torus": Torus, "cell-centred": CellCentred}[grid]))
     u, t = torch.randn(3, n, n, generator=generator(2), dtype=dtype), torch.tensor([0.02, 0.4, 1.0], dtype=dtype)
     on = build_grid(spec, n)
-    assert torch.equal(model.denoiser().noise(u, t, on), GaussianDenoiser(model.law).noise(u, t, on))
+    assert torch.equal(model.denoiser().predict_noise(u, t, on), GaussianDenoiser(model.law).predict_noise(u, t, on))
 
 
 @pytest.mark.parametrize("network", [FNO, UNET], ids=["fno", "unet"])
@@ -385,4 +385,4 @@ def test_a_model_file_that_lacks_its_law_is_refused_in_one_line(made, mld, tmp_p
 def test_the_gain_of_the_arm_does_not_matter_to_what_stands_on_the_gaussian(made):
     model = read_model(made.arms["fno"].model, torch.device("cpu"))
     u, t = torch.randn(2, 24, 24, generator=generator(5)), torch.tensor([0.1, 0.8])
-    assert torch.equal(*(model.denoiser(gain).noise(u, t, Torus(24)) for gain in Gain))
+    assert torch.equal(*(model.denoiser(gain).predict_noise(u, t, Torus(24)) for gain in Gain))

@@ -68,7 +68,7 @@ def test_the_exact_field_equals_the_dense_computation(prior, n):
     projected = (coordinates @ vectors.T).reshape(batch, 2, n, n)
     expected = b[:, None, None] * (w[..., None, None] * projected).sum(1)
 
-    noise = MixtureDenoiser(mixture, SDE).noise(u, t, grid)
+    noise = MixtureDenoiser(mixture, SDE).predict_noise(u, t, grid)
     torch.testing.assert_close(noise, expected, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(
         mixture.log_odds(u, a, grid), log_density[:, 0] - log_density[:, 1], rtol=1e-8, atol=1e-8
@@ -143,7 +143,7 @@ def test_the_exact_field_is_the_minimiser_of_the_denoising_loss():
     t = torch.rand(n, generator=stream, dtype=torch.float64)
     eta = prior.sample(n, grid, stream, torch.float64)
     u_t = SDE.perturb(mixture.sample(n, grid, stream, torch.float64), t, eta)
-    residual = eta - MixtureDenoiser(mixture, SDE).noise(u_t, t, grid)
+    residual = eta - MixtureDenoiser(mixture, SDE).predict_noise(u_t, t, grid)
     for direction in (u_t, u_t.abs(), torch.tanh(u_t) * t[:, None, None], mixture.means(grid)[0].expand_as(u_t)):
         inner = (residual * direction).mean(dim=(1, 2))
         assert abs(inner.mean()) < 4.5 * inner.std() / math.sqrt(n)
@@ -156,8 +156,8 @@ def test_the_score_error_of_the_exact_field_is_zero_and_of_a_scaled_one_is_known
     class Scaled:
         sde, prior = exact.sde, exact.prior
 
-        def noise(self, u_t, t, grid):
-            return 0.9 * exact.noise(u_t, t, grid)
+        def predict_noise(self, u_t, t, grid):
+            return 0.9 * exact.predict_noise(u_t, t, grid)
 
     def measure(denoiser, n, drawn_on=None):
         return score_error(
@@ -180,7 +180,7 @@ class Zero:
     def __init__(self, prior):
         self.prior = prior
 
-    def noise(self, u_t, t, grid):
+    def predict_noise(self, u_t, t, grid):
         return torch.zeros_like(u_t)
 
 
@@ -205,8 +205,8 @@ def test_the_standard_error_of_the_score_error_is_its_spread_over_draws():
     exact = MixtureDenoiser(GaussianMixture(prior), SDE)
 
     class Late(Zero):
-        def noise(self, u_t, t, grid):
-            return exact.noise(u_t, t, grid) * (1 - t[:, None, None])
+        def predict_noise(self, u_t, t, grid):
+            return exact.predict_noise(u_t, t, grid) * (1 - t[:, None, None])
 
     def measure(seed):
         return score_error(Late(prior), exact, Torus(16), batches=1, batch_size=64, generator=generator(seed, "spread"))

@@ -160,7 +160,8 @@ def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
     assert list(metrics.columns) == COLUMNS
     assert metrics[["value", "floor", "seed", "resolution"]].notna().all(axis=None)
     skill = metrics.metric == "skill"  # of one training on validation fields: no samples, no standard error
-    assert (metrics.n_samples.isna() == skill).all() and (metrics.stderr.isna() == skill).all()
+    assert (metrics.n_samples.isna() == skill).all()
+    assert (metrics.stderr.isna() == skill).all()
     keys = ["experiment", "arm", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
     assert not metrics.duplicated(keys).any()
 

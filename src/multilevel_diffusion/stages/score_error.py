@@ -63,7 +63,7 @@ def measure(
         u_0 = restrict(exact.mixture.sample(batch_size, source, generator), source, grid)
         eta = restrict(exact.prior.sample(batch_size, source, generator), source, grid)
         u_t = sde.perturb(u_0, t, eta)
-        learned, true = denoiser.noise(u_t, t, grid), exact.noise(u_t, t, grid)
+        learned, true = denoiser.predict_noise(u_t, t, grid), exact.predict_noise(u_t, t, grid)
         weight = sde.alpha(t) / sde.noise_scale(t) ** 2
         factors = (weight, weight, 0.5, 0.5)
         fields = (learned - true, true, eta - learned, eta - true)
