@@ -206,6 +206,12 @@ def test_ladders_are_compared_with_the_baseline_of_their_seed():
     assert list(table.columns[2:4]) == ["seconds_per_step_32", "seconds_per_step_64"]
 
 
+def test_what_is_not_trained_is_on_no_ladder():
+    cold = run_of("cold", "64", 1, [8.0, 6.0], [64] * 2, COST)
+    gaussian = run_of("gaussian", "64", 2, [1.0], [64], COST).assign(step=0)
+    pd.testing.assert_frame_equal(compared(cold, gaussian)[0], compared(cold)[0])
+
+
 def test_both_times_are_those_of_the_first_descent_to_the_final_loss():
     """The baseline passes its final loss in its second epoch already; the same curve on the same level is no faster."""
     losses = [7.0, 2.0, 5.0, 4.0]

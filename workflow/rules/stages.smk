@@ -143,16 +143,18 @@ def along_training_options(wildcards):
     return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
 
 
-def convergence_options(wildcards):
-    """The samplers to compare, and the metrics of their samples."""
+def convergence_options(wildcards, input, field):
+    """The samplers to compare, where networks start, the metrics of the samples, and test sets where there are any."""
     settings = of(wildcards)
-    return options(section(settings.convergence, "networks", "resolutions") | dumped(settings.metrics))
+    found = section(settings.convergence, "networks", "resolutions", "start") | dumped(settings.metrics)
+    if field == "values" and settings.convergence.start != "prior":
+        found["start"] = settings.convergence.start.value
+    return options(found | ({} if settings.mixture else {"data": list(input.data)}))
 
 
-def test_set_along_training(wildcards):
-    """The test set on the grid that snapshots are sampled on."""
-    folder = f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/data"
-    return f"{folder}/{of(wildcards).along_training.resolution}.safetensors"
+def test_set(wildcards, resolution):
+    """The test set of an experiment, which is no mixture, on a grid."""
+    return f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/data/{resolution}.safetensors"
 
 
 JOBS = {
@@ -201,7 +203,7 @@ JOBS = {
         output={"data": f"{ARM}/data/{{resolution}}.safetensors"},
         params={"samples": lambda wildcards: EXPERIMENTS[wildcards.experiment].sampling.samples},
     ),
-    "gaussian": Job(
+    "gaussian_law": Job(
         f"Gaussian law of the data of {OF_ARM}",
         "gaussian {input.spec} {params.data} --output {output.law}",
         place="{experiment}/{arm}/gaussian",
@@ -292,7 +294,10 @@ JOBS = {
         "along-training {input.snapshots} --data {input.data} {params.options} --output {output.table}",
         place=f"{AT_RUN}/along-training",
         code=code("stages.along_training"),
-        input={"snapshots": f"{RUN}/snapshots", "data": test_set_along_training},
+        input={
+            "snapshots": f"{RUN}/snapshots",
+            "data": lambda wildcards: test_set(wildcards, of(wildcards).along_training.resolution),
+        },
         output={"table": f"{RUN}/along_training.csv"},
         params={"options": along_training_options},
         **LONG,
@@ -321,7 +326,7 @@ for NAME in DATA_SETS:
         threads=(lambda wildcards: at_most(workflow.cores)) if DATA.kind == "reaction-diffusion" else 1,
         gpu=GPU if DATA.kind == "reaction-diffusion" else 0,
     )
-# Of mixtures: by the network (values) and by the exact field.
+# By the network (values) and, of mixtures, by the exact field.
 for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/target.json"}.items():
     JOBS[f"convergence_{FIELD}"] = Job(
         f"Distance against evaluations of {OF_RUN}, at {{wildcards.resolution}}",
@@ -329,9 +334,12 @@ for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/tar
         " --seed {wildcards.seed} --output {output.table}",
         place=f"{AT_RUN}/convergence-{FIELD}-{{resolution}}",
         code=code("stages.convergence"),
-        input={"source": SOURCE},
+        input={
+            "source": SOURCE,
+            "data": lambda wildcards: [] if of(wildcards).mixture else test_set(wildcards, wildcards.resolution),
+        },
         output={"table": f"{RUN}/convergence/{FIELD}-{{resolution}}.csv"},
-        params={"options": convergence_options},
+        params={"options": lambda wildcards, input, field=FIELD: convergence_options(wildcards, input, field)},
         **LONG,
     )
     JOBS[f"log_density_{FIELD}"] = Job(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from ..settings import Config, Gain, Geometry, SamplerBase, TargetSpec, kinds_of, load_config
+from ..settings import Config, Gain, Geometry, SamplerBase, Start, TargetSpec, kinds_of, load_config
 
 if TYPE_CHECKING:
     import pandas
@@ -46,6 +46,7 @@ SamplerText = Annotated[
         " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
     ),
 ]
+Beginning = Annotated[Start, typer.Option(help="At t = 1: N(0,Q), or the law of the Gaussian closed form.")]
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Samplers = Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]

@@ -141,9 +141,7 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
     gain: given.SomeGains = None,
     sampler: given.SamplerText = "euler-maruyama",
-    start: Annotated[
-        Start, typer.Option(help="At t = 1: N(0,Q), or the law of the Gaussian closed form.")
-    ] = Start.PRIOR,
+    start: given.Beginning = Start.PRIOR,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
@@ -229,20 +227,24 @@ def convergence(
     seed: given.Seed,
     output: given.Output,
     gain: given.OneGain = Gain.VALUES,
+    start: given.Beginning = Start.PRIOR,
+    data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
 ) -> None:
-    """Distance of samples of a mixture against evaluations.
+    """Distance of samples to the true law against evaluations.
 
     A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, as many as samples
-    in each, pooled; the floor is what such a set has as distance to it, and the standard error its spread over 12 sets. All
-    samplers start from the same noise.
+    in each, pooled; the floor is what such a set has as distance to it, and the standard error its spread over 12 sets. Of test
+    fields as many sets are taken as there are. All samplers start from the same noise.
     """
+    from ..data.sets import read_sets
     from ..settings import parse_sampler
     from ..stages.convergence import convergence
 
     samplers = [parse_sampler(text, "--sampler") for text in sampler]
     counts = {"evaluations": evaluations, "reference_evaluations": reference_evaluations, "projections": projections}
-    options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain}
-    _measure(convergence, source, output, samplers, **counts, **options)
+    options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain, "start": start}
+    tests = read_sets(data, need=("reference", "floor")) if data else None
+    _measure(convergence, source, output, samplers, tests, **counts, **options)
 
 
 def log_density(

@@ -188,4 +188,4 @@ def _draw_losses_below(figure: Figure, history: pd.DataFrame) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(resolutions) + 1)
+    figure.legend(*handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(handles[1]))
