@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from multilevel_diffusion.denoise import q_score
+from multilevel_diffusion.gaussian import GaussianDenoiser, prior_law
 from multilevel_diffusion.grids import Torus, restrict, squared_norm, wavenumbers
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.priors import Combined, FNOPrior, Laplacian, draw_mode_weights
@@ -170,6 +171,15 @@ def test_the_score_error_of_the_exact_field_is_zero_and_of_a_scaled_one_is_known
         assert scaled.relative == pytest.approx(0.01, rel=1e-4)
         assert scaled.stderr < 1e-6
         assert scaled.loss > scaled.exact_loss
+
+
+def test_beside_the_score_error_stands_the_loss_of_the_gaussian_on_the_same_draws():
+    prior = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
+    exact, law, draws = MixtureDenoiser(GaussianMixture(prior), SDE), prior_law(prior), {"batches": 2, "batch_size": 16}
+    alone = score_error(GaussianDenoiser(law), exact, Torus(32), **draws, generator=generator(5), law=law)
+    beside = score_error(exact, exact, Torus(32), **draws, generator=generator(5), law=law)
+    assert alone.loss == alone.gaussian_loss == beside.gaussian_loss > beside.loss
+    assert math.isnan(score_error(exact, exact, Torus(32), **draws, generator=generator(5)).gaussian_loss)
 
 
 class Zero:

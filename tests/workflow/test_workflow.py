@@ -36,7 +36,7 @@ ALL = {
     "resolve": 21,
     "resolve_target": 1,
     "mixture_data": 3,
-    "gaussian_law": 11,  # one a data set and prior
+    "gaussian_law": 12,  # one a data set and prior
     "train": 21,
     "score_error": 1,
     "sample": 21,
@@ -345,10 +345,10 @@ PDE_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("fig8", "fig9", "s
         ({"truncation": {"steps": 3}}, only("truncation") | TABLES),
         ({"score_error": {"batches": 2}}, only("score_error", "fig1") | TABLES),
         ({"metrics": {"projections": 21}}, {"evaluate": 1} | TABLES | CONVERGENCE),
-        ({"training": {"learning_rate": 0.001}}, {"resolve": 1} | MIXTURE_TRAINED),
+        ({"training": {"learning_rate": 0.001}}, {"resolve": 1, "gaussian_law": 1} | MIXTURE_TRAINED),
         (
             {"prior_seed": 2},
-            {"resolve": 1} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
+            {"resolve": 1, "gaussian_law": 1} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
         ),
         ({"training": {"learning_rate": 0.0006}}, {}),
         (

@@ -43,18 +43,9 @@ def data_option(wildcards, input):
 
 def law_of(wildcards):
     """The Gaussian law that an arm is trained with: one a data set and prior, kept with the first arm that has the prior."""
-    settings, arm = of(wildcards), wildcards.arm
-    if settings.mixture:
-        return (
-            f"{RESULTS}/{wildcards.experiment}/{arm}/gaussian.safetensors" if settings.arms[arm].network.has_law else []
-        )
-    first = next(name for name, each in settings.arms.items() if each.prior == settings.arms[arm].prior)
+    arms, arm = of(wildcards).arms, wildcards.arm
+    first = next(name for name, each in arms.items() if each.prior == arms[arm].prior)
     return f"{RESULTS}/{wildcards.experiment}/{first}/gaussian.safetensors"
-
-
-def law_option(wildcards, input):
-    """The law of a training that has one."""
-    return f"--gaussian {input.law}" if input.law else ""
 
 
 def data_options(experiment):
@@ -214,7 +205,7 @@ JOBS = {
     ),
     "train": Job(
         f"Train {OF_RUN}",
-        "train {input.spec} {params.data} {params.law} --seed {wildcards.seed} --output {params.folder}",
+        "train {input.spec} {params.data} --gaussian {input.law} --seed {wildcards.seed} --output {params.folder}",
         place=f"{AT_RUN}/train",
         code=code("stages.train"),
         input={"spec": f"{ARM}/spec.json", "data": training_data, "law": law_of},
@@ -225,7 +216,6 @@ JOBS = {
         },
         params={
             "data": data_option,
-            "law": law_option,
             "folder": lambda wildcards, output: Path(output.model).parent,
         },
         threads=threads_of_training,
@@ -281,10 +271,10 @@ JOBS = {
     ),
     "score_error": Job(
         f"Measure the score error along training of {OF_RUN}",
-        "score-error {input.snapshots} {params.options} --output {output.table}",
+        "score-error {input.snapshots} --gaussian {input.law} {params.options} --output {output.table}",
         place=f"{AT_RUN}/score_error",
         code=code("stages.score_error"),
-        input={"snapshots": f"{RUN}/snapshots"},
+        input={"snapshots": f"{RUN}/snapshots", "law": law_of},
         output={"table": f"{RUN}/score_error.csv"},
         params={"options": lambda wildcards: options(gains(wildcards) | section(of(wildcards).score_error))},
         **LONG,

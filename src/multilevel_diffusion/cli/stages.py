@@ -80,7 +80,7 @@ def train(
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
     given_as = f"--data {data}" if data else "--data"
     arm = fitted(arm, sets, given_as)
-    law = read_law(gaussian, arm, sets.target if sets else arm.target.model_dump(mode="json")) if gaussian else None
+    law = read_law(gaussian, arm, sets.target if sets else {}) if gaussian else None
 
     def write(path: Path, model: Model) -> None:
         write_model(path, model, given.facts(on, seed=seed))
@@ -110,8 +110,7 @@ def gaussian(
     arm = parse(ArmSpec, read_json(spec), str(spec))
     sets = read_sets(data, need=("train",)) if data else None
     arm = fitted(arm, sets, f"--data {data}" if data else "--data")
-    target = sets.target if sets else arm.target.model_dump(mode="json")
-    write_law(output, gaussian(arm, sets), arm, target, given.facts("cpu"))
+    write_law(output, gaussian(arm, sets), arm, sets.target if sets else {}, given.facts("cpu"))
 
 
 def score_error(
@@ -121,14 +120,18 @@ def score_error(
     batches: Annotated[int, typer.Option(min=1, help="Batches of samples for each number.")],
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a batch.")],
     output: given.Output,
+    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`, whose loss is noted too.")] = None,
 ) -> None:
     """Error of the learned score of a mixture along training.
 
     Squared, against the exact score; a row a snapshot, grid and gain.
     """
+    from ..models import read_model, snapshots_in
+    from ..stages.gaussian import read_law
     from ..stages.score_error import score_error
 
-    options = {"resolutions": resolution, "gains": gain, "batches": batches, "batch_size": batch_size}
+    law = read_law(gaussian, read_model(snapshots_in(snapshots)[-1], "cpu").settings, {}) if gaussian else None
+    options = {"resolutions": resolution, "gains": gain, "batches": batches, "batch_size": batch_size, "law": law}
     _follow(score_error, snapshots, output, **options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,7 @@ import torch
 from ..builders import build_grid
 from ..columns import SCORE_COLUMNS, tidy_row
 from ..denoise import Denoiser
+from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..grids import Torus, restrict, squared_norm
 from ..mixture import GaussianMixture, MixtureDenoiser
 from ..models import Model, device_of, require_mixture
@@ -26,7 +28,8 @@ class ScoreError:
     """Monte Carlo means over (t, u_t), each in squared L² norm, of F = √α_t Q∇log p_t.
 
     squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative: their ratio, `stderr` its standard error;
-    loss, exact_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned and of the exact field on the same draws.
+    loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned field, of the exact one and of the
+    Gaussian baseline (NaN if there is none), on the same draws.
     """
 
     squared_error: float
@@ -35,6 +38,7 @@ class ScoreError:
     stderr: float
     loss: float
     exact_loss: float
+    gaussian_loss: float = math.nan
 
 
 @torch.no_grad()
@@ -47,6 +51,7 @@ def measure(
     batch_size: int,
     generator: torch.Generator,
     drawn_on: Torus | None = None,
+    law: GaussianLaw | None = None,
 ) -> ScoreError:
     """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
 
@@ -54,7 +59,9 @@ def measure(
 
     Args:
         drawn_on: the finer grid on which data and noise are drawn before they are restricted to `grid`.
+        law: the Gaussian baseline.
     """
+    baseline = GaussianDenoiser(law) if law else None
     sde, source, device = exact.sde, drawn_on or grid, generator.device
     columns = []
     for _ in range(batches):
@@ -65,16 +72,17 @@ def measure(
         u_t = sde.perturb(u_0, t, eta)
         learned, true = denoiser.predict_noise(u_t, t, grid), exact.predict_noise(u_t, t, grid)
         weight = sde.alpha(t) / sde.noise_scale(t) ** 2
-        factors = (weight, weight, 0.5, 0.5)
-        fields = (learned - true, true, eta - learned, eta - true)
+        gaussian = baseline.predict_noise(u_t, t, grid) if baseline else torch.full_like(eta, math.nan)
+        factors = (weight, weight, 0.5, 0.5, 0.5)
+        fields = (learned - true, true, eta - learned, eta - true, eta - gaussian)
         squares = [factor * squared_norm(field) for factor, field in zip(factors, fields, strict=True)]
         columns.append(torch.stack(squares).double())
     sums = torch.cat(columns, dim=1)
-    error, norm, loss, exact_loss = sums.mean(dim=1).tolist()
+    error, norm, *losses = sums.mean(dim=1).tolist()
     residual = sums[0] - error / norm * sums[1]
     pairs = residual[: 2 * (len(residual) // 2)].view(-1, 2)
     stderr = pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm
-    return ScoreError(error, norm, error / norm, stderr, loss, exact_loss)
+    return ScoreError(error, norm, error / norm, stderr, *losses)
 
 
 def score_error(
@@ -84,6 +92,7 @@ def score_error(
     batches: int,
     batch_size: int,
     gains: Sequence[Gain] = (Gain.VALUES,),
+    law: GaussianLaw | None = None,
     device: torch.device | str | None = None,
 ) -> pd.DataFrame:
     """Squared error of the learned Q-score of every model of a mixture, see `ScoreError`.
@@ -94,6 +103,7 @@ def score_error(
     Args:
         models: snapshots, which are taken one after another.
         batches, batch_size: of fresh samples, for each number.
+        law: the Gaussian baseline, whose loss is noted too.
 
     Returns:
         A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
@@ -112,6 +122,7 @@ def score_error(
         for n, drawn_on, gain in direct + restricted:
             stream = random_stream(seed, "score-error", *key, epoch, n, drawn_on, device=on)
             sampling = {"batches": batches, "batch_size": batch_size, "generator": stream, "drawn_on": Torus(drawn_on)}
+            sampling["law"] = law
             found = measure(model.to(on).denoiser(gain), exact, build_grid(spec, n), **sampling)
             about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
             about |= {"reference_resolution": reference, "n_samples": batches * batch_size}
