@@ -21,10 +21,6 @@ from .grids import Grid, Torus
 from .sde import ForwardSDE
 from .storage import generator
 
-__all__ = [
-    "build", "build_denoiser", "build_grid", "build_network", "build_prior", "builds", "prior_warnings", "resolved",
-]  # fmt: skip
-
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 NOISE_TO_DATA = 1.9
 """tr Q on the native grid over the variance of the data, E‖X − EX‖², of the paper's `combined` prior on the digits."""
@@ -44,13 +40,11 @@ def _weights(modes: tuple[int, int], stream: torch.Generator, state: Mapping[str
 
 
 BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
-    settings.StandardSettings: lambda s, native, *random: priors.Standard(native),
-    settings.LaplacianSettings: lambda s, native, *random: priors.Laplacian(native, s.scale),
-    settings.BesselSettings: lambda s, native, *random: priors.Bessel(native, s.shift, s.power),
-    settings.FNOPriorSettings: lambda s, native, *random: priors.FNOPrior(native, _weights(s.modes, *random)),
-    settings.CombinedSettings: lambda s, native, *random: priors.Combined(
-        native, _weights(s.modes, *random), s.scale, s.fno_scale
-    ),
+    settings.StandardSettings: lambda s, n, *random: priors.Standard(n),
+    settings.LaplacianSettings: lambda s, n, *random: priors.Laplacian(n, s.scale),
+    settings.BesselSettings: lambda s, n, *random: priors.Bessel(n, s.shift, s.power),
+    settings.FNOPriorSettings: lambda s, n, *random: priors.FNOPrior(n, _weights(s.modes, *random)),
+    settings.CombinedSettings: lambda s, n, *r: priors.Combined(n, _weights(s.modes, *r), s.scale, s.fno_scale),
     settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream, s.fields),
     settings.UNetSettings: lambda s, stream: _networks().UNet(s.channels, s.blocks, s.groups, stream, s.fields),
     settings.GaussianSettings: lambda s, stream: nn.Module(),
@@ -80,11 +74,7 @@ def builds(kind: type[settings.Settings]) -> Callable[[Builder], Builder]:
 
 
 def build(of: settings.Settings, *args: Any) -> Any:
-    """What the settings of a kind are of.
-
-    Raises:
-        UserError: if nothing builds this kind.
-    """
+    """What the settings of a kind are of. Raises a UserError if nothing builds this kind."""
     if type(of) not in BUILDERS:
         raise UserError(f"{type(of).__name__}: nothing builds it; mark a function with multilevel_diffusion.builds")
     builder = BUILDERS[type(of)]
@@ -94,9 +84,8 @@ def build(of: settings.Settings, *args: Any) -> Any:
         if isinstance(error, UserError) or not builder.__module__.startswith("multilevel_diffusion_plugin"):
             raise
         file = sys.modules[builder.__module__].__file__
-        raise UserError(
-            f"{file}: the builder of '{getattr(of, 'kind', '')}': {type(error).__name__}: {error}"
-        ) from None
+        kind = getattr(of, "kind", "")
+        raise UserError(f"{file}: the builder of '{kind}': {type(error).__name__}: {error}") from None
 
 
 def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = None) -> priors.Prior:
@@ -119,42 +108,26 @@ def build_network(spec: settings.ArmSpec, seed: int) -> nn.Module:
 
 
 def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
-    """The grid of an arm at a resolution; the exact field lives on the torus.
-
-    Raises:
-        UserError: if the network of the arm does not take the resolution.
-    """
+    """The grid of an arm, the torus for an exact field. Raises a UserError if its network does not take the resolution."""
     if not isinstance(spec, settings.ArmSpec):
         return Torus(resolution)
     if resolution % spec.network.divisor:
-        raise UserError(
-            f"resolution {resolution}: the network of {spec.name} needs multiples of {spec.network.divisor}"
-        )
+        raise UserError(f"resolution {resolution}: {spec.name} needs multiples of {spec.network.divisor}")
     return GRIDS[spec.grid](resolution)
 
 
 def build_denoiser(
-    spec: settings.ArmSpec,
-    network: nn.Module,
-    prior: priors.Prior,
-    gain: settings.Gain,
-    law: GaussianLaw | None = None,
+    spec: settings.ArmSpec, network: nn.Module, prior: priors.Prior, gain: settings.Gain, law: GaussianLaw | None = None
 ) -> Denoiser:
-    """The denoiser that the network of an arm stands for, under one of the gains.
-
-    Raises:
-        UserError: if the network has a law, and none is given.
-    """
+    """The denoiser of an arm's network under one of the gains. Raises a UserError if the law that it needs is not given."""
     if spec.network.has_law:
         if law is None:
             raise UserError(f"{spec.name}: without the Gaussian law that its network is put on")
         if isinstance(spec.network, settings.GaussianSettings):
             return GaussianDenoiser(law)
         return PreconditionedDenoiser(network, law, build_grid(spec, spec.reference_resolution))
-    native, reference = spec.native_resolution, spec.reference_resolution
-    return LearnedDenoiser(
-        network, ForwardSDE(), prior, lambda n: gain_factor(gain, native=native, reference=reference, resolution=n)
-    )
+    grids = {"native": spec.native_resolution, "reference": spec.reference_resolution}
+    return LearnedDenoiser(network, ForwardSDE(), prior, lambda n: gain_factor(gain, **grids, resolution=n))
 
 
 def _automatic(spec: settings.TargetSpec) -> bool:
@@ -183,10 +156,8 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
     square, linear = (two - 2 * one + none) / 2, (4 * one - two - 3 * none) / 2
     wanted = NOISE_TO_DATA * fields.double().var(dim=0, correction=0).mean().item()
     if not wanted > none:
-        raise UserError(
-            f"{spec.name}: prior.scale: auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}; "
-            "lower fno_scale, or give a number"
-        )
+        wrong = f"auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}"
+        raise UserError(f"{spec.name}: prior.scale: {wrong}; lower fno_scale, or give a number")
     scale = ((linear**2 + 4 * square * (wanted - none)) ** 0.5 - linear) / (2 * square)
     return with_scale(float(f"{scale:.4g}"))
 
@@ -201,13 +172,9 @@ def prior_warnings(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) 
     start = ForwardSDE().signal_at_end(u.square().mean().item(), prior.trace(grid))
     unreached = prior.share_in_kernel(u - u.mean(dim=0), grid)
     if start > WRONG_START:
-        said.append(
-            f"{spec.name}: at t = 1 the data are still {start:.2g} of the noise, and sampling starts as if they were 0: give the "
-            f"prior more noise, as a laplacian or combined one with scale: auto has"
-        )
+        wrong = f"at t = 1 the data are still {start:.2g} of the noise, and sampling starts as if they were 0"
+        said.append(f"{wrong}: give the prior more noise, as a laplacian or combined one with scale: auto has")
     if unreached > UNREACHED:
-        said.append(
-            f"{spec.name}: {unreached:.1%} of the data's variance is in modes that the prior leaves without noise, and is not "
-            f"learned: take a prior of full rank, as bessel or combined"
-        )
-    return said
+        wrong = f"{unreached:.1%} of the data's variance is in modes that the prior leaves without noise, and is not learned"
+        said.append(f"{wrong}: take a prior of full rank, as bessel or combined")
+    return [f"{spec.name}: {line}" for line in said]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
-
 
 class UserError(Exception):
     """Something the user can mend; its text is the one line that says what and how."""

@@ -19,27 +19,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = [
-    "CellCentred",
-    "Grid",
-    "Torus",
-    "either",
-    "prolong",
-    "resample_noise",
-    "restrict",
-    "squared_norm",
-    "wavenumbers",
-    "white_noise",
-]
+Stream = torch.Generator | None
 
 
 @dataclass(frozen=True)
 class Grid(ABC):
-    """A uniform grid of `resolution` points per side.
-
-    Raises:
-        ValueError: if `resolution` is not an integer ≥ 2.
-    """
+    """A uniform grid of `resolution` points per side. Raises a ValueError if `resolution` is not an integer ≥ 2."""
 
     resolution: int
     offset: ClassVar[float]
@@ -129,12 +114,8 @@ def squared_norm(values: Tensor) -> Tensor:
     return values.square().mean(dim=(-2, -1))
 
 
-def either(generator: torch.Generator | None, seed: int | None) -> torch.Generator:
-    """The generator, or a new one of this seed.
-
-    Raises:
-        ValueError: if both are given, or neither.
-    """
+def either(generator: Stream, seed: int | None) -> torch.Generator:
+    """The generator, or a new one of this seed. Raises a ValueError if both are given, or neither."""
     if generator is not None and seed is None:
         return generator
     if seed is not None and generator is None:

@@ -23,11 +23,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .grids import Grid, either, wavenumbers
+from .grids import Grid, Stream, either, wavenumbers
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
-
-__all__ = ["GaussianMixture", "MixtureDenoiser"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class GaussianMixture:
         self,
         n: int,
         grid: Grid,
-        generator: torch.Generator | None = None,
+        generator: Stream = None,
         dtype: torch.dtype = torch.float32,
         *,
         seed: int | None = None,
@@ -106,13 +104,11 @@ class GaussianMixture:
             amplitude = self.prior.native_resolution * self.prior.spectrum(grid).sqrt()
             f = _ramps(n)
             g = torch.where(amplitude > 0, f / amplitude, 0) * self.prior.native_resolution**2
-            means, directions = (
-                torch.fft.irfft2(hat, s=(n, n), norm="forward").to(device) for hat in (amplitude * f, g)
-            )
+            spectra = amplitude * f, g
+            means, directions = (torch.fft.irfft2(hat, s=(n, n), norm="forward").to(device) for hat in spectra)
             difference = (means[0] - means[1]) * (directions[0] - directions[1])
-            self._grids[key] = _OnGrid(
-                means, directions, (means * directions).mean(dim=(1, 2)), difference.mean().item()
-            )
+            norms = (means * directions).mean(dim=(1, 2))
+            self._grids[key] = _OnGrid(means, directions, norms, difference.mean().item())
         return self._grids[key]
 
 

@@ -35,8 +35,6 @@ from neuralop.layers.spectral_convolution import SpectralConv  # noqa: E402
 if _ABSENT:
     del sys.modules["wandb"]
 
-__all__ = ["FNO", "SpectralConvolution", "UNet"]
-
 
 class SpectralConvolution(SpectralConv):
     """neuraloperator's `SpectralConv` (its weights and their layout) without bias, on fields laid out (batch, x₂, x₁, channel).
@@ -53,9 +51,8 @@ class SpectralConvolution(SpectralConv):
     def forward(self, fields: Tensor) -> Tensor:
         batch, n, _, channels = fields.shape
         k1, k2 = _resolved_modes(n, self.modes)
-        analysis_2, analysis_1, synthesis_1, synthesis_2 = _truncated_fourier(
-            n, self.modes, fields.dtype, fields.device
-        )
+        matrices = _truncated_fourier(n, self.modes, fields.dtype, fields.device)
+        analysis_2, analysis_1, synthesis_1, synthesis_2 = matrices
 
         spectrum = (analysis_2 @ fields.reshape(batch, n, -1)).view(batch * len(k2), 2 * n, channels)
         spectrum = (analysis_1 @ spectrum).view(batch, len(k2), 2, len(k1), channels)
@@ -64,13 +61,9 @@ class SpectralConvolution(SpectralConv):
         weight = torch.view_as_real(self.weight.to_tensor()).to(fields.dtype)
         weight = weight[:, :, k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
         weight = weight.permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
-        mixed = torch.stack(
-            [
-                torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1),
-                torch.baddbmm(real @ weight[1], imag, weight[0]),
-            ]
-        )
-        mixed = mixed.view(2, len(k2), len(k1), batch, channels).permute(3, 1, 0, 2, 4)
+        mixed_real = torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1)
+        mixed_imag = torch.baddbmm(real @ weight[1], imag, weight[0])
+        mixed = torch.stack([mixed_real, mixed_imag]).view(2, len(k2), len(k1), batch, channels).permute(3, 1, 0, 2, 4)
         mixed = synthesis_1 @ mixed.reshape(batch * len(k2), 2 * len(k1), channels)
         return (synthesis_2 @ mixed.view(batch, 2 * len(k2), -1)).view(batch, n, n, channels)
 
@@ -102,8 +95,8 @@ class FNO(nn.Module):
                 for convolution in self.spectral:
                     weight = torch.view_as_real(convolution.weight.to_tensor())
                     weight.copy_(torch.rand_like(weight) / width**2)
-                if fields > 1:
-                    _start_at_zero(self.head.fcs[-1])
+                for parameter in self.head.fcs[-1].parameters() if fields > 1 else ():
+                    parameter.zero_()
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape, or (batch, fields, N, N),
@@ -161,8 +154,8 @@ class UNet(nn.Module):
             for convolution in (*last, self.unet.conv_out):
                 convolution.weight *= 1e-5
                 convolution.bias.zero_()
-            if fields > 1:
-                _start_at_zero(self.unet.conv_out)
+            for parameter in self.unet.conv_out.parameters() if fields > 1 else ():
+                parameter.zero_()
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape and t of shape (batch,).
@@ -173,11 +166,6 @@ class UNet(nn.Module):
         if grid.resolution % self.divisor:
             raise ValueError(f"the U-Net needs a resolution that {self.divisor} divides, not {grid.resolution}")
         return self.unet(values[:, None] if values.ndim == 3 else values, t, return_dict=False)[0][:, 0]
-
-
-def _start_at_zero(layer: nn.Module) -> None:
-    layer.weight.zero_()
-    layer.bias.zero_()
 
 
 @contextmanager
@@ -210,7 +198,6 @@ def _truncated_fourier(n: int, m: int, dtype: torch.dtype, device: torch.device)
     wave_2 = torch.stack([angle_2.cos(), -angle_2.sin()], dim=1)
 
     analysis_2 = wave_2.reshape(-1, n) / n
-    analysis_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)]) / n
-    synthesis_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)]).T
+    wave_1 = torch.cat([torch.cat([cos_1, sin_1], 1), torch.cat([-sin_1, cos_1], 1)])
     synthesis_2 = (wave_2 * torch.where(k2 > 0, 2, 1)[:, None, None]).reshape(-1, n).T
-    return tuple(a.to(device, dtype).contiguous() for a in (analysis_2, analysis_1, synthesis_1, synthesis_2))
+    return tuple(a.to(device, dtype).contiguous() for a in (analysis_2, wave_1 / n, wave_1.T, synthesis_2))

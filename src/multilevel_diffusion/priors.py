@@ -21,9 +21,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from .grids import Grid, either, squared_norm, wavenumbers, white_noise
-
-__all__ = ["Bessel", "Combined", "FNOPrior", "Laplacian", "Prior", "Standard", "draw_mode_weights", "multiplicity"]
+from .grids import Grid, Stream, either, squared_norm, wavenumbers, white_noise
 
 LAPLACIAN_POWER = 0.55
 
@@ -69,7 +67,7 @@ class Prior(ABC):
         self,
         n: int,
         grid: Grid,
-        generator: torch.Generator | None = None,
+        generator: Stream = None,
         dtype: torch.dtype = torch.float32,
         *,
         seed: int | None = None,

@@ -13,8 +13,6 @@ from typing import Any
 
 from . import __version__
 
-__all__ = ["provenance", "software", "source_digest"]
-
 PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
 
 
@@ -22,12 +20,8 @@ def software() -> dict[str, str]:
     """What made a file: version, commit and its dirtiness, Python, and the packages whose release may change a number."""
     from importlib.metadata import version
 
-    return {
-        "version": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-    }
+    ours = {"version": __version__, "commit": _commit(), "python": platform.python_version()}
+    return ours | {name: version(name) for name in PACKAGES}
 
 
 def provenance(**facts: Any) -> dict[str, Any]:

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = [
-    "generator", "part", "read_arrays", "read_csv", "read_facts", "read_json", "read_tensors", "write_atomically",
-    "write_csv", "write_json", "write_tensors",
-]  # fmt: skip
-
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -95,9 +90,9 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def read_arrays(path: Path, need: Collection[str] = ()) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
     """The same as NumPy arrays: PyTorch takes seconds to import, which pictures do without. Raises as `read_tensors`."""
-    return _read(path, need, framework="np")
+    return _read(path, (), framework="np")
 
 
 def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> None:

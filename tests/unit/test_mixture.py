@@ -166,11 +166,11 @@ def test_the_score_error_of_the_exact_field_is_zero_and_of_a_scaled_one_is_known
         )
 
     for n, drawn_on in [(32, None), (51, None), (32, Torus(64))]:
-        assert measure(exact, n, drawn_on).squared_error == 0
+        assert measure(exact, n, drawn_on)["squared_error"] == 0
         scaled = measure(Scaled(), n, drawn_on)
-        assert scaled.relative == pytest.approx(0.01, rel=1e-4)
-        assert scaled.stderr < 1e-6
-        assert scaled.loss > scaled.exact_loss
+        assert scaled["relative"] == pytest.approx(0.01, rel=1e-4)
+        assert scaled["stderr"] < 1e-6
+        assert scaled["loss"] > scaled["exact_loss"]
 
 
 def test_beside_the_score_error_stands_the_loss_of_the_gaussian_on_the_same_draws():
@@ -178,8 +178,8 @@ def test_beside_the_score_error_stands_the_loss_of_the_gaussian_on_the_same_draw
     exact, law, draws = MixtureDenoiser(GaussianMixture(prior), SDE), prior_law(prior), {"batches": 2, "batch_size": 16}
     alone = score_error(GaussianDenoiser(law), exact, Torus(32), **draws, generator=generator(5), law=law)
     beside = score_error(exact, exact, Torus(32), **draws, generator=generator(5), law=law)
-    assert alone.loss == alone.gaussian_loss == beside.gaussian_loss > beside.loss
-    assert math.isnan(score_error(exact, exact, Torus(32), **draws, generator=generator(5)).gaussian_loss)
+    assert alone["loss"] == alone["gaussian_loss"] == beside["gaussian_loss"] > beside["loss"]
+    assert math.isnan(score_error(exact, exact, Torus(32), **draws, generator=generator(5))["gaussian_loss"])
 
 
 class Zero:
@@ -204,9 +204,9 @@ def test_the_score_error_is_that_of_the_scaled_score_at_uniform_times():
         exact.mixture.sample(n, grid, stream, torch.float64), t, prior.sample(n, grid, stream, torch.float64)
     )
     norms = SDE.alpha(t) * squared_norm(q_score(exact, u_t, t, grid))
-    assert measured.squared_norm == pytest.approx(norms.mean().item(), abs=4.5 * norms.std().item() / math.sqrt(n))
-    assert measured.relative == 1
-    assert measured.loss == pytest.approx(prior.trace(grid) / 2, rel=0.05)
+    assert measured["squared_norm"] == pytest.approx(norms.mean().item(), abs=4.5 * norms.std().item() / math.sqrt(n))
+    assert measured["relative"] == 1
+    assert measured["loss"] == pytest.approx(prior.trace(grid) / 2, rel=0.05)
 
 
 def test_the_standard_error_of_the_score_error_is_its_spread_over_draws():
@@ -222,8 +222,8 @@ def test_the_standard_error_of_the_score_error_is_its_spread_over_draws():
         return score_error(Late(prior), exact, Torus(16), batches=1, batch_size=64, generator=generator(seed, "spread"))
 
     draws = [measure(seed) for seed in range(60)]
-    spread = torch.tensor([draw.relative for draw in draws], dtype=torch.float64).std().item()
-    assert sum(draw.stderr for draw in draws) / 60 == pytest.approx(spread, rel=0.3)
+    spread = torch.tensor([draw["relative"] for draw in draws], dtype=torch.float64).std().item()
+    assert sum(draw["stderr"] for draw in draws) / 60 == pytest.approx(spread, rel=0.3)
 
 
 @pytest.mark.parametrize("t", [0.05, 0.3, 1.0])

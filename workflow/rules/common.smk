@@ -56,20 +56,23 @@ SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("cata
 class Job:
     """A rule that runs `mld` with some arguments.
 
-    place: of its log and its benchmark. code: the digest of the modules it reaches. params: a job runs again when they
-    change, but for those that take `output`, which are not recorded.
+    place: of its log and its benchmark. code: the digest of the modules it reaches, by default of the stage that it runs.
+    params: a job runs again when they change, but for those that take `output`, which are not recorded.
     """
 
     message: str
     arguments: str
     place: str
-    code: str
     output: dict[str, Any]
+    code: str = ""
     input: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     threads: Any = 1
     gpu: int = 0
     priority: int = 0
+
+    def __post_init__(self):
+        self.code = self.code or code(f"stages.{self.arguments.split()[0].replace('-', '_')}")
 
     @property
     def shell(self):
@@ -171,10 +174,8 @@ def files(stem, *kinds):
 
 def of_runs(file, experiment, arms=None):
     """A file of every run of some arms of an experiment, or of all."""
-    settings = EXPERIMENTS[experiment]
-    return [
-        f"{RESULTS}/{experiment}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds
-    ]
+    settings, folder = EXPERIMENTS[experiment], f"{RESULTS}/{experiment}"
+    return [f"{folder}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds]
 
 
 wildcard_constraints:

@@ -11,9 +11,8 @@ CAPTIONS = sorted(map(str, (BASE / "workflow/report").glob("*.rst")))
 
 def in_report(path, category, content, form):
     """`path` as part of the report, with its caption."""
-    return report(
-        path, caption="workflow/report/entry.rst", category=category, labels={"content": content, "form": form}
-    )
+    labels = {"content": content, "form": form}
+    return report(path, caption="workflow/report/entry.rst", category=category, labels=labels)
 
 
 def picture(name, figure):
@@ -87,9 +86,8 @@ def made(experiment):
 def entry(rule):
     """What the caption of a figure or table says."""
     named = {name: (name, figure, (figure.experiment,)) for name, figure in FIGURES.items()}
-    named |= {
-        RULE_OF_TABLE[name]: (name, table, table.experiments or tuple(EXPERIMENTS)) for name, table in TABLES.items()
-    }
+    everywhere = tuple(EXPERIMENTS)
+    named |= {RULE_OF_TABLE[name]: (name, table, table.experiments or everywhere) for name, table in TABLES.items()}
     name, found, experiments = named[rule]
     words = [f"{each}: {made(each)}" for each in experiments if each in EXPERIMENTS]
     if section := found.drawing.section:

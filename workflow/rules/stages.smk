@@ -36,9 +36,9 @@ def data_of_scale(wildcards):
     return training_data(wildcards) if getattr(prior, "scale", None) == "auto" else []
 
 
-def data_option(wildcards, input):
-    """The data of a command that may do without."""
-    return f"--data {input.data}" if input.data else ""
+def option(name):
+    """A file of a command that may do without it."""
+    return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
 
 
 def law_of(wildcards):
@@ -55,9 +55,7 @@ def data_options(experiment):
     also = {"resolution": settings.native_resolution, "name": experiment}
     match kind:
         case "mnist":
-            return options(
-                {"source" if name == "sources" else name: value for name, value in data.items()} | also, kind
-            )
+            return options({"source": data.pop("sources")} | data | also, kind)
         case "reaction-diffusion":
             return options(data | also, kind)
         case "fields":
@@ -116,6 +114,11 @@ def of(wildcards):
     return EXPERIMENTS[wildcards.experiment]
 
 
+def spec_of(wildcards):
+    """The settings of the arm of a job."""
+    return arm_spec(CONFIG, wildcards.experiment, wildcards.arm)
+
+
 def gains(wildcards, count=None):
     """The gains of an arm, or the first of them, as options of a command."""
     return {"gain": list(of(wildcards).gains_of(wildcards.arm)[:count])}
@@ -157,10 +160,10 @@ JOBS = {
         input={"data": data_of_scale},  # a prior's scale that is `auto` is known when the data are
         output={"spec": f"{ARM}/spec.json"},
         params={
-            "settings": lambda wildcards: arm_spec(CONFIG, wildcards.experiment, wildcards.arm).model_dump_json(),
+            "settings": lambda wildcards: spec_of(wildcards).model_dump_json(),
             # not recorded: other overrides must not resolve this arm anew
             "config": lambda wildcards, output: config_of_commands(),
-            "data": data_option,
+            "data": option("data"),
         },
     ),
     "resolve_target": Job(
@@ -170,9 +173,7 @@ JOBS = {
         code=code("settings"),
         output={"target": f"{ARM}/target.json"},
         params={
-            "settings": lambda wildcards: arm_spec(
-                CONFIG, wildcards.experiment, wildcards.arm
-            ).target.model_dump_json(),
+            "settings": lambda wildcards: spec_of(wildcards).target.model_dump_json(),
             "config": lambda wildcards, output: config_of_commands(),
         },
     ),
@@ -198,24 +199,22 @@ JOBS = {
         f"Gaussian law of the data of {OF_ARM}",
         "gaussian {input.spec} {params.data} --output {output.law}",
         place="{experiment}/{arm}/gaussian",
-        code=code("stages.gaussian"),
         input={"spec": f"{ARM}/spec.json", "data": training_data},
         output={"law": f"{ARM}/gaussian.safetensors"},
-        params={"data": data_option},
+        params={"data": option("data")},
     ),
     "train": Job(
         f"Train {OF_RUN}",
-        "train {input.spec} {params.data} --gaussian {input.law} --seed {wildcards.seed} --output {params.folder}",
+        "train {input.spec} {params.data} --gaussian {input.gaussian} --seed {wildcards.seed} --output {params.folder}",
         place=f"{AT_RUN}/train",
-        code=code("stages.train"),
-        input={"spec": f"{ARM}/spec.json", "data": training_data, "law": law_of},
+        input={"spec": f"{ARM}/spec.json", "data": training_data, "gaussian": law_of},
         output={
             "model": f"{RUN}/model.safetensors",
             "history": f"{RUN}/history.csv",
             "snapshots": directory(f"{RUN}/snapshots"),
         },
         params={
-            "data": data_option,
+            "data": option("data"),
             "folder": lambda wildcards, output: Path(output.model).parent,
         },
         threads=threads_of_training,
@@ -226,7 +225,6 @@ JOBS = {
         f"Sample {OF_RUN}, on every grid",
         "sample {input.model} {params.options} --seed {wildcards.seed} --output {output.samples}",
         place=f"{AT_RUN}/sample",
-        code=code("stages.sample"),
         input={"model": f"{RUN}/model.safetensors"},
         output={"samples": directory(f"{RUN}/samples")},
         params={"options": lambda wildcards: options(gains(wildcards) | sampling(wildcards))},
@@ -236,7 +234,6 @@ JOBS = {
         f"Sample the exact field of {OF_RUN}, on every grid",
         "sample {input.target} {params.options} --seed {wildcards.seed} --output {output.samples}",
         place=f"{AT_RUN}/sample-exact",
-        code=code("stages.sample"),
         input={"target": f"{ARM}/target.json"},
         output={"samples": directory(f"{RUN}/exact")},
         params={"options": lambda wildcards: options(section(of(wildcards).sampling, "start"))},
@@ -247,7 +244,6 @@ JOBS = {
         "sample {input.snapshots}/epoch_{wildcards.epoch}.safetensors {params.options}"
         " --seed {wildcards.seed} --output {output.samples}",
         place=f"{AT_RUN}/sample-epoch{{epoch}}",
-        code=code("stages.sample"),
         input={"snapshots": f"{RUN}/snapshots"},
         output={"samples": directory(f"{RUN}/epoch{{epoch}}")},
         params={"options": lambda wildcards: options(gains(wildcards, 1) | sampling(wildcards))},
@@ -257,7 +253,6 @@ JOBS = {
         f"Evaluate the samples of {OF_RUN}",
         "evaluate {params.samples} {params.data} --projections {params.projections} --output {output.metrics}",
         place=f"{AT_RUN}/evaluate",
-        code=code("stages.evaluate"),
         input={
             "samples": lambda wildcards: folders_of(samples_of(*wildcards)),
             "data": lambda wildcards: data_of(wildcards.experiment, wildcards.arm),
@@ -271,10 +266,9 @@ JOBS = {
     ),
     "score_error": Job(
         f"Measure the score error along training of {OF_RUN}",
-        "score-error {input.snapshots} --gaussian {input.law} {params.options} --output {output.table}",
+        "score-error {input.snapshots} --gaussian {input.gaussian} {params.options} --output {output.table}",
         place=f"{AT_RUN}/score_error",
-        code=code("stages.score_error"),
-        input={"snapshots": f"{RUN}/snapshots", "law": law_of},
+        input={"snapshots": f"{RUN}/snapshots", "gaussian": law_of},
         output={"table": f"{RUN}/score_error.csv"},
         params={"options": lambda wildcards: options(gains(wildcards) | section(of(wildcards).score_error))},
         **LONG,
@@ -283,7 +277,6 @@ JOBS = {
         f"Distance to the test set along training of {OF_RUN}",
         "along-training {input.snapshots} --data {input.data} {params.options} --output {output.table}",
         place=f"{AT_RUN}/along-training",
-        code=code("stages.along_training"),
         input={
             "snapshots": f"{RUN}/snapshots",
             "data": lambda wildcards: test_set(wildcards, of(wildcards).along_training.resolution),
@@ -296,7 +289,6 @@ JOBS = {
         f"Truncate the forward process of {OF_RUN}",
         "truncation {input.target} {params.options} --seed {wildcards.seed} --output {output.table}",
         place=f"{AT_RUN}/truncation",
-        code=code("stages.truncation"),
         input={"target": f"{ARM}/target.json"},
         output={"table": f"{RUN}/truncation.csv"},
         params={"options": lambda wildcards: options(section(of(wildcards).truncation))},
@@ -323,7 +315,6 @@ for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/tar
         "convergence {input.source} --resolution {wildcards.resolution} {params.options}"
         " --seed {wildcards.seed} --output {output.table}",
         place=f"{AT_RUN}/convergence-{FIELD}-{{resolution}}",
-        code=code("stages.convergence"),
         input={
             "source": SOURCE,
             "data": lambda wildcards: [] if of(wildcards).mixture else test_set(wildcards, wildcards.resolution),
@@ -336,7 +327,6 @@ for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/tar
         f"Log density relative to the prior of {OF_RUN}",
         "log-density {input.source} {params.options} --seed {wildcards.seed} --output {output.table}",
         place=f"{AT_RUN}/log-density-{FIELD}",
-        code=code("stages.log_density"),
         input={"source": SOURCE},
         output={"table": f"{RUN}/log_density/{FIELD}.csv"},
         params={"options": lambda wildcards: options(section(of(wildcards).log_density, "networks"))},

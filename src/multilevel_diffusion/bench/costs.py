@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -20,9 +21,8 @@ from .network import OURS, STOCK, Case
 from .report import machine
 from .worker import medians, process
 
-__all__ = ["sample", "scaling", "train"]
-
 Advance = Callable[[], None]
+Tables = dict[str, pd.DataFrame]
 
 WAYS = {STOCK: (STOCK, False), OURS: (OURS, True)}
 """What a table calls it: the network, and whether its process keeps freed memory."""
@@ -30,9 +30,7 @@ WAYS = {STOCK: (STOCK, False), OURS: (OURS, True)}
 ABLATION = {"neuraloperator, freed memory kept": (STOCK, True), "ours, default allocator": (OURS, False)}
 
 
-def train(
-    resolutions: Sequence[int], batch: int, repeats: int, advance: Advance, *, ablation: bool = False
-) -> dict[str, pd.DataFrame]:
+def train(resolutions: Sequence[int], batch: int, repeats: int, advance: Advance, *, ablation: bool = False) -> Tables:
     """Measure a training step and an evaluation against neuraloperator's FNO with the default allocator, then the roofline.
 
     The roofline tells what our step computes and moves, by count, and how near it comes to what this machine does in a large
@@ -44,31 +42,24 @@ def train(
     if odd := [n for n in resolutions if n % 2]:
         raise UserError(f"--resolution: on odd grids neuraloperator computes another function: not {odd[0]}")
     ways = WAYS | (ABLATION if ablation else {})
-    rows, roofline = [], []
+    tables, roofline = {}, []
     compute, stream = _ceilings(repeats)
     for n in resolutions:
         cases = {name: Case(kind, n, batch) for name, (kind, _) in ways.items()}
         with ExitStack() as stack:
             calls = {name: stack.enter_context(process(keep_freed=keep)) for name, (_, keep) in ways.items()}
             step, forward = (
-                medians({name: partial(calls[name], measure, cases[name]) for name in ways}, repeats)
+                pd.Series(medians({name: partial(calls[name], measure, cases[name]) for name in ways}, repeats))
                 for measure in (network.step_seconds, network.forward_seconds)
             )
-            memory = {name: calls[name](network.step_memory, cases[name]) for name in ways}
+            memory = pd.Series({name: calls[name](network.step_memory, cases[name]) for name in ways})
             error = calls[OURS](network.difference, cases[OURS])
-        rows += [
-            {
-                "resolution": n,
-                "network": name,
-                "step (ms)": 1e3 * step[name],
-                "step, times as fast": step[STOCK] / step[name],
-                "forward (ms)": 1e3 * forward[name],
-                "forward, times as fast": forward[STOCK] / forward[name],
-                "peak of a step (MB)": memory[name] / 1e6,
-                "relative difference": error if kind == OURS else math.nan,
-            }
-            for name, (kind, _) in ways.items()
-        ]
+        table = pd.DataFrame({"step (ms)": 1e3 * step, "step, times as fast": step[STOCK] / step})
+        table["forward (ms)"] = 1e3 * forward
+        table["forward, times as fast"] = forward[STOCK] / forward
+        table["peak of a step (MB)"] = memory / 1e6
+        table["relative difference"] = [error if kind == OURS else math.nan for kind, _ in ways.values()]
+        tables[n] = table
         parts, (moved, _), seconds = network.flops(cases[OURS]), network.traffic(cases[OURS]), step[OURS]
         total = sum(parts.values())
         least = max(total / compute, moved / stream)
@@ -81,9 +72,10 @@ def train(
             | {"least step (ms)": 1e3 * least, "fraction reached": least / seconds}
         )
         advance()
+    measured = pd.concat(tables, names=["resolution", "network"])
     ceilings = f"{compute / 1e9:.0f} GFLOP/s in a matrix product, {stream / 1e9:.1f} GB/s in a stream"
     return {
-        f"Training step and evaluation, batch {batch}, medians of {repeats}": pd.DataFrame(rows),
+        f"Training step and evaluation, batch {batch}, medians of {repeats}": measured.reset_index(),
         f"Roofline of our step: {ceilings}": pd.DataFrame(roofline),
     }
 
@@ -95,36 +87,27 @@ def sample(
     batch: int,
     repeats: int,
     advance: Advance,
-) -> dict[str, pd.DataFrame]:
+) -> Tables:
     """Measure evaluations and samples a second, against evaluations of neuraloperator's FNO with the default allocator."""
-    rows = []
+    tables = {}
     for n in resolutions:
         case = Case(OURS, n, batch)
         with process(keep_freed=False) as theirs, process(keep_freed=True) as ours:
             calls = {STOCK: partial(theirs, network.forward_seconds, Case(STOCK, n, batch))}
             calls[OURS] = partial(ours, network.forward_seconds, case)
             calls |= {f"ours, {each}": partial(ours, network.sampling_seconds, case, each, steps) for each in samplers}
-            taken, counts = medians(calls, repeats), {STOCK: 1, OURS: 1}
-            counts |= {f"ours, {each}": ours(network.evaluations, case, each, steps) for each in samplers}
-        rows += [
-            {
-                "resolution": n,
-                "what": name,
-                "evaluations": counts[name],
-                "fields/s": batch / seconds,
-                "evaluations/s": batch * counts[name] / seconds,
-                "times as many": counts[name] * taken[STOCK] / seconds,
-            }
-            for name, seconds in taken.items()
-        ]
+            counts = {f"ours, {each}": ours(network.evaluations, case, each, steps) for each in samplers}
+            taken = pd.Series(medians(calls, repeats))
+        table = pd.DataFrame({"evaluations": {STOCK: 1, OURS: 1} | counts, "fields/s": batch / taken})
+        table["evaluations/s"] = table.evaluations * table["fields/s"]
+        table["times as many"] = table["evaluations/s"] / table["evaluations/s"][STOCK]
+        tables[n] = table
         advance()
     title = f"Evaluations of the paper's network and samples in {steps} steps, {batch} fields at a time"
-    return {title: pd.DataFrame(rows)}
+    return {title: pd.concat(tables, names=["resolution", "what"]).reset_index()}
 
 
-def scaling(
-    sizes: Mapping[str, Sequence[int]], repeats: int, advance: Advance
-) -> tuple[pd.DataFrame, dict[str, object]]:
+def scaling(sizes: Mapping[str, Sequence[int]], repeats: int, advance: Advance) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measure time and memory of a training step of our network beside what counting expects.
 
     Args:
@@ -153,11 +136,8 @@ def scaling(
                 }
         rows.append({"against": against, "value": value} | size | measured[case])
         advance()
-    return pd.DataFrame(rows), {
-        "machine": machine(),
-        "flop_per_second": round(compute),
-        "bytes_per_second": round(stream),
-    }
+    best = {"flop_per_second": round(compute), "bytes_per_second": round(stream)}
+    return pd.DataFrame(rows), {"machine": machine()} | best
 
 
 def _ceilings(repeats: int) -> tuple[float, float]:

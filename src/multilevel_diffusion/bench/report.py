@@ -11,8 +11,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-__all__ = ["machine", "show"]
-
 FORMATS = {"relative difference": ".0e", "value": ".7g", "relative error of u": ".1e"}
 FORMATS |= dict.fromkeys(("of a matrix product", "of a stream", "fraction reached"), ".0%")
 

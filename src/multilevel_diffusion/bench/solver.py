@@ -15,8 +15,6 @@ from ..data.reaction_diffusion import ReactionDiffusion, graded_times, initial_v
 from ..errors import UserError
 from .worker import medians, timed
 
-__all__ = ["solver"]
-
 
 def solver(
     resolution: int, end_time: float, steps: int, trajectories: int, repeats: int, device: torch.device
@@ -58,15 +56,8 @@ def solver(
     true = lines(method="DOP853", rtol=1e-9, atol=1e-9)
     ends = {name: solve() for name, (solve, _) in ways.items()}
     taken = medians({name: partial(timed, solve) for name, (solve, _) in ways.items()}, repeats)
-    each = {name: 1e3 * taken[name] / count for name, (_, count) in ways.items()}
-    rows = [
-        {
-            "solver": name,
-            "ms a trajectory": each[name],
-            "relative error of u": float(((end - true) ** 2).mean() ** 0.5 / (true**2).mean() ** 0.5),
-            "times as fast": each[baseline] / each[name],
-        }
-        for name, end in ends.items()
-    ]
+    ms = pd.Series({name: 1e3 * taken[name] / count for name, (_, count) in ways.items()})
+    errors = {name: ((end - true) ** 2).mean() ** 0.5 / (true**2).mean() ** 0.5 for name, end in ends.items()}
+    table = pd.DataFrame({"ms a trajectory": ms, "relative error of u": errors, "times as fast": ms[baseline] / ms})
     title = f"{resolution} x {resolution} to t = {end_time:g} on {device}, ours {trajectories} trajectories at a time"
-    return {title: pd.DataFrame(rows)}
+    return {title: table.rename_axis("solver").reset_index()}

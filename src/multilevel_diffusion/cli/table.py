@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..columns import COLUMNS, SCORE_COLUMNS
 from ..errors import UserError
-from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows
+from ..storage import read_csv, read_tensors, write_csv
+from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows, read_spec
 
 if TYPE_CHECKING:
     import pandas
@@ -27,12 +29,9 @@ def metrics(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld evaluate` and `mld truncation`.")],
     output: Output,
     scores: Annotated[list[Path] | None, typer.Option(help="A table of `mld score-error`; repeated.")] = None,
-    history: Annotated[
-        list[Path] | None, typer.Option(help="history.csv of a training, for its skill; repeated.")
-    ] = None,
+    history: Annotated[list[Path] | None, typer.Option(help="history.csv, for skill; repeated.")] = None,
 ) -> None:
     """Every metric of a run, one number a row, and a summary."""
-    from ..columns import COLUMNS, SCORE_COLUMNS
     from ..tables import read_tables, score_error_metrics, skill_metrics, summary, tidy
 
     measured = read_tables(tables, COLUMNS)
@@ -45,9 +44,7 @@ def metrics(
 
 
 @table.command()
-def samplers(
-    tables: Annotated[list[Path], typer.Argument(help="Tables of `mld convergence`.")], output: Output
-) -> None:
+def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld convergence`.")], output: Output) -> None:
     """How few evaluations each sampler needs."""
     from ..tables import sampler_summary
 
@@ -96,7 +93,6 @@ def claims(
 
     Claims about a table that is not given are not measured.
     """
-    from ..storage import read_csv
     from ..tables import claims
 
     config = read_config(configs, set_, presets)
@@ -117,17 +113,10 @@ def priors(
 ) -> None:
     """How the noise of each prior compares with the data.
 
-    variance_in_kernel, power_in_kernel: the share of E|u - Eu|^2 and of E|u|^2 in modes without noise; signal_to_noise: what is
-    left at t = 1, (a_1^2 E|u|^2 / b_1^2 tr Q)^(1/2), which sampling takes for 0.
-
-    data_exponent, noise_exponent: p of the powers |k|^-p that fit the shells 2 <= |k| < N/3 of the spectra, N no finer than
-    the native grid; noise_as_rough: whether that of the noise is no greater. kappa: the variance of the data in a mode over
-    that of the noise, where there is noise and |k_i| < N/2; more_data_than_noise: the share of modes with kappa > 1;
-    start_error: the greatest standard deviation at t = 1 over the prior's, less 1.
+    What is in modes without noise, what is left at t = 1, and how fast the spectra of data and noise fall. The docstring of
+    `multilevel_diffusion.tables.priors` has the formula of every column.
     """
     from ..builders import build_grid, build_prior
-    from ..settings import ArmSpec, parse
-    from ..storage import read_json, read_tensors
     from ..tables import priors
 
     test_sets = {}
@@ -138,7 +127,7 @@ def priors(
 
     def arms():
         for path in specs:
-            spec = parse(ArmSpec, read_json(path), source=str(path))
+            spec = read_spec(path)
             name = spec.data_set or spec.experiment
             if name not in test_sets:
                 raise UserError(f"{path}: no --data of {name}; give a file of its test set, as `mld data` writes it")
@@ -160,8 +149,6 @@ def compare(
     Those that both runs have, in units of their standard errors. With a single seed a side the error is that of other samples and
     directions, not of another training.
     """
-    from ..columns import COLUMNS
-    from ..storage import read_csv, write_csv
     from ..tables import compare
 
     tables = [read_csv(path / "tables" / "metrics.csv" if path.is_dir() else path, COLUMNS) for path in (a, b)]

@@ -10,8 +10,6 @@ from typing import Any
 from ..errors import UserError
 from ..settings import Geometry
 
-__all__ = ["check_fields", "check_sets"]
-
 
 def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collection[str] = ()) -> None:
     """Refuse a file of data whose header is not ours, or whose sets are not what the header says.

@@ -28,8 +28,6 @@ from ..settings import Geometry
 from ..storage import generator
 from .sets import GRIDS, FieldSets
 
-__all__ = ["count_leaks", "field_sets", "summary"]
-
 NAMED = re.compile(r"(?P<file>.+\.(?:npy|npz|h5|hdf5)):(?P<name>.+)", re.IGNORECASE)
 FORMATS = ".npy, .npz, .h5, .hdf5 or a folder of PNG"
 BLOCK = 64
@@ -81,13 +79,8 @@ def field_sets(
             raise UserError(f"{source}: {available} fields, but {asked} need {needed}")
         order = torch.randperm(available, generator=generator(0, "fields"))[:needed].numpy()
         values = _read(source, fields, order)
-    target = {
-        "kind": "fields",
-        "name": name,
-        "images": fields.images,
-        "native_resolution": resolution,
-        "sha256": hashlib.sha256(values).hexdigest(),
-    }
+    target = {"kind": "fields", "name": name, "images": fields.images, "native_resolution": resolution}
+    target["sha256"] = hashlib.sha256(values).hexdigest()
     sets = dict(zip(sizes, torch.from_numpy(values).split(list(sizes.values())), strict=True))
     return FieldSets(sets | {"floor": sets["train"][:test].clone()}, GRIDS[geometry](resolution), target), available
 
@@ -186,23 +179,18 @@ def _pictures(source: str, folder: Path) -> _Source:
         with _png(path) as image:
             return np.asarray(image).astype(np.float32) / GREYS[image.mode]
 
-    first = None
+    shapes = []
     for path in files:
         with _png(path) as image:
-            mode, size = image.mode, image.size
+            mode = image.mode
+            shapes.append(image.size[::-1])
         if mode not in GREYS:
-            raise UserError(
-                f"{source}: {path.name} is not greyscale of 8 or 16 bits but {mode}; fields of several channels come later:"
-                " convert all images to greyscale, as with Pillow's image.convert('L')"
-            )
-        first = first or size
-        if size != first:
-            raise UserError(
-                f"{source}: {path.name} is {size[1]} x {size[0]}, but {files[0].name} is {first[1]} x {first[0]};"
-                " all must have one size"
-            )
-    shape = (len(files), first[1], first[0])
-    return _Source(shape, lambda rows: np.stack([pixels(files[row]) for row in rows]), images=True)
+            wrong = f"is not greyscale of 8 or 16 bits but {mode}; fields of several channels come later"
+            raise UserError(f"{source}: {path.name} {wrong}; convert all, as with Pillow's image.convert('L')")
+        if shapes[-1] != shapes[0]:
+            size, first = ("{} x {}".format(*shape) for shape in (shapes[-1], shapes[0]))
+            raise UserError(f"{source}: {path.name} is {size}, but {files[0].name} is {first}; all must have one size")
+    return _Source((len(files), *shapes[0]), lambda rows: np.stack([pixels(files[i]) for i in rows]), images=True)
 
 
 @contextmanager

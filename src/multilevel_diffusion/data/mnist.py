@@ -29,8 +29,6 @@ from ..grids import Torus
 from ..storage import generator
 from .sets import FieldSets
 
-__all__ = ["FILES", "digits", "fetch", "mnist_sets", "read_idx", "split"]
-
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SECONDS_TO_CONNECT = 20
 SECONDS_TO_LOAD = 300
@@ -98,17 +96,12 @@ def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str
         else:
             said(f"{source}: the four files")
             return files
-    raise UserError(
-        f"MNIST: tried {'; '.join(failures)}. Put {', '.join(FILES)} into a folder and name it in mnist.data.sources"
-    )
+    tried = "; ".join(failures)
+    raise UserError(f"MNIST: tried {tried}. Put {', '.join(FILES)} into a folder and name it in mnist.data.sources")
 
 
 def read_idx(data: bytes) -> NDArray[np.uint8]:
-    """The array in an IDX file of bytes.
-
-    Raises:
-        ValueError: if it is not one, or truncated.
-    """
+    """The array in an IDX file of bytes. Raises a ValueError if it is not one, or truncated."""
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
         raise ValueError("not an IDX file of bytes")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
@@ -146,15 +139,10 @@ def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tenso
     ):
         if needed > there:
             raise UserError(f"{what}: {needed} images asked for, but there are {there}")
-    order, test_order = (
-        torch.randperm(n, generator=generator(0, "mnist", name)) for n, name in ((training, "train"), (test, "test"))
-    )
-    return {
-        "train": order[: sizes["train"]],
-        "validation": order[training - sizes["validation"] :],
-        "reference": test_order[: sizes["test"]],
-        "floor": order[: sizes["test"]],
-    }
+    order = torch.randperm(training, generator=generator(0, "mnist", "train"))
+    test_order = torch.randperm(test, generator=generator(0, "mnist", "test"))
+    trained = {"train": order[: sizes["train"]], "validation": order[training - sizes["validation"] :]}
+    return trained | {"reference": test_order[: sizes["test"]], "floor": order[: sizes["test"]]}
 
 
 def _read(source: str) -> dict[str, bytes]:

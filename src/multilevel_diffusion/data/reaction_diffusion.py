@@ -35,16 +35,6 @@ from ..grids import CellCentred
 from ..settings import FIRST_TEST_SEED
 from .sets import FieldSets
 
-__all__ = [
-    "ReactionDiffusion",
-    "graded_times",
-    "initial_values",
-    "method_of_lines",
-    "reaction_diffusion_sets",
-    "read_published",
-    "snapshots",
-]
-
 LAPLACIANS = ("finite-volume", "spectral")
 SIDE = 2.0
 DIFFUSION_U, DIFFUSION_V, SOURCE = 1e-3, 5e-3, 5e-3
@@ -56,11 +46,7 @@ PUBLISHED_SPACING, PUBLISHED_TIMES = 0.05, 101
 
 
 def graded_times(end: float, steps: int) -> Tensor:
-    """t_j = end (j / steps)³ for j = 0 … steps, float64.
-
-    Raises:
-        ValueError: if `end` is not positive and finite, or `steps` < 1.
-    """
+    """t_j = end (j / steps)³ for j = 0 … steps, float64. Raises a ValueError unless 0 < end < ∞ and steps ≥ 1."""
     if not 0 < end < math.inf:
         raise ValueError(f"the end of the time grid must be positive and finite, got {end}")
     if steps < 1:
@@ -182,9 +168,7 @@ def reaction_diffusion_sets(
     try:
         system, times = ReactionDiffusion(resolution, laplacian), graded_times(end_time, steps)
         if train + validation > FIRST_TEST_SEED:
-            raise ValueError(
-                f"--train and --validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories"
-            )
+            raise ValueError(f"--train, --validation: above {FIRST_TEST_SEED} trajectories would be test trajectories")
         if file:
             published = read_published(file, train + validation, end_time, resolution)
             fields = {"train": published[:train], "validation": published[train:]}
@@ -214,20 +198,18 @@ def read_published(file: Path, count: int, end_time: float, resolution: int) -> 
     try:
         with h5py.File(file) as archive:
             for name in (f"{i:04d}" for i in range(count)):
-                data = archive.get(f"{name}/data")
+                data, said = archive.get(f"{name}/data"), f"{file}: {name}/data"
                 if not isinstance(data, h5py.Dataset):
                     raise ValueError(f"{file}: no dataset {name}/data; give the published file or fewer trajectories")
                 times = archive.get(f"{name}/grid/t")
                 shape = (PUBLISHED_TIMES if times is None else len(times), resolution, resolution, 2)
                 if data.dtype.kind != "f" or data.shape != shape or index >= len(data):
-                    raise ValueError(
-                        f"{file}: {name}/data is {data.dtype} of shape {data.shape}, not floats of shape {shape}"
-                    )
+                    raise ValueError(f"{said} is {data.dtype} of shape {data.shape}, not floats of shape {shape}")
                 if times is not None and not abs(times[index] - end_time) < 1e-4:
                     raise ValueError(f"{file}: {name}/grid/t: field {index} is of t = {times[index]}, not {end_time}")
                 field = torch.from_numpy(data[index, :, :, 0].astype(np.float64)).float()
                 if not field.isfinite().all():
-                    raise ValueError(f"{file}: {name}/data is not finite at t = {end_time}")
+                    raise ValueError(f"{said} is not finite at t = {end_time}")
                 fields.append(field)
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: cannot be read as HDF5: {' '.join(str(error).split())}") from None

@@ -24,8 +24,6 @@ from .checks import check_fields, check_sets
 if TYPE_CHECKING:
     from ..mixture import GaussianMixture
 
-__all__ = ["GRIDS", "TEST_SETS", "FieldSets", "mixture_sets", "read_sets", "restrict", "write_sets"]
-
 GRIDS: dict[Geometry, type[Grid]] = {Geometry.TORUS: Torus, Geometry.CELL_CENTRED: CellCentred}
 TEST_SETS = ("reference", "floor")
 
@@ -89,17 +87,9 @@ def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = Fals
 
 
 def write_sets(path: Path, sets: FieldSets, facts: Mapping[str, Any]) -> None:
-    """Write a file of data, with `facts` as its provenance.
-
-    Raises:
-        UserError: if the sets would be refused on reading, or the disk is full.
-    """
-    header = {
-        "target": sets.target,
-        "grid": sets.geometry,
-        "resolution": sets.grid.resolution,
-        "provenance": dict(facts),
-    }
+    """Write a file of data, with `facts` as its provenance. Raises as `check_sets` and `write_tensors`."""
+    header = {"target": sets.target, "grid": sets.geometry, "resolution": sets.grid.resolution}
+    header |= {"provenance": dict(facts)}
     check_sets(path, sets.fields, header)
     write_tensors(path, sets.fields, header)
 

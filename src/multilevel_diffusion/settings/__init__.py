@@ -2,7 +2,7 @@
 
 Every model is frozen, refuses keys it does not know and describes each of its keys. No module here imports PyTorch.
 """
-# ruff: noqa: F403, F405, RUF022
+# ruff: noqa: F403
 
 from .base import *
 from .catalogue import *
@@ -15,18 +15,3 @@ from .plugins import *
 from .priors import *
 from .samplers import *
 from .training import *
-
-__all__ = [
-    "AlongTrainingSettings", "AncestralSettings", "arm_spec", "ArmSettings", "ArmSpec", "BesselSettings", "ClaimSettings",
-    "ClaimsSettings", "CombinedSettings", "Config", "ConvergenceSettings", "Count", "DataBase", "DataSettings",
-    "distinct", "distinct_gains", "DPMSolverSettings", "Drawing", "DRAWINGS", "EulerMaruyamaSettings",
-    "ExperimentSettings", "FieldsDataSettings", "FigureSettings", "FIRST_TEST_SEED", "FNOPriorSettings", "FNOSettings",
-    "GaussianExponentialSettings", "GaussianSettings", "LawSettings", "Start",
-    "Gain", "Geometry", "HeunSettings", "Kinds", "kinds_of", "Ladder", "LaplacianSettings", "Level", "load_config",
-    "load_plugins", "LogDensitySettings", "merge", "MetricsSettings", "MixtureDataSettings", "MnistDataSettings", "Name",
-    "NetworkBase", "NetworkSettings", "parse", "parse_sampler", "Positive", "PredictorCorrectorSettings", "PriorBase",
-    "PriorSettings", "QuantitySettings", "ReactionDiffusionDataSettings", "Resolution", "Resolutions",
-    "SampledDataSettings", "SamplerBase", "SamplerSettings", "SamplingSettings", "ScoreErrorSettings", "Seed", "SetSize",
-    "Settings", "StandardSettings", "TABLES", "TableSettings", "TargetSpec", "TimeGrid", "TrainingSettings",
-    "TruncationSettings", "UNetSettings", "ValidationSettings",
-]  # fmt: skip

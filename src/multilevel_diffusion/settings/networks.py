@@ -15,7 +15,7 @@ class NetworkBase(Settings):
     """A kind of network; a plugin derives from it."""
 
     preconditioning: Literal["none", "gaussian"] = Field(
-        "none", description="gaussian: the network learns what the Gaussian closed form of the data leaves."
+        "none", description="Whether it learns what the Gaussian leaves."
     )
 
     @property

@@ -10,14 +10,9 @@ from .base import Count, Kinds, Positive, Settings
 
 Scale = Annotated[
     Positive | Literal["auto"],
-    Field(
-        description="Amplitude s of the laplacian part. `auto` takes it from the variance of the training data, so that "
-        "noise and data are in the ratio that the paper's `combined` prior has on the digits (`builders.NOISE_TO_DATA`)."
-    ),
+    Field(description="Amplitude s of the laplacian part; auto: by the variance of the data."),
 ]
-Modes = Annotated[
-    tuple[Count, Count], Field(description="(m₁, m₂): the modes −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂ and their mirror images.")
-]
+Modes = Annotated[tuple[Count, Count], Field(description="m₁, m₂: −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂, and mirror images.")]
 
 
 class PriorBase(Settings):
@@ -45,9 +40,7 @@ class BesselSettings(PriorBase):
 
 
 class CombinedSettings(PriorBase):
-    kind: Literal["combined"] = Field(
-        description="The modes of `fno` on top of the tail of `laplacian`: A_k = |s₂ w_k + s μ_k^(−0.55)|."
-    )
+    kind: Literal["combined"] = Field(description="fno on top of the tail of laplacian: |s₂ w_k + s μ_k^(−0.55)|.")
     scale: Scale
     fno_scale: Positive = Field(description="s₂, amplitude of the fno part.")
     modes: Modes

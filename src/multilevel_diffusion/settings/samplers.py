@@ -17,9 +17,7 @@ Stochasticity = Annotated[float, Field(ge=0, le=1, strict=True)]
 class SamplerBase(Settings):
     """A kind of sampler; a plugin derives from it."""
 
-    times: TimeGrid = Field(
-        TimeGrid.UNIFORM, description="Where the denoiser is evaluated: equal steps in t, λ_t, σ_t^(1/7) or the angle."
-    )
+    times: TimeGrid = Field(TimeGrid.UNIFORM, description="Equal steps in t, λ_t, σ_t^(1/7) or the angle.")
 
     def __str__(self) -> str:
         """The kind, and in brackets what differs from the default, as "dpm-solver++(times=karras)"."""
@@ -47,19 +45,15 @@ class DPMSolverSettings(SamplerBase):
 
 
 class GaussianExponentialSettings(SamplerBase):
-    kind: Literal["gaussian-exponential"] = Field(
-        description="Integrates what the network adds along the exact flow of the Gaussian closed form."
-    )
-    times: TimeGrid = Field(TimeGrid.ANGLE, description="Where the denoiser is evaluated.")
+    kind: Literal["gaussian-exponential"] = Field(description="Along the exact flow of the Gaussian closed form.")
+    times: TimeGrid = Field(TimeGrid.ANGLE, description="Equal steps in t, λ_t, σ_t^(1/7) or the angle.")
     stochasticity: Literal[0, 1] = Field(0, description="0 solves the ODE, 1 the SDE.")
 
 
 class PredictorCorrectorSettings(SamplerBase):
     kind: Literal["predictor-corrector"] = Field(description="Euler–Maruyama, then Langevin steps preconditioned by Q.")
     corrections: Count = Field(1, description="Langevin steps after each prediction.")
-    snr: Annotated[float, Field(gt=0, le=1, strict=True)] = Field(
-        0.16, description="Signal to noise of Langevin steps."
-    )
+    snr: Annotated[float, Field(gt=0, le=1, strict=True)] = Field(0.16, description="Signal to noise of Langevin.")
 
 
 SamplerSettings = Annotated[SamplerBase, Kinds(SamplerBase, alone=True)]
@@ -77,11 +71,7 @@ class SamplingSettings(Settings):
 
 
 def parse_sampler(given: str | Mapping[str, Any] | SamplerBase, source: str) -> SamplerBase:
-    """A sampler as config.yaml has it, as text or not: its kind, or a mapping of its kind and options.
-
-    Raises:
-        UserError: if there is no such sampler, or an option is unknown or out of range.
-    """
+    """A sampler as config.yaml has it, as text or not. Raises a UserError if there is none such, or an option is wrong."""
     try:
         return parse(SamplerSettings, yaml.safe_load(given) if isinstance(given, str) else given, source)
     except yaml.YAMLError as error:

@@ -64,5 +64,5 @@ class ValidationSettings(Settings):
     resolutions: Resolutions = Field(description="Points per side of the grids it is measured on; N_ref is among them.")
     draws: Count = Field(1, description="Times and noises a field.")
     test: Annotated[int, Field(ge=0, strict=True)] = Field(
-        0, description="Test fields on which the loss is noted as well, for figures; it decides nothing."
+        0, description="Test fields whose loss is noted, for figures."
     )

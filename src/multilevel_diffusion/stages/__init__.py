@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-__all__ = ["Progress", "quiet"]
-
 Progress = Callable[..., AbstractContextManager[Callable[..., object]]]
 """(total, what, done=0) to a context of `advance(note="")`, which is called after each of `total` units of work."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import pandas as pd
 import torch
@@ -14,10 +14,8 @@ from ..errors import UserError
 from ..metrics import Reference
 from ..metrics import projections as directions_on
 from ..models import Model
-from ..settings import Gain, SamplerBase, distinct_gains, parse_sampler
+from ..settings import Gain, SamplerBase, distinct_gains
 from ..storage import generator
-
-__all__ = ["along_training"]
 
 
 def along_training(
@@ -27,9 +25,8 @@ def along_training(
     samples: int,
     steps: int,
     projections: int,
-    gains: Sequence[Gain] = (Gain.VALUES,),
-    sampler: str | Mapping[str, Any] | SamplerBase = "euler-maruyama",
-    device: torch.device | str | None = None,
+    gains: Sequence[Gain],
+    sampler: SamplerBase,
 ) -> pd.DataFrame:
     """Sliced Wasserstein distance of samples of every model to the test set, see `metrics.Reference.sliced_wasserstein`.
 
@@ -48,10 +45,10 @@ def along_training(
         UserError: if there are too few test fields, or they are of another law or grid than a model was trained on; and as
             `Model.sample`.
     """
-    chosen, resolution = parse_sampler(sampler, "sampler"), test.grid.resolution
+    resolution = test.grid.resolution
     if samples > (available := len(test.fields["floor"])):
         raise UserError(f"{samples} samples, but there are only {available} test fields; draw fewer")
-    drawing = {"resolution": resolution, "steps": steps, "device": device}
+    drawing = {"resolution": resolution, "sampler": sampler, "steps": steps}
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
     reference, rows = Reference(test.fields["reference"].numpy(), directions), []
     floor = reference.sliced_wasserstein(test.fields["floor"][:samples].numpy()).value
@@ -61,9 +58,9 @@ def along_training(
         if (model.target, spec.grid) != (test.target, test.geometry):
             raise UserError(f"{spec.name}: not the data that it was trained on, on another grid of the same kind")
         for gain in distinct_gains(gains, resolution, spec.reference_resolution):
-            fields = model.sample(samples, sampler=chosen, gain=gain, **drawing, **run)
+            fields = model.sample(samples, gain=gain, **drawing, **run)
             distance = reference.sliced_wasserstein(fields.cpu().numpy())
-            about = {"gain": gain, "seed": model.seed, "epoch": model.epoch, "sampler": str(chosen), "steps": steps}
-            about |= {"resolution": resolution, "value": distance.value, "stderr": distance.stderr}
-            rows.append(tidy_row(spec.labels, ALONG_TRAINING_COLUMNS, **about, **measured))
+            about = {"gain": gain, "seed": model.seed, "epoch": model.epoch, "sampler": str(sampler), "steps": steps}
+            about["resolution"] = resolution
+            rows.append(tidy_row(spec.labels, ALONG_TRAINING_COLUMNS, **about, **measured, **asdict(distance)))
     return pd.DataFrame(rows, columns=ALONG_TRAINING_COLUMNS)

@@ -22,8 +22,6 @@ from ..settings import EulerMaruyamaSettings, Gain, SamplerBase, Start
 from ..storage import generator
 from . import Progress, quiet
 
-__all__ = ["convergence"]
-
 SETS = 12
 """Independent sets of true fields, at most; all but the first are the reference."""
 
@@ -41,7 +39,6 @@ def convergence(
     seed: int,
     gain: Gain = Gain.VALUES,
     start: Start = Start.PRIOR,
-    device: torch.device | str | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Distances of samples to the true law, for each sampler within each number of evaluations.
@@ -75,10 +72,7 @@ def convergence(
     else:
         truths = _test_sets(tests, source, resolution, samples)
     directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
-    distances = {
-        "sliced_wasserstein": metrics.Reference.sliced_wasserstein,
-        "spectrum_distance": metrics.Reference.spectrum_distance,
-    }
+    distances = {name: getattr(metrics.Reference, name) for name in ("sliced_wasserstein", "spectrum_distance")}
     floors = {
         name: metrics.floor(lambda x, y, distance=distance: distance(metrics.Reference(y, directions), x), truths)
         for name, distance in distances.items()
@@ -88,7 +82,7 @@ def convergence(
     curves = [(EulerMaruyamaSettings(kind="euler-maruyama"), [reference_evaluations])]
     curves += [(each, evaluations) for each in samplers]
     plan = dict.fromkeys((way, _steps_within(most, build(way, denoiser))) for way, counts in curves for most in counts)
-    drawing = {"resolution": resolution, "seed": seed, "gain": gain, "device": device, "start": start}
+    drawing = {"resolution": resolution, "seed": seed, "gain": gain, "start": start}
     same = {"gain": gain if isinstance(source, Model) else None, "seed": seed, "resolution": resolution}
     rows, blocks = [], math.ceil(samples / BLOCK)
     with progress(blocks * sum(steps for _, steps in plan), f"convergence at {resolution}") as advance:

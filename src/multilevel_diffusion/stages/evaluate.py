@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import cache
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..settings import TargetSpec, parse
 from ..storage import generator
 from .sample import Samples
 
-__all__ = ["evaluate"]
+DISTANCES = ("sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance", "histogram_distance")
 
 
 def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections: int) -> pd.DataFrame:
@@ -53,18 +54,15 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
             raise UserError(f"{drawn.source}: samples at resolution {n}, but there are test fields at {sorted(known)}")
         sets, measure = known[n]
         if (drawn.target, getattr(spec, "grid", sets.geometry)) != (sets.target, sets.geometry):
-            raise UserError(
-                f"{drawn.source}: samples of another arm, prior, data set or grid than the test fields at {n}; give its own"
-            )
+            raise UserError(f"{drawn.source}: of another arm, prior, data set or grid than the test fields at {n}")
         if count > (available := len(sets.fields["floor"])):
             raise UserError(f"{drawn.source}: {count} samples at {n}, but there are only {available} test fields")
         about = {"gain": drawn.gain, "seed": drawn.seed, "sampler": drawn.sampler, "steps": drawn.steps}
         about |= {"resolution": n, "n_samples": count}
         for name, estimate in metrics.jackknife(measure, drawn.fields.cpu().numpy()).items():
-            found = {"metric": name, "value": estimate.value, "stderr": estimate.stderr}
-            found |= {"floor": floor_of(n, count)[name].value}
+            found = {"metric": name, "floor": floor_of(n, count)[name].value}
             found |= {"n_projections": projections if name == "sliced_wasserstein" else None}
-            rows.append(tidy_row(spec.labels, **about, **found))
+            rows.append(tidy_row(spec.labels, **about, **found, **asdict(estimate)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -77,13 +75,7 @@ def _measure_of(sets: FieldSets, projections: int) -> Callable[[NDArray[np.float
     reference = metrics.Reference(sets.fields["reference"].numpy(), directions)
 
     def measure(x: NDArray[np.floating]) -> dict[str, metrics.Estimate]:
-        measured = {
-            "sliced_wasserstein": reference.sliced_wasserstein(x),
-            "moment_sliced_wasserstein": reference.moment_sliced_wasserstein(x),
-            "spectrum_distance": reference.spectrum_distance(x),
-            "histogram_distance": reference.histogram_distance(x),
-            "vendi_score": metrics.vendi_score(x),
-        }
+        measured = {name: getattr(reference, name)(x) for name in DISTANCES} | {"vendi_score": metrics.vendi_score(x)}
         if kind == "mnist":
             measured["moment_sliced_wasserstein_minmax"] = reference.moment_sliced_wasserstein(metrics.rescaled(x))
         if mixture:

@@ -14,8 +14,6 @@ from ..mixture import GaussianMixture
 from ..settings import ArmSpec
 from ..storage import generator, read_tensors, write_tensors
 
-__all__ = ["fitted", "gaussian", "read_law", "write_law"]
-
 MOST_MODES = 15
 """With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
 DRAWN = 4096
@@ -69,25 +67,18 @@ def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec
 
 def write_law(path: Path, law: GaussianLaw, spec: ArmSpec, target: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write a law with what it is of. Raises as `write_tensors`."""
-    write_tensors(
-        path, law.state(), {"of": _of(spec), "target": dict(target), "tail": law.tail, "provenance": dict(facts)}
-    )
+    header = {"of": _of(spec), "target": dict(target), "tail": law.tail, "provenance": dict(facts)}
+    write_tensors(path, law.state(), header)
 
 
 def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLaw:
-    """The law in a file of `write_law`.
-
-    Raises:
-        UserError: if the file is missing or damaged, or is of another prior or data set than the arm.
-    """
+    """The law in a file of `write_law`. Raises a UserError if that is missing, damaged, or of another prior or data set."""
     tensors, header = read_tensors(path)
     if not {"of", "target", "tail"} <= header.keys():
         raise UserError(f"{path}: not a file of a Gaussian law; make it by `mld gaussian`")
     for what, mine, its in (("prior", _of(spec), header["of"]), ("data set", dict(target), header["target"])):
         if mine != its:
-            raise UserError(
-                f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` with this spec"
-            )
+            raise UserError(f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` anew")
     return from_state(build_prior(spec), build_grid(spec, spec.native_resolution), tensors, header["tail"])
 
 

@@ -20,8 +20,6 @@ from ..settings import Gain, TimeGrid
 from ..storage import generator
 from . import Progress, quiet
 
-__all__ = ["log_density"]
-
 
 def log_density(
     source: Model | ExactModel,
@@ -33,7 +31,6 @@ def log_density(
     probes: int,
     seed: int,
     gain: Gain = Gain.VALUES,
-    device: torch.device | str | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Log densities of true fields relative to N(0,Q), followed to t = 1 along the probability-flow ODE on each grid.
@@ -52,7 +49,7 @@ def log_density(
         UserError: if the true law is not known, the network does not take a resolution, or the density stops being finite.
         ValueError: if `drawn_on` is not the finest grid.
     """
-    settings, on = source.settings, device_of(device)
+    settings, on = source.settings, device_of()
     require_mixture(settings, settings.name)
     denoiser, key = source.to(on).denoiser(gain), (settings.experiment, settings.arm)
     prior, sde, learned = denoiser.prior, denoiser.sde, isinstance(source, Model)

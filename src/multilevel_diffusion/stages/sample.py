@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..builders import build, build_grid
@@ -16,11 +15,9 @@ from ..data.checks import check_fields
 from ..errors import UserError
 from ..models import ExactModel, Model
 from ..sample import BLOCK
-from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse, parse_sampler
+from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
-
-__all__ = ["Samples", "read_samples", "sample", "write_samples"]
 
 HEADER = ("target", "spec", "field", "gain", "seed", "sampler", "steps", "evaluations", "resolution", "epoch")
 
@@ -64,9 +61,8 @@ def sample(
     steps: int,
     seed: int,
     gains: Sequence[Gain] | None = None,
-    sampler: str | Mapping[str, Any] | SamplerBase = "euler-maruyama",
-    start: Start | str = Start.PRIOR,
-    device: torch.device | str | None = None,
+    sampler: SamplerBase,
+    start: Start = Start.PRIOR,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
     """`n` fields on each grid under each gain, once where gains agree and once of an exact field; see `Model.sample`.
@@ -78,19 +74,16 @@ def sample(
         UserError: as `Model.sample`, and before anything is drawn if the network does not take a resolution.
     """
     settings, learned = source.settings, isinstance(source, Model)
-    chosen = parse_sampler(sampler, "sampler")
     for resolution in resolutions:
         build_grid(settings, resolution)
-    evaluations = build(chosen, source.denoiser()).evaluations(steps)
+    evaluations = build(sampler, source.denoiser()).evaluations(steps)
+    given = gains or (settings.gain,) if learned else ()
     for resolution in dict.fromkeys(resolutions):
-        for gain in (
-            distinct_gains(gains or (settings.gain,), resolution, settings.reference_resolution) if learned else (None,)
-        ):
+        for gain in distinct_gains(given, resolution, settings.reference_resolution) if learned else (None,):
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"sampler": chosen, "gain": gain or Gain.VALUES, "device": device, "progress": advance}
-                options["start"] = start
-                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, **options)
-            yield Samples(fields, settings, source.target, gain, seed, str(chosen), steps, evaluations, source.epoch)
+                options = {"gain": gain, "start": start, "progress": advance}
+                fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=sampler, **options)
+            yield Samples(fields, settings, source.target, gain, seed, str(sampler), steps, evaluations, source.epoch)
 
 
 def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> None:
@@ -103,11 +96,7 @@ def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> Non
 
 
 def read_samples(path: Path) -> Samples:
-    """The samples in a file.
-
-    Raises:
-        UserError: if the file is missing, damaged or not of samples, or these are not finite.
-    """
+    """The samples in a file. Raises a UserError if it is missing, damaged or not of samples, or these are not finite."""
     tensors, header = read_tensors(path, need=("samples",))
     if missing := [key for key in HEADER if key not in header]:
         raise UserError(f"{path}: not a file of samples of this version (no {', '.join(missing)}); draw them again")

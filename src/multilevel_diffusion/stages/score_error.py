@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 
 import pandas as pd
 import torch
@@ -20,26 +19,6 @@ from ..sde import ForwardSDE
 from ..settings import Gain, distinct_gains
 from ..storage import generator as random_stream
 
-__all__ = ["ScoreError", "measure", "score_error"]
-
-
-@dataclass(frozen=True)
-class ScoreError:
-    """Monte Carlo means over (t, u_t), each in squared L² norm, of F = √α_t Q∇log p_t.
-
-    squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative: their ratio, `stderr` its standard error;
-    loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned field, of the exact one and of the
-    Gaussian baseline (NaN if there is none), on the same draws.
-    """
-
-    squared_error: float
-    squared_norm: float
-    relative: float
-    stderr: float
-    loss: float
-    exact_loss: float
-    gaussian_loss: float = math.nan
-
 
 @torch.no_grad()
 def measure(
@@ -52,7 +31,7 @@ def measure(
     generator: torch.Generator,
     drawn_on: Torus | None = None,
     law: GaussianLaw | None = None,
-) -> ScoreError:
+) -> dict[str, float]:
     """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
 
     The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata).
@@ -60,6 +39,11 @@ def measure(
     Args:
         drawn_on: the finer grid on which data and noise are drawn before they are restricted to `grid`.
         law: the Gaussian baseline.
+
+    Returns:
+        Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative:
+        their ratio, and stderr its standard error; loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of
+        the learned field, of the exact one and of the Gaussian baseline (NaN if there is none), on the same draws.
     """
     baseline = GaussianDenoiser(law) if law else None
     sde, source, device = exact.sde, drawn_on or grid, generator.device
@@ -82,7 +66,8 @@ def measure(
     residual = sums[0] - error / norm * sums[1]
     pairs = residual[: 2 * (len(residual) // 2)].view(-1, 2)
     stderr = pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm
-    return ScoreError(error, norm, error / norm, stderr, *losses)
+    about_score = {"squared_error": error, "squared_norm": norm, "relative": error / norm, "stderr": stderr}
+    return about_score | dict(zip(("loss", "exact_loss", "gaussian_loss"), losses, strict=True))
 
 
 def score_error(
@@ -91,11 +76,10 @@ def score_error(
     resolutions: Sequence[int],
     batches: int,
     batch_size: int,
-    gains: Sequence[Gain] = (Gain.VALUES,),
+    gains: Sequence[Gain],
     law: GaussianLaw | None = None,
-    device: torch.device | str | None = None,
 ) -> pd.DataFrame:
-    """Squared error of the learned Q-score of every model of a mixture, see `ScoreError`.
+    """Squared error of the learned Q-score of every model of a mixture, see `measure`.
 
     Where N_ref is below the native resolution, it is measured there once more on fields that are drawn on the native grid and
     restricted, under the first gain.
@@ -111,7 +95,7 @@ def score_error(
     Raises:
         UserError: if a model was not trained on a mixture, or its network does not take a resolution.
     """
-    on, rows = device_of(device), []
+    on, rows = device_of(), []
     for model in models:
         spec, seed, epoch = model.settings, model.seed, model.epoch
         require_mixture(spec, spec.name)
@@ -126,5 +110,5 @@ def score_error(
             found = measure(model.to(on).denoiser(gain), exact, build_grid(spec, n), **sampling)
             about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
             about |= {"reference_resolution": reference, "n_samples": batches * batch_size}
-            rows.append(tidy_row(spec.labels, SCORE_COLUMNS, **about, **asdict(found)))
+            rows.append(tidy_row(spec.labels, SCORE_COLUMNS, **about, **found))
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)

@@ -24,8 +24,6 @@ from ..training import Dataset, Trainer, Validation
 from . import Progress, quiet
 from .gaussian import fitted, gaussian
 
-__all__ = ["train"]
-
 
 def train(
     spec: ArmSpec,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..columns import COLUMNS, tidy_row
 from ..grids import Grid, Torus, prolong, restrict, squared_norm
@@ -19,18 +20,10 @@ from ..priors import Prior
 from ..sde import ForwardSDE
 from ..storage import generator
 
-__all__ = ["truncation", "truncation_errors"]
-
 
 @torch.no_grad()
 def truncation_errors(
-    sde: ForwardSDE,
-    prior: Prior,
-    u_0: Tensor,
-    grid: Grid,
-    coarse: Sequence[Grid],
-    times: Tensor,
-    generator: torch.Generator,
+    sde: ForwardSDE, prior: Prior, u_0: Tensor, grid: Grid, coarse: Sequence[Grid], times: Tensor, generator: Generator
 ) -> Tensor:
     """max_t ‖X_t − X_t^M‖²_{L²} along paths of the forward process and of its truncations to the modes of M points a side.
 
@@ -54,22 +47,14 @@ def truncation_errors(
         between = t.expand(len(u_0)), s.expand(len(u_0))
         eta = prior.sample(len(u_0), grid, generator, u_0.dtype)
         u = sde.transition(u, *between, eta)
-        truncated = [
-            sde.transition(v, *between, restrict(eta, grid, small)) for v, small in zip(truncated, coarse, strict=True)
-        ]
+        noises = [restrict(eta, grid, low) for low in coarse]
+        truncated = [sde.transition(v, *between, noise) for v, noise in zip(truncated, noises, strict=True)]
         worst = torch.maximum(worst, distances())
     return worst
 
 
 def truncation(
-    exact: ExactModel,
-    *,
-    resolutions: Sequence[int],
-    drawn_on: int,
-    samples: int,
-    steps: int,
-    seed: int,
-    device: torch.device | str | None = None,
+    exact: ExactModel, *, resolutions: Sequence[int], drawn_on: int, samples: int, steps: int, seed: int
 ) -> pd.DataFrame:
     """What truncating the forward process of a mixture costs, and how fast that falls as the grid is refined.
 
@@ -87,7 +72,7 @@ def truncation(
     Raises:
         ValueError: if `drawn_on` is not the finest grid.
     """
-    settings, on = exact.settings, device_of(device)
+    settings, on = exact.settings, device_of()
     mixture, finest = GaussianMixture(exact.prior), Torus(drawn_on)
     stream = generator(seed, "truncation", settings.experiment, settings.arm, device=on)
     u_0 = mixture.sample(samples, finest, stream)
@@ -96,14 +81,10 @@ def truncation(
     errors = truncation_errors(ForwardSDE(), mixture.prior, u_0, finest, coarse, times, stream).double()
     means, floors = errors.mean(dim=1).tolist(), [mixture.tail(finest, grid) for grid in coarse]
     slope = stats.linregress(np.log(floors), np.log(means))
-    measured = [
-        ("truncation_error", n, mean, (part.std() / samples**0.5).item(), floor)
+    row = partial(tidy_row, settings.labels, metric="truncation_error", seed=seed, steps=steps, n_samples=samples)
+    rows = [
+        row(resolution=n, value=mean, stderr=(part.std() / samples**0.5).item(), floor=floor)
         for n, mean, part, floor in zip(resolutions, means, errors, floors, strict=True)
     ]
-    measured.append(("truncation_rate", drawn_on, slope.slope, slope.stderr, 1.0))
-    names, same = (
-        ("metric", "resolution", "value", "stderr", "floor"),
-        {"seed": seed, "steps": steps, "n_samples": samples},
-    )
-    rows = [tidy_row(settings.labels, **same, **dict(zip(names, row, strict=True))) for row in measured]
+    rows += [row(metric="truncation_rate", resolution=drawn_on, value=slope.slope, stderr=slope.stderr, floor=1.0)]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -15,8 +15,6 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from ..settings import ClaimsSettings, QuantitySettings
 
-__all__ = ["claims", "interval"]
-
 
 def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
@@ -47,21 +45,9 @@ def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.D
                 verdict = "reproduced"
             elif ends[0] > sign * bound:
                 verdict = "not reproduced"
-        rows.append(
-            {
-                "claim": name,
-                "figure": claim.figure,
-                "statement": claim.statement,
-                "quantity": _words(claim.quantity),
-                "value": mean,
-                "low": low,
-                "high": high,
-                "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}",
-                "verdict": verdict,
-                "seeds": len(values),
-                "reached": values.count(),
-            }
-        )
+        row = {"claim": name, "figure": claim.figure, "statement": claim.statement, "quantity": _words(claim.quantity)}
+        row |= {"value": mean, "low": low, "high": high, "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}"}
+        rows.append(row | {"verdict": verdict, "seeds": len(values), "reached": values.count()})
     return pd.DataFrame(rows)
 
 
@@ -87,9 +73,8 @@ def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str) -> pd.
 
 
 def _words(quantity: QuantitySettings) -> str:
-    of = ", ".join(str(value) for value in quantity.of.values())
-    over = "" if quantity.over is None else f" over {', '.join(str(value) for value in quantity.over.values())}"
-    return of + over
+    rows = [quantity.of] if quantity.over is None else [quantity.of, quantity.over]
+    return " over ".join(", ".join(map(str, row.values())) for row in rows)
 
 
 def interval(values: pd.Series, confidence: float) -> tuple[float, float, float]:

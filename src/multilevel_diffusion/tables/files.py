@@ -13,8 +13,6 @@ from ..columns import HISTORY_COLUMNS, LABELS
 from ..errors import UserError
 from ..storage import read_csv, write_atomically, write_csv
 
-__all__ = ["read_histories", "read_tables", "write_table"]
-
 PAGE = """<!doctype html><meta charset="utf-8"><style>
 body { font: 13px sans-serif } table { border-collapse: collapse; width: max-content } tr:hover { background: #eee }
 th, td { padding: 2px 8px; text-align: left; max-width: 30em } th { position: sticky; top: 0; background: white }
@@ -46,28 +44,20 @@ def read_tables(paths: Sequence[Path], columns: Collection[str]) -> list[pd.Data
 
 
 def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
-    """The rows of histories of training, with the loss on the test set at the finest level N of them all, test_N.
-
-    Raises:
-        UserError: if a history lacks it; as `read_tables` besides.
-    """
+    """The rows of histories, with test_N on the finest level N of all. Raises a UserError if one lacks it; as `read_tables`."""
     tables = read_tables(paths, HISTORY_COLUMNS)
     finest = max(table.resolution.max() for table in tables)
     for path, table in zip(paths, tables, strict=True):
         if f"test_{finest}" not in table:
-            raise UserError(
-                f"{path}: no loss on test fields at {finest} (test_{finest}); set validation.test and train again"
-            )
+            raise UserError(f"{path}: no loss on test fields at {finest}; set validation.test and train again")
     return pd.concat(tables, ignore_index=True)
 
 
-def write_table(
-    output: Path, rows: pd.DataFrame, facts: Mapping[str, Any], to_read: pd.DataFrame | None = None
-) -> None:
+def write_table(out: Path, rows: pd.DataFrame, facts: Mapping[str, Any], to_read: pd.DataFrame | None = None) -> None:
     """Write rows as CSV, and what is to read (without it the rows) as Markdown and as a page for the report.
 
     Args:
-        output: with any suffix; those of the three files replace it.
+        out: with any suffix; those of the three files replace it.
         facts: the provenance, which all three have in their first line.
     """
     to_read = rows if to_read is None else to_read
@@ -76,7 +66,7 @@ def write_table(
         ".md": to_read.to_markdown(index=False, floatfmt=".3g", disable_numparse=labels),
         ".html": PAGE + to_read.to_html(index=False, float_format="{:.3g}".format, na_rep="", border=0),
     }
-    write_csv(output.with_suffix(".csv"), rows, facts)
+    write_csv(out.with_suffix(".csv"), rows, facts)
     for suffix, text in texts.items():
-        with write_atomically(output.with_suffix(suffix)) as partial:
+        with write_atomically(out.with_suffix(suffix)) as partial:
             partial.write_text(f"<!-- {json.dumps(facts)} -->\n{text}\n")

@@ -11,17 +11,6 @@ from scipy import stats
 from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
 
-__all__ = [
-    "compare",
-    "distances_by_prior",
-    "sampler_summary",
-    "score_error_metrics",
-    "skill_metrics",
-    "summary",
-    "tidy",
-    "transfer",
-]
-
 ARMS = ["experiment", "arm", "network", "prior", "gain"]
 """What names a row of a summary."""
 COMPARED = [*ARMS, "resolution", "metric"]
@@ -104,9 +93,7 @@ def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFram
     start = rows[rows.resolution == trained_on].set_index(keys)[["value", "stderr"]]
     rows = rows[rows.resolution != trained_on].join(start, on=keys, rsuffix="_trained", how="inner")
     if rows.empty:
-        raise UserError(
-            f"METRICS: no network is sampled both on the grid it was trained on and on another in {', '.join(experiments)}"
-        )
+        raise UserError(f"METRICS: no network is sampled on its own grid and another in {', '.join(experiments)}")
     relative = ((rows.stderr / rows.value) ** 2 + (rows.stderr_trained / rows.value_trained) ** 2) ** 0.5
     ratio = rows.value / rows.value_trained
     rows = rows.assign(value=ratio, stderr=ratio * relative, floor=float("nan"))

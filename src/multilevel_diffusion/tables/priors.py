@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..grids import Grid
     from ..priors import Prior
 
-__all__ = ["priors"]
-
 CHUNK = 128
 """Fields that are transformed together, to bound memory."""
 
@@ -42,13 +40,10 @@ def priors(arms: Iterable[tuple[Mapping[str, str | None], Prior, Grid, Tensor]])
     for labels, prior, grid, fields in arms:
         centred = fields - fields.mean(dim=0)
         row = {name: labels[name] for name in ("experiment", "arm", "network", "prior")}
-        row |= {
-            "resolution": grid.resolution,
-            "pixel_std": prior.pixel_std(grid),
-            "variance_in_kernel": prior.share_in_kernel(centred, grid),
-            "power_in_kernel": prior.share_in_kernel(fields, grid),
-            "signal_to_noise": ForwardSDE().signal_at_end(squared_norm(fields).mean().item(), prior.trace(grid)),
-        }
+        row |= {"resolution": grid.resolution, "pixel_std": prior.pixel_std(grid)}
+        row |= {"variance_in_kernel": prior.share_in_kernel(centred, grid)}
+        row |= {"power_in_kernel": prior.share_in_kernel(fields, grid)}
+        row |= {"signal_to_noise": ForwardSDE().signal_at_end(squared_norm(fields).mean().item(), prior.trace(grid))}
         rows.append(row | _spectra(centred, prior, grid))
     return pd.DataFrame(rows)
 
