@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..builders import build_denoiser, build_grid, build_network, build_prior, prior_warnings
+from ..builders import build_denoiser, build_grid, build_network, build_prior, misfits
 from ..data.sets import FieldSets
 from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..mixture import GaussianMixture
@@ -80,7 +80,7 @@ def train(
             return (mixture.sample(batch_size, grid, stream) for _ in range(steps))
 
     else:
-        for line in prior_warnings(spec, prior, sets.fields["train"]):
+        for line in misfits(spec, prior, sets.fields["train"]):
             warn(line)
         target, tested = sets.target, spec.validation.test
         fields = {name: sets.fields[name] for name in ("train", "validation", *(["reference"] if tested else []))}
