@@ -288,6 +288,10 @@ def test_the_law_of_a_mixture_is_near_its_closed_form(tiny):
     g = prior.whiten((means[:1] - means[1:]) / 2, grid)
     assert law.side == 2 * 7 + 1
     assert (law.spectrum(Torus(32))[NATIVE // 2 : NATIVE] == 1).all()
+    for n in (NATIVE // 2, NATIVE // 2 - 1):  # data drawn on a coarser grid have its Nyquist frequencies
+        drawn = GaussianMixture(prior).sample(4000, Torus(n), dtype=torch.float64, seed=1)
+        w = torch.fft.rfft2(prior.whiten(drawn - drawn.mean(0), Torus(n)), norm="forward").abs().square().mean(0)
+        assert (w / law.spectrum(Torus(n)) - 1).abs().max() < 6 * math.sqrt(2 / 4000 + 2 / count)
 
     basis = torch.eye(NATIVE**2, dtype=torch.float64).unflatten(1, (NATIVE, NATIVE)) * NATIVE
     found = law.apply(lambda kappa: kappa, basis, grid).flatten(1) / NATIVE
