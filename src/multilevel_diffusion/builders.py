@@ -23,7 +23,10 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 NOISE_TO_DATA = 1.9
 """tr Q on the native grid over the variance of the data, E‖X − EX‖², of the paper's `combined` prior on the digits."""
 WRONG_START, UNREACHED = 0.1, 0.01
-"""Shares from which on `prior_warnings` speaks: of signal to noise at t = 1, and of the data's variance in the kernel of Q."""
+"""Shares from which on `misfits` speaks: of signal to noise at t = 1, and of the data's variance in the kernel of Q."""
+TORN, PERIODIC = 3.0, 0.15
+"""How far fields jump across the edges, over how far between neighbours: more is no torus, and so near 1 is one."""
+LOOKED_AT = 2000
 
 
 def _networks() -> Any:
@@ -151,9 +154,11 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
     return with_scale(float(f"{scale:.4g}"))
 
 
-def prior_warnings(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) -> list[str]:
-    """A line each, where the prior does not suit the training data on the native grid, `fields` of shape (n, N, N)."""
-    grid, u, said = build_grid(spec, spec.native_resolution), fields.double(), []
+def misfits(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) -> list[str]:
+    """A line each, where the prior or the grid does not suit the training data, by the first LOOKED_AT on the native grid."""
+    grid, u, said = build_grid(spec, spec.native_resolution), fields[:LOOKED_AT].double(), []
+    inside = sum(u.diff(dim=axis).square().mean().item() for axis in (1, 2))
+    edges = sum((u.select(axis, 0) - u.select(axis, -1)).square().mean().item() for axis in (1, 2))
     start = ForwardSDE().signal_at_end(u.square().mean().item(), prior.trace(grid))
     unreached = prior.share_in_kernel(u - u.mean(dim=0), grid)
     if start > WRONG_START:
@@ -162,4 +167,11 @@ def prior_warnings(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) 
     if unreached > UNREACHED:
         wrong = f"{unreached:.1%} of the data's variance is in modes that the prior leaves without noise, and is not learned"
         said.append(f"{wrong}: take a prior of full rank, as bessel or combined")
+    jump = (edges / inside) ** 0.5 if inside else 0.0
+    if spec.grid == "torus" and jump > TORN:
+        said.append(
+            f"the fields jump {jump:.1f} times as far across the edges as between neighbours: is the grid cell-centred?"
+        )
+    if spec.grid == "cell-centred" and abs(jump - 1) < PERIODIC:
+        said.append("the fields go on across the edges as between neighbours: is the grid a torus?")
     return [f"{spec.name}: {line}" for line in said]

@@ -32,7 +32,7 @@ DENSITY_COLUMNS = [
 SCORE_COLUMNS = [
     *("experiment", "arm", "network", "prior", "ladder", "gain", "reference_resolution", "seed", "epoch"),
     *("resolution", "drawn_on", "n_samples"),
-    *("squared_error", "squared_norm", "relative", "stderr", "loss", "exact_loss"),
+    *("squared_error", "squared_norm", "relative", "stderr", "loss", "exact_loss", "gaussian_loss"),
 ]
 """The tables of `mld score-error`: a row a snapshot, grid and gain."""
 

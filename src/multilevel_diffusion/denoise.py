@@ -27,14 +27,14 @@ class Denoiser(Protocol):
     sde: ForwardSDE
     prior: Prior
 
-    def noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+    def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """E[η | X_t = u_t], shape (batch, N, N) as u_t; t of shape (batch,)."""
         ...
 
 
 def q_score(denoiser: Denoiser, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
     """Q∇log p_t(u_t) = −E[η | u_t] / b_t, shape (batch, N, N), for t > 0 of shape (batch,)."""
-    return -denoiser.noise(u_t, t, grid) / denoiser.sde.noise_scale(t)[:, None, None]
+    return -denoiser.predict_noise(u_t, t, grid) / denoiser.sde.noise_scale(t)[:, None, None]
 
 
 def gain_factor(gain: Gain, *, native: int, reference: int, resolution: int) -> float:
@@ -58,7 +58,7 @@ class LearnedDenoiser:
         self.network, self.sde, self.prior, self.gain = network, sde, prior, gain
         self.dtype = next(network.parameters()).dtype
 
-    def noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+    def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """−(b_t / √α_t) F(u_t, t), computed in the network's precision and returned in that of u_t."""
         gamma = self.gain(grid.resolution)
         out = self.network((gamma * u_t).to(self.dtype), t.to(self.dtype), grid).to(u_t.dtype) / gamma
@@ -88,16 +88,9 @@ class PreconditionedDenoiser:
         self._noise_power = law.prior.trace(law.grid)
         self._spectra: dict[tuple[Grid, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
-    def noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+    def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """E_θ[η | u_t], shape (batch, N, N) as u_t; t > 0 of shape (batch,)."""
-        eta, data = self.gaussian.noise_and_data(u_t, t, grid)
-        return eta + self._added(u_t, data, t, grid)
-
-    def added(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
-        """E_θ[η | u_t] − E_G[η | u_t], shape (batch, N, N)."""
-        return self._added(u_t, self.gaussian.noise_and_data(u_t, t, grid)[1], t, grid)
-
-    def _added(self, u_t: Tensor, data: Tensor, t: Tensor, grid: Grid) -> Tensor:
+        eta, data = self.gaussian.predict(u_t, t, grid)
         a2, b2 = self.sde.mean_scale(t) ** 2, self.sde.noise_scale(t) ** 2
         scale = (a2 * self._power + b2 * self._noise_power).rsqrt()
         fields = torch.stack([scale[:, None, None] * u_t, data / self._power**0.5], dim=1)
@@ -107,7 +100,7 @@ class PreconditionedDenoiser:
         kappa, eigenvalues = self._spectrum(grid, u_t)
         multiplier = (eigenvalues * self._share(kappa, a2, b2) / largest).sqrt()
         shaped = torch.fft.irfft2(torch.fft.rfft2(out) * multiplier, s=out.shape[-2:])
-        return self.law.residual(t, self.reference).to(u_t).sqrt()[:, None, None] * shaped
+        return eta + self.law.residual(t, self.reference).to(u_t).sqrt()[:, None, None] * shaped
 
     @staticmethod
     def _share(kappa: Tensor, a2: Tensor, b2: Tensor) -> Tensor:

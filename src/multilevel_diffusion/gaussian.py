@@ -66,9 +66,9 @@ class GaussianLaw:
         mean: m, shape (N, N), float64.
         variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64.
         low: K on the modes |k_i| ≤ r, shape (d, d) with d = (2r + 1)², in the coordinates `field values / (2r + 1)` of the grid
-        of
-            2r + 1 points a side; None if K is stationary.
-        tail: κ of modes above the native grid.
+            of 2r + 1 points a side; None if K is stationary.
+        tail: κ of modes above the native grid. Data that have one are drawn on every grid anew and not restricted, so that it is
+            also κ at the Nyquist frequencies of coarser grids.
     """
 
     prior: Prior
@@ -210,7 +210,7 @@ class GaussianLaw:
 
     def _variances_on(self, grid: Grid) -> Tensor:
         """E|X̂_k − m̂_k|² on a grid, in the layout of `rfft2`;
-        infinite above the native grid, 0 at a Nyquist frequency that is not its own.
+        infinite above the native grid, 0 at a Nyquist frequency that is not its own, or infinite where there is a tail.
         """
         if grid == self.grid:
             return self.variances
@@ -220,7 +220,7 @@ class GaussianLaw:
         result[: top + 1, : top + 1] = self.variances[: top + 1, : top + 1]
         if top:
             result[-top:, : top + 1] = self.variances[-top:, : top + 1]
-        if m < n and m % 2 == 0:  # the restriction of data has nothing there
+        if m < n and m % 2 == 0 and not self.tail:  # the restriction of data has nothing there
             result[m // 2], result[:, m // 2] = 0, 0
         return result
 
@@ -259,12 +259,16 @@ class GaussianDenoiser:
     def __init__(self, law: GaussianLaw) -> None:
         self.law, self.sde, self.prior = law, law.sde, law.prior
 
-    def noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+    def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """E[η | u_t], shape (batch, N, N) as u_t; t > 0 of shape (batch,)."""
-        return self.noise_and_data(u_t, t, grid)[0]
+        return self.predict(u_t, t, grid)[0]
 
-    def noise_and_data(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """E[η | u_t] and E[X_0 | u_t] = (u_t − b_t E[η | u_t]) / a_t, shapes (batch, N, N)."""
+    def predict_data(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+        """E[X_0 | u_t] = (u_t − b_t E[η | u_t]) / a_t, shape (batch, N, N)."""
+        return self.predict(u_t, t, grid)[1]
+
+    def predict(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """E[η | u_t] and E[X_0 | u_t], of one whitening."""
         a, b = self.sde.mean_scale(t)[:, None], self.sde.noise_scale(t)[:, None]
         w, kernel = self.law.whiten(u_t, a[:, 0], grid)
         eta, data = (
@@ -277,11 +281,14 @@ class GaussianDenoiser:
         return eta, self.law.mean_on(grid, u_t) + kernel / a[..., None] + data
 
     def noise_and_trace(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """E[η | u_t] and tr(b_t I − D E[η | u_t]) = Σ_j b_t (1 − 1/v_j) over the range of Q, shapes (batch, N,
-        N) and (batch,).
+        """E[η | u_t] and tr(b_t I − D E[η | u_t]) = Σ_j b_t (1 − 1/v_j) over the range of Q.
+
+        Shapes (batch, N, N) and (batch,).
         """
         a, b = self.sde.mean_scale(t)[:, None], self.sde.noise_scale(t)[:, None]
-        return self.noise(u_t, t, grid), self.law.trace(lambda kappa: b * (1 - 1 / (a**2 * kappa + b**2)), grid, u_t)
+        return self.predict_noise(u_t, t, grid), self.law.trace(
+            lambda kappa: b * (1 - 1 / (a**2 * kappa + b**2)), grid, u_t
+        )
 
 
 def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float = 0.0) -> GaussianLaw:

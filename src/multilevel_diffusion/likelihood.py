@@ -50,7 +50,7 @@ def hutchinson(denoiser: Denoiser, generator: torch.Generator, probes: int) -> N
         b_t, traces = denoiser.sde.noise_scale(t), []
         for xi in drawn[u_t.shape]:
             direction = prior.color(xi, grid)
-            noise, change = torch.func.jvp(lambda u: denoiser.noise(u, t, grid), (u_t,), (direction,))[:2]
+            noise, change = torch.func.jvp(lambda u: denoiser.predict_noise(u, t, grid), (u_t,), (direction,))[:2]
             kept = b_t * squared_norm(prior.project(xi, grid))
             traces.append(kept - (xi * prior.whiten(change, grid)).mean(dim=(-2, -1)))
         return noise, torch.stack(traces).mean(dim=0)

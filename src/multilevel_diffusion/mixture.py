@@ -93,7 +93,7 @@ class MixtureDenoiser:
     def __init__(self, mixture: GaussianMixture, sde: ForwardSDE) -> None:
         self.mixture, self.sde, self.prior = mixture, sde, mixture.prior
 
-    def noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
+    def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """b_t (u_t − a_t Σ_i w_i m_i) on the modes with A_k > 0; shape (batch, N, N) and dtype of u_t."""
         t, u = t.double(), u_t.double()
         a_t = self.sde.mean_scale(t)
@@ -108,7 +108,7 @@ class MixtureDenoiser:
         a_t, b_t = self.sde.mean_scale(t.double()), self.sde.noise_scale(t.double())
         w_1 = torch.sigmoid(self.mixture.log_odds(u_t, a_t, grid))
         trace = a_t**2 * b_t * w_1 * (1 - w_1) * self.mixture.distance(grid)
-        return self.noise(u_t, t, grid), trace
+        return self.predict_noise(u_t, t, grid), trace
 
 
 @cache

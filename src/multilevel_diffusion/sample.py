@@ -123,7 +123,9 @@ class Sampler(ABC):
     def _noise(self, u: Tensor, t: Tensor, grid: Grid) -> Tensor:
         while True:
             try:
-                return torch.cat([self.denoiser.noise(v, t.expand(len(v)), grid) for v in u.split(self._at_once)])
+                return torch.cat(
+                    [self.denoiser.predict_noise(v, t.expand(len(v)), grid) for v in u.split(self._at_once)]
+                )
             except torch.OutOfMemoryError:
                 if self._at_once == 1:
                     raise
@@ -345,7 +347,7 @@ class GaussianExponential(Sampler):
 
     def _added(self, now: State, grid: Grid) -> Tensor:
         """δ_t, shape (batch, N, N)."""
-        return self.prior.whiten(now.eta - self.gaussian.noise(now.u, now.t.expand(len(now.u)), grid), grid)
+        return self.prior.whiten(now.eta - self.gaussian.predict_noise(now.u, now.t.expand(len(now.u)), grid), grid)
 
     def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """a_t and b_t, shapes (1, 1)."""

@@ -47,7 +47,7 @@ Batches = Callable[[Grid, torch.Generator, int, int], Iterator[Tensor]]
 
 def denoising_loss(denoiser: Denoiser, u_0: Tensor, t: Tensor, eta: Tensor, grid: Grid) -> Tensor:
     """½‖η − E[η | u_t]‖²_{L²}, shape (batch,), for fields u_0 and noises η (batch, N, N) and times t (batch,)."""
-    return 0.5 * squared_norm(eta - denoiser.noise(denoiser.sde.perturb(u_0, t, eta), t, grid))
+    return 0.5 * squared_norm(eta - denoiser.predict_noise(denoiser.sde.perturb(u_0, t, eta), t, grid))
 
 
 class Dataset:

@@ -565,7 +565,7 @@ def test_too_little_memory_for_a_network_is_one_line_that_names_it(mld, files, t
     def noise(*args):
         raise torch.OutOfMemoryError("of the device")
 
-    monkeypatch.setattr("multilevel_diffusion.denoise.LearnedDenoiser.noise", noise)
+    monkeypatch.setattr("multilevel_diffusion.denoise.LearnedDenoiser.predict_noise", noise)
     line = mld(
         "sample", files.model, "--resolution", 8, "--steps", 2, "--samples", 2, "--seed", 1, "-o", tmp_path / "out"
     ).refusal

@@ -14,8 +14,9 @@ from multilevel_diffusion.builders import build_grid, build_network, build_prior
 from multilevel_diffusion.data.sets import FieldSets, write_sets
 from multilevel_diffusion.gaussian import GaussianDenoiser
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
+from multilevel_diffusion.metrics import Reference, floor, projections
 from multilevel_diffusion.mixture import GaussianMixture
-from multilevel_diffusion.models import Model, read_model, write_model
+from multilevel_diffusion.models import Model, load, read_model, write_model
 from multilevel_diffusion.settings import ArmSpec, Gain, parse
 from multilevel_diffusion.stages.gaussian import gaussian, read_law
 from multilevel_diffusion.stages.train import train
@@ -107,7 +108,7 @@ def test_an_untrained_network_on_the_gaussian_is_the_gaussian(arm, network, n, g
     model = untrained(spec, sets_of(grid={"torus": Torus, "cell-centred": CellCentred}[grid]))
     u, t = torch.randn(3, n, n, generator=generator(2), dtype=dtype), torch.tensor([0.02, 0.4, 1.0], dtype=dtype)
     on = build_grid(spec, n)
-    assert torch.equal(model.denoiser().noise(u, t, on), GaussianDenoiser(model.law).noise(u, t, on))
+    assert torch.equal(model.denoiser().predict_noise(u, t, on), GaussianDenoiser(model.law).predict_noise(u, t, on))
 
 
 @pytest.mark.parametrize("network", [FNO, UNET], ids=["fno", "unet"])
@@ -170,6 +171,17 @@ def test_an_interrupted_training_on_the_gaussian_ends_with_the_bits_of_an_uninte
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), expected.drop(columns="seconds"), check_exact=True)
     assert_same(resumed.network.state_dict(), whole.network.state_dict())
     assert_same(resumed.law.state(), whole.law.state())
+
+
+def test_a_checkpoint_of_another_gaussian_is_not_gone_on_from(arm, tmp_path):
+    spec, sets = arm(FNO, ladder=[{"resolution": 8, "epochs": 2}]), sets_of()
+    law = gaussian(spec, sets)
+    other = replace(law, variances=2 * law.variances, _cache={})
+    keeping = {"folder": tmp_path / "run", "write": lambda path, model: write_model(path, model, {})}
+    quiet = {"checkpoint_seconds": 0, "warn": lambda line: None}
+    train(spec, 1, sets, law=other, **keeping, **quiet)
+    found, expected = (train(spec, 1, sets, law=law, **more, **quiet)[0] for more in (keeping, {}))
+    assert_same(found.network.state_dict(), expected.network.state_dict())
 
 
 def test_the_gaussian_has_no_skill_and_what_is_trained_on_it_has_some(made, arm):
@@ -276,6 +288,10 @@ def test_the_law_of_a_mixture_is_near_its_closed_form(tiny):
     g = prior.whiten((means[:1] - means[1:]) / 2, grid)
     assert law.side == 2 * 7 + 1
     assert (law.spectrum(Torus(32))[NATIVE // 2 : NATIVE] == 1).all()
+    for n in (NATIVE // 2, NATIVE // 2 - 1):  # data drawn on a coarser grid have its Nyquist frequencies
+        drawn = GaussianMixture(prior).sample(4000, Torus(n), dtype=torch.float64, seed=1)
+        w = torch.fft.rfft2(prior.whiten(drawn - drawn.mean(0), Torus(n)), norm="forward").abs().square().mean(0)
+        assert (w / law.spectrum(Torus(n)) - 1).abs().max() < 6 * math.sqrt(2 / 4000 + 2 / count)
 
     basis = torch.eye(NATIVE**2, dtype=torch.float64).unflatten(1, (NATIVE, NATIVE)) * NATIVE
     found = law.apply(lambda kappa: kappa, basis, grid).flatten(1) / NATIVE
@@ -352,6 +368,36 @@ def test_a_scale_that_is_auto_is_taken_from_the_data(made, mld, spec_of, tmp_pat
     assert done.code == 0, done.err
 
 
+def test_convergence_on_test_fields_has_the_floor_of_as_many_sets_as_they_make(made, mld, tmp_path):
+    model, out, folder = made.arms["fno"].model, tmp_path / "x.csv", tmp_path / "tests"
+    command = ["convergence", model, "--resolution", 16, "--evaluations", 2, "--reference-evaluations", 3]
+    command += ["--sampler", "gaussian-exponential", "--start", "gaussian", "--projections", 9, "--seed", 1, "-o", out]
+    for n in (8, 16):
+        assert mld("data", "restrict", made.data, "--resolution", n, "-o", folder / f"{n}.safetensors").code == 0
+    given = [*command, "--data", folder / "16.safetensors"]
+    done = mld(*given, "--samples", 3)
+    assert done.code == 0, done.err
+    rows = read_csv(out).set_index(["sampler", "metric"])
+    drawn = load(model, "cpu").sample(
+        3, resolution=16, steps=2, seed=1, sampler="gaussian-exponential", start="gaussian", stage="convergence"
+    )
+    test = restrict(torch.cat([sets_of().fields[name] for name in ("reference", "floor")]), Torus(NATIVE), Torus(16))
+    sets = [part.double().numpy() for part in (test[:3], test[3:6])]  # two of the eight fields are left over
+    directions = projections(16, 9, generator(0, "projections", 16))
+    expected = Reference(sets[1], directions).sliced_wasserstein(drawn.double().numpy()).value
+    among = floor(lambda x, y: Reference(y, directions).sliced_wasserstein(x), sets)
+    row = rows.loc["gaussian-exponential", "sliced_wasserstein"]
+    assert (row.value, row.floor, row.stderr) == pytest.approx((expected, among.value, among.stderr), rel=1e-4)
+    out.unlink()
+    for args, word in (
+        (given, "8 test fields make no two sets of 5"),
+        ([*command, "--data", folder / "8.safetensors"], "another data set or grid"),
+        (command, "only a mixture has an exact field"),
+    ):
+        assert word in mld(*args, "--samples", 5).refusal
+        assert not out.exists()
+
+
 def test_what_has_no_gaussian_does_not_start_from_one(files, mld, tmp_path):
     options = [
         "--resolution",
@@ -385,4 +431,4 @@ def test_a_model_file_that_lacks_its_law_is_refused_in_one_line(made, mld, tmp_p
 def test_the_gain_of_the_arm_does_not_matter_to_what_stands_on_the_gaussian(made):
     model = read_model(made.arms["fno"].model, torch.device("cpu"))
     u, t = torch.randn(2, 24, 24, generator=generator(5)), torch.tensor([0.1, 0.8])
-    assert torch.equal(*(model.denoiser(gain).noise(u, t, Torus(24)) for gain in Gain))
+    assert torch.equal(*(model.denoiser(gain).predict_noise(u, t, Torus(24)) for gain in Gain))

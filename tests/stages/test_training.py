@@ -377,7 +377,7 @@ def test_validation_times_are_one_in_each_of_as_many_equal_parts_as_draws(traine
     class Recorder:
         sde, prior = ForwardSDE(), trainer().denoiser.prior
 
-        def noise(self, u_t, t, grid):
+        def predict_noise(self, u_t, t, grid):
             parts.append((5 * t).floor().tolist())
             return u_t
 

@@ -51,4 +51,4 @@ def test_the_denoising_loss_is_that_of_the_paper():
     eta = torch.randn(U.shape, generator=generator(1), dtype=torch.float64)
     f = ((2 * U) ** 3 + T[:, None, None]) / 2
     b, alpha = SDE.noise_scale(T)[:, None, None], SDE.alpha(T)[:, None, None]
-    torch.testing.assert_close(b / alpha.sqrt() * f + eta, eta - denoiser.noise(U, T, Torus(8)))
+    torch.testing.assert_close(b / alpha.sqrt() * f + eta, eta - denoiser.predict_noise(U, T, Torus(8)))

@@ -166,7 +166,7 @@ def test_what_a_sampler_asks_of_a_network_and_a_prior_stays_where_it_is(trainer,
     t = torch.empty(3, dtype=torch.float64, device=DEVICE)
 
     def asked():
-        return denoiser.noise(u, t, Torus(n)), denoiser.prior.sample(3, Torus(n), Generator(), u.dtype)
+        return denoiser.predict_noise(u, t, Torus(n)), denoiser.prior.sample(3, Torus(n), Generator(), u.dtype)
 
     asked()  # makes what the grid needs
     with NoTransfers():

@@ -16,10 +16,11 @@ from multilevel_diffusion.figures.style import PAPER_WIDTH, PNG_BYTES
 from multilevel_diffusion.storage import read_csv, write_csv, write_tensors
 
 
-def scores(arm, gains=("values", "coefficients")):
+def scores(arm, gains=("values", "coefficients"), network="fno"):
     return pd.DataFrame(
         [
-            {"arm": arm, "seed": seed, "gain": gain, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
+            {"arm": arm, "network": network, "prior": "p", "seed": seed, "gain": gain, "epoch": epoch}
+            | {"resolution": n, "drawn_on": drawn_on}
             | {"reference_resolution": 32, "relative": seed / epoch, "loss": 1 + 1 / epoch, "exact_loss": 1.0}
             for seed in (1, 2, 4)
             for epoch in (1, 2, 3)
@@ -44,6 +45,35 @@ def test_the_figure_of_score_errors_keeps_arms_apart_and_needs_no_particular_gai
     assert len(figures.score_error(pd.concat([scores("a"), scores("b")])).axes) == 4
     error, _ = figures.score_error(scores("a", gains=("coefficients",))).axes
     assert {line.get_label() for line in error.lines} == {"32", "64, coefficients"}
+
+
+def test_the_gaussian_baseline_is_a_level_beside_the_arms_of_its_prior():
+    """In the figures of score errors, losses, ladders and distances; it has no panel, and is not a curve of one point."""
+    gaussian = scores("gaussian", ("values",), "gaussian").query("epoch == 1")
+    assert len(figures.score_error(pd.concat([scores("a"), gaussian.assign(prior="q")])).axes[0].lines) == 3
+    error, loss = figures.score_error(pd.concat([scores("a"), gaussian])).axes
+    for axes, height in ((error, 2.0), (loss, 2.0)):
+        (level,) = (line for line in axes.lines if line.get_label() == "Gaussian, 64")
+        assert set(level.get_ydata()) == {height}  # the median over seeds
+
+    history = skills(("fno-a", "a")).assign(validation_32=lambda rows: 4.0 * (1 - rows.skill_32))
+    alone = history.query("epoch == 1").assign(
+        arm="gaussian", network="gaussian", step=0, skill_32=0.0, validation_32=4.0
+    )
+    for rows in (history, pd.concat([history, alone])):
+        (axes,) = (axes for axes in figures.losses(rows).axes if axes.get_title())
+        assert [set(line.get_ydata()) for line in axes.lines if line.get_linestyle() == ":"] == [{4.0}, set()]
+
+    level = ladder_histories().query("epoch == 1").assign(arm="gaussian", network="gaussian", test_64=7.0, seconds=0.0)
+    for axes in figures.ladders(pd.concat([ladder_histories(), level])).axes:
+        (line,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline")
+        assert set(line.get_ydata()) == {7.0}
+
+    rows = along_training()
+    level = rows[rows.epoch == rows.epoch.min()].assign(arm="gaussian", network="gaussian", value=3.0)
+    axes = figures.along_training(pd.concat([rows, level])).axes[0]
+    (line,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline")
+    assert set(line.get_ydata()) == {3.0}
 
 
 def test_every_axis_of_the_figure_of_score_errors_is_labelled():
@@ -170,7 +200,7 @@ def skills(*arms, least=-0.5):
 
 def test_the_figure_of_skill_has_a_panel_a_grid_and_a_colour_a_prior():
     rows = skills(("fno-a-on", "a"), ("fno-a", "a"), ("fno-b", "b"))
-    untrained = skills(("gaussian", "a")).assign(step=0)
+    untrained = skills(("gaussian", "a")).assign(step=0, network="gaussian")
     panels = figures.skill(pd.concat([rows, untrained])).axes
     assert [axes.get_title() for axes in panels] == ["resolution 32", "resolution 64"]
     curves = {line.get_label(): line for line in panels[0].lines}

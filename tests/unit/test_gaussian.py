@@ -70,7 +70,7 @@ def case(request):
 def test_the_denoiser_is_the_conditional_mean_of_the_joint_gaussian(case):
     law, half, covariance, mean, onto = case
     u = draws(7, 3)
-    eta, data = GaussianDenoiser(law).noise_and_data(u, TIMES, Torus(7))
+    eta, data = GaussianDenoiser(law).predict(u, TIMES, Torus(7))
     for i, t in enumerate(TIMES):
         a, b = SDE.mean_scale(t), SDE.noise_scale(t)
         observed = a**2 * covariance + b**2 * half @ half.T
@@ -121,7 +121,7 @@ def test_the_flow_solves_the_probability_flow_ode(case):
     t = torch.full((3,), 0.4, dtype=torch.float64)
     u = draws(7, 3)
     velocity = (law.flow(u, t, t + h, grid) - law.flow(u, t, t - h, grid)) / (2 * h)
-    eta = GaussianDenoiser(law).noise(u, t, grid)
+    eta = GaussianDenoiser(law).predict_noise(u, t, grid)
     expected = -0.5 * SDE.alpha(t)[:, None, None] * (u - eta / SDE.noise_scale(t)[:, None, None])
     torch.testing.assert_close(velocity, expected, rtol=1e-6, atol=1e-6)
 
@@ -150,7 +150,7 @@ def test_on_every_grid_noise_and_data_recombine_and_k_is_symmetric(grid, modes):
     law = estimate(draws(7), native, PRIORS["bessel"], modes)
     n = grid.resolution
     u = torch.randn(3, n, n, generator=generator(3), dtype=torch.float64)
-    eta, data = GaussianDenoiser(law).noise_and_data(u, TIMES, grid)
+    eta, data = GaussianDenoiser(law).predict(u, TIMES, grid)
     a, b = SDE.mean_scale(TIMES)[:, None, None], SDE.noise_scale(TIMES)[:, None, None]
     torch.testing.assert_close(a * data + b * eta, u, rtol=0, atol=1e-9)
     k = law.apply(lambda kappa: kappa, torch.eye(n * n, dtype=torch.float64).unflatten(1, (n, n)), grid).flatten(1)
@@ -188,7 +188,9 @@ def test_the_law_of_the_prior_keeps_it():
     law, grid = prior_law(PRIORS["bessel"]), Torus(8)
     u = torch.randn(3, 8, 8, generator=generator(5), dtype=torch.float64)
     torch.testing.assert_close(law.flow(u, TIMES, TIMES.flip(0), grid), u)
-    torch.testing.assert_close(GaussianDenoiser(law).noise(u, TIMES, grid), SDE.noise_scale(TIMES)[:, None, None] * u)
+    torch.testing.assert_close(
+        GaussianDenoiser(law).predict_noise(u, TIMES, grid), SDE.noise_scale(TIMES)[:, None, None] * u
+    )
     assert law.log_density(u, TIMES, grid).abs().max() < 1e-8
 
 
@@ -197,7 +199,8 @@ def test_the_law_survives_its_file():
     again = from_state(law.prior, law.grid, law.state())
     u = draws(7, 3)
     assert torch.equal(
-        GaussianDenoiser(again).noise(u, TIMES, Torus(7)), GaussianDenoiser(law).noise(u, TIMES, Torus(7))
+        GaussianDenoiser(again).predict_noise(u, TIMES, Torus(7)),
+        GaussianDenoiser(law).predict_noise(u, TIMES, Torus(7)),
     )
 
 
@@ -265,7 +268,7 @@ class Scaled:
     def __init__(self, prior, rho):
         self.prior, self.rho, self.sde = prior, rho, SDE
 
-    def noise(self, u, t, grid):
+    def predict_noise(self, u, t, grid):
         a, b = SDE.mean_scale(t), SDE.noise_scale(t)
         return (b / (self.rho * a**2 + b**2))[:, None, None] * u
 

@@ -92,7 +92,7 @@ def test_the_density_of_a_gaussian_is_its_formula():
     class Gaussian:
         sde, prior = SDE, Laplacian(9, 1.0)
 
-        def noise(self, u_t, t, grid):
+        def predict_noise(self, u_t, t, grid):
             a_t, b_t = SDE.mean_scale(t), SDE.noise_scale(t)
             return self.prior.project((b_t / (rho * a_t**2 + b_t**2))[:, None, None] * u_t, grid)
 
@@ -113,7 +113,7 @@ def jacobian_trace(denoiser, u_t, t, grid):
     """tr(b I − D E[η|u]) over the range of Q, from the dense Jacobian of one field."""
     n = grid.resolution
     jacobian = torch.autograd.functional.jacobian(
-        lambda u: denoiser.noise(u.view(1, n, n), t, grid).flatten(), u_t.flatten()
+        lambda u: denoiser.predict_noise(u.view(1, n, n), t, grid).flatten(), u_t.flatten()
     )
     projection = denoiser.prior.project(torch.eye(n * n, dtype=u_t.dtype).view(-1, n, n), grid).reshape(n * n, -1)
     return (SDE.noise_scale(t) * projection.trace() - (projection @ jacobian).trace()).item()
@@ -130,7 +130,7 @@ def test_the_exact_trace_is_that_of_the_dense_jacobian(resolution):
     noise, trace = denoiser.noise_and_trace(u_t, t, grid)
     assert trace.item() == pytest.approx(jacobian_trace(denoiser, u_t, t, grid), rel=1e-8)
     assert trace.item() > 0.01
-    torch.testing.assert_close(noise, denoiser.noise(u_t, t, grid), rtol=0, atol=0)
+    torch.testing.assert_close(noise, denoiser.predict_noise(u_t, t, grid), rtol=0, atol=0)
 
 
 def test_the_random_trace_of_a_network_is_unbiased():
@@ -172,7 +172,7 @@ def test_the_spread_of_the_random_trace_does_not_grow_with_the_grid():
         spreads.append(traces.std().item())
 
         signs = 2 * torch.randint(2, u_t.shape, generator=generator(10), dtype=torch.float64) - 1
-        _, change = torch.func.jvp(lambda u, grid=grid: EXACT.noise(u, t, grid), (u_t,), (signs,))
+        _, change = torch.func.jvp(lambda u, grid=grid: EXACT.predict_noise(u, t, grid), (u_t,), (signs,))
         by_pixels.append((signs * change).sum(dim=(1, 2)).std().item())
     assert spreads[1] < 1.3 * spreads[0]
     assert by_pixels[1] > 2 * by_pixels[0]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from multilevel_diffusion.denoise import q_score
+from multilevel_diffusion.gaussian import GaussianDenoiser, prior_law
 from multilevel_diffusion.grids import Torus, restrict, squared_norm, wavenumbers
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.priors import Combined, FNOPrior, Laplacian, draw_mode_weights
@@ -68,7 +69,7 @@ def test_the_exact_field_equals_the_dense_computation(prior, n):
     projected = (coordinates @ vectors.T).reshape(batch, 2, n, n)
     expected = b[:, None, None] * (w[..., None, None] * projected).sum(1)
 
-    noise = MixtureDenoiser(mixture, SDE).noise(u, t, grid)
+    noise = MixtureDenoiser(mixture, SDE).predict_noise(u, t, grid)
     torch.testing.assert_close(noise, expected, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(
         mixture.log_odds(u, a, grid), log_density[:, 0] - log_density[:, 1], rtol=1e-8, atol=1e-8
@@ -143,7 +144,7 @@ def test_the_exact_field_is_the_minimiser_of_the_denoising_loss():
     t = torch.rand(n, generator=stream, dtype=torch.float64)
     eta = prior.sample(n, grid, stream, torch.float64)
     u_t = SDE.perturb(mixture.sample(n, grid, stream, torch.float64), t, eta)
-    residual = eta - MixtureDenoiser(mixture, SDE).noise(u_t, t, grid)
+    residual = eta - MixtureDenoiser(mixture, SDE).predict_noise(u_t, t, grid)
     for direction in (u_t, u_t.abs(), torch.tanh(u_t) * t[:, None, None], mixture.means(grid)[0].expand_as(u_t)):
         inner = (residual * direction).mean(dim=(1, 2))
         assert abs(inner.mean()) < 4.5 * inner.std() / math.sqrt(n)
@@ -156,8 +157,8 @@ def test_the_score_error_of_the_exact_field_is_zero_and_of_a_scaled_one_is_known
     class Scaled:
         sde, prior = exact.sde, exact.prior
 
-        def noise(self, u_t, t, grid):
-            return 0.9 * exact.noise(u_t, t, grid)
+        def predict_noise(self, u_t, t, grid):
+            return 0.9 * exact.predict_noise(u_t, t, grid)
 
     def measure(denoiser, n, drawn_on=None):
         return score_error(
@@ -172,6 +173,15 @@ def test_the_score_error_of_the_exact_field_is_zero_and_of_a_scaled_one_is_known
         assert scaled["loss"] > scaled["exact_loss"]
 
 
+def test_beside_the_score_error_stands_the_loss_of_the_gaussian_on_the_same_draws():
+    prior = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
+    exact, law, draws = MixtureDenoiser(GaussianMixture(prior), SDE), prior_law(prior), {"batches": 2, "batch_size": 16}
+    alone = score_error(GaussianDenoiser(law), exact, Torus(32), **draws, generator=generator(5), law=law)
+    beside = score_error(exact, exact, Torus(32), **draws, generator=generator(5), law=law)
+    assert alone["loss"] == alone["gaussian_loss"] == beside["gaussian_loss"] > beside["loss"]
+    assert math.isnan(score_error(exact, exact, Torus(32), **draws, generator=generator(5))["gaussian_loss"])
+
+
 class Zero:
     """Says E[η | u_t] = 0: its score error is the norm of the score, its loss half the trace."""
 
@@ -180,7 +190,7 @@ class Zero:
     def __init__(self, prior):
         self.prior = prior
 
-    def noise(self, u_t, t, grid):
+    def predict_noise(self, u_t, t, grid):
         return torch.zeros_like(u_t)
 
 
@@ -205,8 +215,8 @@ def test_the_standard_error_of_the_score_error_is_its_spread_over_draws():
     exact = MixtureDenoiser(GaussianMixture(prior), SDE)
 
     class Late(Zero):
-        def noise(self, u_t, t, grid):
-            return exact.noise(u_t, t, grid) * (1 - t[:, None, None])
+        def predict_noise(self, u_t, t, grid):
+            return exact.predict_noise(u_t, t, grid) * (1 - t[:, None, None])
 
     def measure(seed):
         return score_error(Late(prior), exact, Torus(16), batches=1, batch_size=64, generator=generator(seed, "spread"))

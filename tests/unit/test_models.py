@@ -10,7 +10,7 @@ from multilevel_diffusion.builders import (
     build_grid,
     build_network,
     build_prior,
-    prior_warnings,
+    misfits,
     resolved,
 )
 from multilevel_diffusion.data.mnist import FILES, fetch, mnist_sets
@@ -108,7 +108,7 @@ def test_a_prior_that_is_auto_is_not_built_before_the_data_are_known(spec):
 
 
 def warnings(spec, fields):
-    return prior_warnings(spec, build_prior(spec), fields)
+    return misfits(spec, build_prior(spec), fields)
 
 
 def test_a_prior_with_too_little_noise_is_told_of(spec, fields):
@@ -130,6 +130,20 @@ def test_a_prior_that_leaves_a_part_of_the_data_without_noise_is_told_of(spec, f
 def test_no_warning_is_of_noise_that_auto_has_chosen(spec, fields, prior):
     centred = fields - fields.mean((1, 2), keepdim=True)
     assert not warnings(resolved(spec(prior | {"scale": "auto"}), centred), centred)
+
+
+def test_fields_of_the_other_geometry_are_told_of(spec):
+    """Smooth fields on a torus, and what is seen of such fields between walls: a quarter of a finer grid."""
+    prior = {"kind": "bessel", "shift": 8, "power": 1.5}
+    torus = Bessel(16, 8.0, 1.5).sample(64, Torus(32), seed=1)
+    for drawn, grid, other, word in (
+        (torus[:, ::2, ::2], "torus", "cell-centred", "is the grid a torus?"),
+        (torus[:, :16, :16], "cell-centred", "torus", "is the grid cell-centred?"),
+    ):
+        centred = drawn - drawn.mean((1, 2), keepdim=True)
+        assert not [line for line in warnings(spec(prior, grid=grid), centred) if "grid" in line]
+        (line,) = (line for line in warnings(spec(prior, grid=other), centred) if "grid" in line)
+        assert word in line
 
 
 def test_the_papers_combined_prior_suits_the_digits(spec, digits):

@@ -96,7 +96,7 @@ class Gaussian:
     def __init__(self, rho, prior=None):
         self.rho, self.prior = rho, prior or Units()
 
-    def noise(self, u_t, t, grid):
+    def predict_noise(self, u_t, t, grid):
         a_t, b_t = SDE.mean_scale(t), SDE.noise_scale(t)
         return (b_t / (self.rho * a_t**2 + b_t**2))[:, None, None] * u_t
 
@@ -228,9 +228,9 @@ class From:
     def sample(self, n, grid, generator, dtype):
         return next(self.draws)
 
-    def noise(self, u_t, t, grid):
+    def predict_noise(self, u_t, t, grid):
         self.evaluations += 1
-        return self.exact.noise(u_t, t, grid)
+        return self.exact.predict_noise(u_t, t, grid)
 
 
 @pytest.mark.parametrize("sampler", ODE)
@@ -272,7 +272,7 @@ def test_the_steps_of_dpm_solver_are_those_of_diffusers_on_white_noise(times, st
     theirs.set_timesteps(timesteps=list(range(steps))[::-1])
     u, exact = draws[0], MixtureDenoiser(mixture, SDE)
     for i, step in enumerate(theirs.timesteps):
-        eta = exact.noise(u, grid_of_times[i].expand(n), grid)
+        eta = exact.predict_noise(u, grid_of_times[i].expand(n), grid)
         u = theirs.step(eta, step, u, variance_noise=draws[i + 1]).prev_sample
     torch.testing.assert_close(ours, u.double(), rtol=0, atol=5e-5)  # its coefficients are float32
 
@@ -333,7 +333,7 @@ def test_a_stochastic_step_is_exact_where_the_data_are_known(solver, stochastici
     class Known:
         sde, prior = SDE, None
 
-        def noise(self, u_t, t, grid):
+        def predict_noise(self, u_t, t, grid):
             return (u_t - SDE.mean_scale(t)[:, None, None] * 3.0) / SDE.noise_scale(t)[:, None, None]
 
     t, s = scalar(0.6), scalar(0.4)
@@ -383,11 +383,11 @@ class Counted(MixtureDenoiser):
         super().__init__(MIXTURE, SDE)
         self.most, self.since, self.given = most, since, []
 
-    def noise(self, u_t, t, grid):
+    def predict_noise(self, u_t, t, grid):
         if len(u_t) > self.most and len(self.given) >= self.since:
             raise torch.OutOfMemoryError
         self.given.append(len(u_t))
-        return super().noise(u_t, t, grid)
+        return super().predict_noise(u_t, t, grid)
 
 
 @pytest.mark.parametrize("sampler", ["euler-maruyama", "heun", "predictor-corrector"])
@@ -462,8 +462,8 @@ def test_on_another_device_several_blocks_are_evaluated_at_once(n, pixels, most,
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_denoiser_that_leaves_finite_numbers_midway_is_refused_with_the_time(sampler):
     class Broken(Gaussian):
-        def noise(self, u_t, t, grid):
-            noise = super().noise(u_t, t, grid)
+        def predict_noise(self, u_t, t, grid):
+            noise = super().predict_noise(u_t, t, grid)
             noise[-1, 3, 5] *= torch.where(t[0] > 0.5, 1, torch.nan)  # a single number
             return noise
 
@@ -473,8 +473,8 @@ def test_a_denoiser_that_leaves_finite_numbers_midway_is_refused_with_the_time(s
 
 def test_samples_that_overflow_in_the_last_step_are_refused():
     class Steep(Gaussian):
-        def noise(self, u_t, t, grid):
-            return torch.full_like(u_t, -1e308) if t[0] < 0.3 else super().noise(u_t, t, grid)
+        def predict_noise(self, u_t, t, grid):
+            return torch.full_like(u_t, -1e308) if t[0] < 0.3 else super().predict_noise(u_t, t, grid)
 
     with pytest.raises(FloatingPointError, match="resolution 16"):
         sampled("euler-maruyama", 2, 16, 4, denoiser=Steep(1.0, Laplacian(16, 1.0)))

@@ -37,7 +37,7 @@ from multilevel_diffusion.tables import (
 from multilevel_diffusion.tables.priors import priors
 
 
-def scores(seed, errors):
+def scores(seed, errors, baseline=float("nan")):
     common = {
         "experiment": "mixture",
         "arm": "a",
@@ -50,7 +50,7 @@ def scores(seed, errors):
         [
             common
             | {"seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on, "relative": factor * error}
-            | {"stderr": epoch / 10, "n_samples": 8}
+            | {"stderr": epoch / 10, "n_samples": 8, "loss": error, "gaussian_loss": baseline}
             for epoch, error in enumerate(errors, start=1)
             for n, drawn_on, factor in ((32, 32, 1), (64, 64, 2), (32, 64, 100))
         ]
@@ -62,6 +62,14 @@ def test_the_score_error_is_the_median_of_the_last_ten_epochs_on_its_own_grid():
     assert dict(zip(table.resolution, table.value, strict=True)) == {32: 4.5, 64: 9.0}
     assert table.stderr.tolist() == pytest.approx([2.55, 2.55])
     assert list(table.columns) == COLUMNS
+
+
+def test_skill_of_a_mixture_is_that_of_its_last_ten_epochs_on_the_draws_of_the_gaussian():
+    table = score_error_metrics(scores(1, [99.0] * 9 + [1.0] * 5 + [3.0] * 5, baseline=4.0))
+    skills = table[table.metric == "skill"]
+    assert dict(zip(skills.resolution, skills.value, strict=True)) == {32: 0.5, 64: 0.5}
+    assert skills.stderr.isna().all()
+    assert set(score_error_metrics(scores(1, [1.0] * 12)).metric) == {"relative_score_error"}
 
 
 def test_the_summary_gives_mean_and_spread_over_seeds_beside_the_floor():
@@ -204,6 +212,12 @@ def test_ladders_are_compared_with_the_baseline_of_their_seed():
     assert table.loc["cold", "speedup"] == "–"
     assert table.loc["cold", "test_loss"] == "2.5 ± 2.1"
     assert list(table.columns[2:4]) == ["seconds_per_step_32", "seconds_per_step_64"]
+
+
+def test_what_is_not_trained_is_on_no_ladder():
+    cold = run_of("cold", "64", 1, [8.0, 6.0], [64] * 2, COST)
+    gaussian = run_of("gaussian", "64", 2, [1.0], [64], COST).assign(step=0)
+    pd.testing.assert_frame_equal(compared(cold, gaussian)[0], compared(cold)[0])
 
 
 def test_both_times_are_those_of_the_first_descent_to_the_final_loss():

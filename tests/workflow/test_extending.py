@@ -192,7 +192,7 @@ class GaussianDenoiser:
     def variance(self, t):
         return self.rho**2 * self.sde.mean_scale(t) ** 2 + self.sde.noise_scale(t) ** 2
 
-    def noise(self, u_t, t, grid):
+    def predict_noise(self, u_t, t, grid):
         return u_t * (self.sde.noise_scale(t) / self.variance(t))[:, None, None]
 
 

@@ -33,21 +33,21 @@ FIGURES = tuple(CONFIG.figures)
 TABLE_FILES = tuple(CONFIG.tables)
 RULES_OF_TABLES = tuple(f"{name}_table" if name in FIGURES else name for name in TABLE_FILES)
 ALL = {
-    "resolve": 20,
+    "resolve": 21,
     "resolve_target": 1,
     "mixture_data": 3,
-    "gaussian": 11,  # one a data set and prior
-    "train": 20,
+    "gaussian_law": 12,  # one a data set and prior
+    "train": 21,
     "score_error": 1,
-    "sample": 20,
+    "sample": 21,
     "sample_snapshot": 4,
     "sample_exact": 1,
-    "convergence_values": 2,
+    "convergence_values": 3,
     "convergence_exact": 2,
     "log_density_values": 1,
     "log_density_exact": 1,
     "truncation": 1,
-    "evaluate": 20,
+    "evaluate": 21,
     "data_mnist": 1,
     "along_training": 8,
     "data_reaction-diffusion": 1,
@@ -160,7 +160,8 @@ def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
     assert list(metrics.columns) == COLUMNS
     assert metrics[["value", "floor", "seed", "resolution"]].notna().all(axis=None)
     skill = metrics.metric == "skill"  # of one training on validation fields: no samples, no standard error
-    assert (metrics.n_samples.isna() == skill).all() and (metrics.stderr.isna() == skill).all()
+    assert (metrics.n_samples.isna() == skill).all()
+    assert (metrics.stderr.isna() == skill).all()
     keys = ["experiment", "arm", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
     assert not metrics.duplicated(keys).any()
 
@@ -240,7 +241,7 @@ def test_the_report_holds_every_figure_and_table_with_its_caption(workflow):
     for path, caption in captions.items():
         found = re.fullmatch("".join(f"{re.escape(part)} (.{{5,}}) ?" for part in PARTS), caption)
         assert found, path
-        rule = "samplers_table" if path.startswith("results/smoke/tables/samplers") else Path(path).stem
+        rule = f"{Path(path).stem}_table" if "/tables/samplers" in path else Path(path).stem
         assert found[3].strip() == f"snakemake {rule} --cores all --config preset=smoke"
         assert "Docutils" not in caption
 
@@ -319,16 +320,17 @@ def test_a_second_run_does_nothing(workflow):
 
 
 TABLES = only("metrics", "table1", "transfer", "claims")
-CONVERGENCE = only("convergence_values", "convergence_exact", "samplers", "samplers_table", "claims")
+CONVERGENCE = {"convergence_values": 2} | only("convergence_exact", "samplers", "samplers_table", "claims")
+EVERY_CONVERGENCE = only("convergence_values")
+CONVERGENCE_OF_DIGITS = {"convergence_values": 1} | only("samplers_digits", "samplers_digits_table")
 MIXTURE_TRAINED = {"train": 1, "sample": 1, "evaluate": 1} | TABLES
-MIXTURE_TRAINED |= only("score_error", "convergence_values", "log_density_values")
+MIXTURE_TRAINED |= {"convergence_values": 2} | only("score_error", "log_density_values")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
-LADDERS_TRAINED = {"train": 5, "sample": 5, "evaluate": 5} | only("sample_snapshot", "ladders") | TABLES
+LADDERS_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("sample_snapshot", "ladders") | TABLES
 LADDERS_TRAINED |= only("fig5", "fig5_gain", "fig5_tradeoff", "fig6")
-MNIST_TRAINED = (
-    {"train": 8, "sample": 8, "evaluate": 8} | only("along_training", "fig2", "fig3", "fig4", "skill") | TABLES
-)
-PDE_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("fig8", "fig9", "skill_pde") | TABLES
+MNIST_TRAINED = {"train": 8, "sample": 8, "evaluate": 8} | TABLES | CONVERGENCE_OF_DIGITS
+MNIST_TRAINED |= only("along_training", "fig2", "fig3", "fig4", "skill", "gaussian")
+PDE_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("fig8", "fig9", "skill_pde", "gaussian_pde") | TABLES
 
 
 @pytest.mark.parametrize(
@@ -343,29 +345,29 @@ PDE_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("fig8", "fig9", "s
         ({"truncation": {"steps": 3}}, only("truncation") | TABLES),
         ({"score_error": {"batches": 2}}, only("score_error", "fig1") | TABLES),
         ({"metrics": {"projections": 21}}, {"evaluate": 1} | TABLES | CONVERGENCE),
-        ({"training": {"learning_rate": 0.001}}, {"resolve": 1} | MIXTURE_TRAINED),
+        ({"training": {"learning_rate": 0.001}}, {"resolve": 1, "gaussian_law": 1} | MIXTURE_TRAINED),
         (
             {"prior_seed": 2},
-            {"resolve": 1} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
+            {"resolve": 1, "gaussian_law": 1} | only("resolve_target", "mixture_data", *EXACT) | MIXTURE_TRAINED,
         ),
         ({"training": {"learning_rate": 0.0006}}, {}),
         (
             {"experiments": {"reaction-diffusion": {"data": {"steps": 9}}}},
-            {"test_sets": 2, "gaussian": 5} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
+            {"test_sets": 2, "gaussian_law": 5} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
         ),
         (
             {"experiments": {"reaction-diffusion": {"validation": {"draws": 2}}}},
-            {"resolve": 6, "gaussian": 5} | only("priors") | PDE_TRAINED,
+            {"resolve": 6, "gaussian_law": 5} | only("priors") | PDE_TRAINED,
         ),
         (
             {"experiments": {"reaction-diffusion": {"sampling": {"steps": 3}}}},
-            {"sample": 5, "evaluate": 5} | only("fig8") | TABLES,
+            {"sample": 5, "evaluate": 5} | only("fig8", "gaussian_pde") | TABLES,
         ),
         (
             {"experiments": {"mnist": {"data": {"train": 17}}}},
             LADDERS_TRAINED
             | MNIST_TRAINED
-            | {"test_sets": 2, "gaussian": 6, "train": 13, "sample": 13, "evaluate": 13}
+            | {"test_sets": 2, "gaussian_law": 6, "train": 14, "sample": 14, "evaluate": 14}
             | only("data_mnist", "priors"),
         ),
         ({"experiments": {"warm-start": {"arms": {"warm": {"gain": "values"}}}}}, {}),
@@ -376,7 +378,7 @@ PDE_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("fig8", "fig9", "s
         ({"experiments": {"mnist": {"along_training": {"steps": 3}}}}, only("along_training", "fig4")),
         (
             {"experiments": {"mnist": {"training": {"weight_decay": 0.0}}}},
-            {"resolve": 7, "gaussian": 5} | only("priors") | MNIST_TRAINED,
+            {"resolve": 7, "gaussian_law": 5} | only("priors") | MNIST_TRAINED,
         ),
     ],
     ids=[
@@ -398,19 +400,28 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
             "metrics.py",
             "CHUNK = 100",
             "CHUNK = 50",
-            only("evaluate", "along_training", "fig4") | TABLES | CONVERGENCE,
+            only("evaluate", "along_training", "fig4")
+            | TABLES
+            | CONVERGENCE
+            | CONVERGENCE_OF_DIGITS
+            | EVERY_CONVERGENCE,
         ),
         (
             "training.py",
             "state.safetensors",
             "other.safetensors",
-            MIXTURE_TRAINED | MNIST_TRAINED | LADDERS_TRAINED | PDE_TRAINED | only("train", "sample", "evaluate"),
+            MIXTURE_TRAINED
+            | MNIST_TRAINED
+            | LADDERS_TRAINED
+            | PDE_TRAINED
+            | EVERY_CONVERGENCE
+            | only("train", "sample", "evaluate"),
         ),
         (
             "data/reaction_diffusion.py",
             "LOADED = 256",
             "LOADED = 128",
-            {"test_sets": 2, "gaussian": 5} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
+            {"test_sets": 2, "gaussian_law": 5} | only("data_reaction-diffusion", "fig7", "priors") | PDE_TRAINED,
         ),
         ("training.py", "from __future__", "# a comment\n\nfrom __future__", {}),
         ("training.py", "Denoising score matching up", "Score matching up", {}),

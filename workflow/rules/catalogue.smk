@@ -61,7 +61,7 @@ def tables_of(entry, experiment, arms):
     stems = [f"-{n}" for n in section.resolutions] if table == "convergence" else [""]
     return [
         f"{RESULTS}/{experiment}/{arms[0]}/seed{seed}/{table}/{field}{stem}.csv"
-        for field in ("exact", "values")
+        for field in (("exact", "values") if settings.mixture else ("values",))
         for stem in stems
         for seed in settings.seeds[: section.networks]
     ]
@@ -72,11 +72,18 @@ def figure_job(name, figure):
     experiment, settings = figure.experiment, EXPERIMENTS[figure.experiment]
     arms = tuple(settings.arms) if figure.arms is None else figure.arms
     of_fields = figure.draw.startswith("fields")
-    if figure.drawing.one_arm or (settings.mixture and of_fields):
+    if figure.drawing.one_arm:
         arms = arms[:1]
+    if settings.mixture and of_fields:  # test sets and exact field are those of a prior
+        arms = tuple(arm for arm in arms if settings.arms[arm].prior == settings.arms[arms[0]].prior)
     tables = tables_of(figure, experiment, arms) if figure.drawing.table else []
     if of_fields:
-        samples = [file for arm in arms for file in samples_of(experiment, arm, settings.seeds[0], figure.epochs)]
+        samples = [
+            file
+            for arm in arms
+            for file in samples_of(experiment, arm, settings.seeds[0], figure.epochs)
+            if arm == arms[0] or Path(file).parent.name != "exact"
+        ]
         data = data_of(experiment, arms[0] if arms else None)
         needs = data + folders_of(samples) + tables
         what = options({"history": tables, "count": figure.count}, "fields", *data, *samples)
@@ -113,7 +120,7 @@ def needs_and_command(table):
             also = {"scores": scores, "history": histories}
             return metrics + scores + histories, options(also, "metrics", *metrics)
         case "samplers" | "ladders":
-            arms = tuple(EXPERIMENTS[experiments[0]].arms)
+            arms = table.arms or tuple(EXPERIMENTS[experiments[0]].arms)
             tables = tables_of(table, experiments[0], arms[:1] if table.drawing.one_arm else arms)
             return tables, options({"baseline": table.baseline or []}, table.make, *tables)
         case "priors":

@@ -43,11 +43,9 @@ def option(name):
 
 def law_of(wildcards):
     """The Gaussian law that an arm is trained with: one a data set and prior, kept with the first arm that has the prior."""
-    settings, arm = of(wildcards), wildcards.arm
-    if settings.mixture and not settings.arms[arm].network.has_law:
-        return []
-    alike = [name for name, each in settings.arms.items() if each.prior == settings.arms[arm].prior]
-    return f"{RESULTS}/{wildcards.experiment}/{arm if settings.mixture else alike[0]}/gaussian.safetensors"
+    arms, arm = of(wildcards).arms, wildcards.arm
+    first = next(name for name, each in arms.items() if each.prior == arms[arm].prior)
+    return f"{RESULTS}/{wildcards.experiment}/{first}/gaussian.safetensors"
 
 
 def data_options(experiment):
@@ -139,10 +137,18 @@ def along_training_options(wildcards):
     return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
 
 
-def test_set_along_training(wildcards):
-    """The test set on the grid that snapshots are sampled on."""
-    folder = f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/data"
-    return f"{folder}/{of(wildcards).along_training.resolution}.safetensors"
+def convergence_options(wildcards, input, field):
+    """The samplers to compare, where networks start, the metrics of the samples, and test sets where there are any."""
+    settings = of(wildcards)
+    found = section(settings.convergence, "networks", "resolutions", "start") | dumped(settings.metrics)
+    if field == "values" and settings.convergence.start != "prior":
+        found["start"] = settings.convergence.start.value
+    return options(found | ({} if settings.mixture else {"data": list(input.data)}))
+
+
+def test_set(wildcards, resolution):
+    """The test set of an experiment, which is no mixture, on a grid."""
+    return f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/data/{resolution}.safetensors"
 
 
 JOBS = {
@@ -189,7 +195,7 @@ JOBS = {
         output={"data": f"{ARM}/data/{{resolution}}.safetensors"},
         params={"samples": lambda wildcards: EXPERIMENTS[wildcards.experiment].sampling.samples},
     ),
-    "gaussian": Job(
+    "gaussian_law": Job(
         f"Gaussian law of the data of {OF_ARM}",
         "gaussian {input.spec} {params.data} --output {output.law}",
         place="{experiment}/{arm}/gaussian",
@@ -199,7 +205,7 @@ JOBS = {
     ),
     "train": Job(
         f"Train {OF_RUN}",
-        "train {input.spec} {params.data} {params.law} --seed {wildcards.seed} --output {params.folder}",
+        "train {input.spec} {params.data} --gaussian {input.gaussian} --seed {wildcards.seed} --output {params.folder}",
         place=f"{AT_RUN}/train",
         input={"spec": f"{ARM}/spec.json", "data": training_data, "gaussian": law_of},
         output={
@@ -209,7 +215,6 @@ JOBS = {
         },
         params={
             "data": option("data"),
-            "law": option("gaussian"),
             "folder": lambda wildcards, output: Path(output.model).parent,
         },
         threads=threads_of_training,
@@ -261,9 +266,9 @@ JOBS = {
     ),
     "score_error": Job(
         f"Measure the score error along training of {OF_RUN}",
-        "score-error {input.snapshots} {params.options} --output {output.table}",
+        "score-error {input.snapshots} --gaussian {input.gaussian} {params.options} --output {output.table}",
         place=f"{AT_RUN}/score_error",
-        input={"snapshots": f"{RUN}/snapshots"},
+        input={"snapshots": f"{RUN}/snapshots", "gaussian": law_of},
         output={"table": f"{RUN}/score_error.csv"},
         params={"options": lambda wildcards: options(gains(wildcards) | section(of(wildcards).score_error))},
         **LONG,
@@ -272,7 +277,10 @@ JOBS = {
         f"Distance to the test set along training of {OF_RUN}",
         "along-training {input.snapshots} --data {input.data} {params.options} --output {output.table}",
         place=f"{AT_RUN}/along-training",
-        input={"snapshots": f"{RUN}/snapshots", "data": test_set_along_training},
+        input={
+            "snapshots": f"{RUN}/snapshots",
+            "data": lambda wildcards: test_set(wildcards, of(wildcards).along_training.resolution),
+        },
         output={"table": f"{RUN}/along_training.csv"},
         params={"options": along_training_options},
         **LONG,
@@ -300,20 +308,19 @@ for NAME in DATA_SETS:
         threads=(lambda wildcards: at_most(workflow.cores)) if DATA.kind == "reaction-diffusion" else 1,
         gpu=GPU if DATA.kind == "reaction-diffusion" else 0,
     )
-# Of mixtures: by the network (values) and by the exact field.
+# By the network (values) and, of mixtures, by the exact field.
 for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/target.json"}.items():
     JOBS[f"convergence_{FIELD}"] = Job(
         f"Distance against evaluations of {OF_RUN}, at {{wildcards.resolution}}",
         "convergence {input.source} --resolution {wildcards.resolution} {params.options}"
         " --seed {wildcards.seed} --output {output.table}",
         place=f"{AT_RUN}/convergence-{FIELD}-{{resolution}}",
-        input={"source": SOURCE},
-        output={"table": f"{RUN}/convergence/{FIELD}-{{resolution}}.csv"},
-        params={
-            "options": lambda wildcards: options(
-                section(of(wildcards).convergence, "networks", "resolutions") | dumped(of(wildcards).metrics)
-            )
+        input={
+            "source": SOURCE,
+            "data": lambda wildcards: [] if of(wildcards).mixture else test_set(wildcards, wildcards.resolution),
         },
+        output={"table": f"{RUN}/convergence/{FIELD}-{{resolution}}.csv"},
+        params={"options": lambda wildcards, input, field=FIELD: convergence_options(wildcards, input, field)},
         **LONG,
     )
     JOBS[f"log_density_{FIELD}"] = Job(

@@ -43,6 +43,7 @@ _KINDS = ", ".join(settings.kinds_of(settings.SamplerBase))
 _EXAMPLE = "{kind: dpm-solver++, stochasticity: 1, times: karras}"
 Sampler = Annotated[settings.SamplerBase, _SAMPLER(help=f"{_KINDS}; or with its options, as in '{_EXAMPLE}'.")]
 Samplers = Annotated[list[settings.SamplerBase], _SAMPLER(help="As in `mld sample`; several may be given.")]
+Beginning = Annotated[settings.Start, typer.Option(help="At t = 1: N(0,Q), or the Gaussian closed form.")]
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
 OneGain = Annotated[settings.Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]

@@ -72,7 +72,7 @@ def train(
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
     given_as = f"--data {data}" if data else "--data"
     arm = fitted(arm, sets, given_as)
-    law = read_law(gaussian, arm, sets.target if sets else arm.target.model_dump(mode="json")) if gaussian else None
+    law = read_law(gaussian, arm, sets.target if sets else {}) if gaussian else None
 
     def write(path: Path, model: Model) -> None:
         write_model(path, model, given.facts(on, seed=seed))
@@ -96,8 +96,7 @@ def gaussian(spec: given.Spec, output: given.Output, data: given.Data = None) ->
     arm = given.read_spec(spec)
     sets = read_sets(data, need=("train",)) if data else None
     arm = fitted(arm, sets, f"--data {data}" if data else "--data")
-    target = sets.target if sets else arm.target.model_dump(mode="json")
-    write_law(output, gaussian(arm, sets), arm, target, given.facts("cpu"))
+    write_law(output, gaussian(arm, sets), arm, sets.target if sets else {}, given.facts("cpu"))
 
 
 def score_error(
@@ -107,14 +106,18 @@ def score_error(
     batches: Annotated[int, typer.Option(min=1, help="Batches of samples for each number.")],
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a batch.")],
     output: given.Output,
+    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`, whose loss is noted too.")] = None,
 ) -> None:
     """Error of the learned score of a mixture along training.
 
     Squared, against the exact score; a row a snapshot, grid and gain.
     """
+    from ..models import read_model, snapshots_in
+    from ..stages.gaussian import read_law
     from ..stages.score_error import score_error
 
-    options = {"resolutions": resolution, "gains": gain, "batches": batches, "batch_size": batch_size}
+    law = read_law(gaussian, read_model(snapshots_in(snapshots)[-1], "cpu").settings, {}) if gaussian else None
+    options = {"resolutions": resolution, "gains": gain, "batches": batches, "batch_size": batch_size, "law": law}
     _follow(score_error, snapshots, output, **options)
 
 
@@ -127,7 +130,7 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],
     gain: given.SomeGains = None,
     sampler: given.Sampler = "euler-maruyama",
-    start: Annotated[Start, typer.Option(help="At t = 1: N(0,Q), or the Gaussian closed form.")] = Start.PRIOR,
+    start: given.Beginning = Start.PRIOR,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
@@ -201,17 +204,22 @@ def convergence(
     seed: given.Seed,
     output: given.Output,
     gain: given.OneGain = Gain.VALUES,
+    start: given.Beginning = Start.PRIOR,
+    data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
 ) -> None:
-    """Distance of samples of a mixture against evaluations.
+    """Distance of samples to the true law against evaluations.
 
-    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled; the floor
-    is the distance of such a set to it, with its spread over 12 sets. All samplers start from the same noise.
+    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled, of test
+    fields as many as there are; the floor is the distance of such a set to it, with its spread over the sets. All samplers start
+    from the same noise.
     """
+    from ..data.sets import read_sets
     from ..stages.convergence import convergence
 
     counts = {"evaluations": evaluations, "reference_evaluations": reference_evaluations, "projections": projections}
-    options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain}
-    _measure(convergence, source, output, sampler, **counts, **options)
+    options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain, "start": start}
+    tests = read_sets(data, need=("reference", "floor")) if data else None
+    _measure(convergence, source, output, sampler, tests, **counts, **options)
 
 
 def log_density(

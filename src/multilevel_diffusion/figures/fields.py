@@ -30,6 +30,8 @@ TOP, BOTTOM = 0.3, 0.25
 """Margins: parts of the width, and inches."""
 LOSSES = 1.75
 """Inches of the panels of losses below the fields."""
+LETTER = 3.6
+"""Points that a letter of a row's name takes along the row."""
 PARTS = {"epoch": "epoch {}".format, "seed": "seed {}".format, "sampler": sampler_name, "steps": "{} steps".format}
 """What a row's name has where files of one arm and gain differ in it."""
 
@@ -156,8 +158,10 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
         figure.text(0.5 * (place.x0 + place.x1), place.y1 + 0.05 / height, f"resolution {resolution}", ha="center")
         for panels, (name, row) in zip(axes, rows.items(), strict=True):
             if resolution == resolutions[0]:
-                lines = [line for part in name.split("\n") for line in textwrap.wrap(part, 13)]
-                panels[0].set_ylabel("\n".join(lines), fontsize=7)
+                letters = int(72 * panels[0].get_position().height * height / LETTER)
+                wrapped = [textwrap.wrap(part, letters, break_long_words=False) for part in name.split("\n")]
+                lines = [line for part in wrapped for line in part]
+                panels[0].set_ylabel("\n".join(lines), fontsize=min(7, 7 * letters / max(map(len, lines))))
             for i, axis in enumerate(panels):
                 axis.set(xticks=[], yticks=[], frame_on=False)
                 axis.grid(False)
@@ -188,4 +192,4 @@ def _draw_losses_below(figure: Figure, history: pd.DataFrame) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(resolutions) + 1)
+    figure.legend(*handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(handles[1]))

@@ -140,8 +140,11 @@ def color_of(resolution: int) -> str:
 
 
 def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str) -> None:
-    """The median over seeds against the epoch, in a band from the least to the greatest."""
+    """The median over seeds against the epoch, in a band from the least to the greatest; of one epoch alone a level."""
     seeds = rows.groupby("epoch")[column]
     median = seeds.median()
-    axes.plot(median.index, median, style, color=color, label=label)
-    axes.fill_between(median.index, seeds.min(), seeds.max(), color=color, alpha=0.15, linewidth=0)
+    if len(median) == 1:
+        axes.axhline(median.iloc[0], linestyle=style, color=color, label=label)
+    else:
+        axes.plot(median.index, median, style, color=color, label=label)
+        axes.fill_between(median.index, seeds.min(), seeds.max(), color=color, alpha=0.15, linewidth=0)

@@ -21,18 +21,21 @@ LEAST_SKILL = -100.0
 """Where the axis of skill ends, whatever lies below."""
 
 NETWORKS = {"fno": "FNO", "unet": "U-Net"}
+BASELINE = "gaussian"
+"""The kind of network that is not trained: a level beside the curves of others."""
 
 
 @matplotlib.rc_context(STYLE)
 def score_error(scores: pd.DataFrame) -> Figure:
     """Relative squared score error (left) and denoising loss (right) along training, a row of panels an arm.
 
-    Median over seeds, in a band from the least to the greatest, as in all figures of this module.
+    Median over seeds, in a band from the least to the greatest, as in all figures of this module. The Gaussian baseline is a
+    dashed level beside the arms that have its prior.
 
     Args:
         scores: rows of the score-error tables of all arms and seeds, with SCORE_COLUMNS.
     """
-    arms = list(scores.groupby("arm", sort=False))
+    arms, levels = list(_trained(scores).groupby("arm", sort=False)), scores[scores.network == BASELINE]
     figure = Figure(figsize=(PAPER_WIDTH, 2.7 * len(arms)), layout="constrained")
     for (error, loss), (arm, rows) in zip(figure.subplots(len(arms), 2, squeeze=False), arms, strict=True):
         trained = rows.resolution == rows.reference_resolution  # there the gains agree
@@ -49,6 +52,10 @@ def score_error(scores: pd.DataFrame) -> Figure:
                 draw_curve(loss, curve, "loss", "#777777", "--", f"{drawn_on} restricted to {n}")
         for n, curve in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
             draw_curve(loss, curve, "exact_loss", "black", ":", f"exact field, {n}")
+        level = levels[(levels.prior == rows.prior.iloc[0]) & (levels.drawn_on == levels.resolution)]
+        for n, curve in level.groupby("resolution"):
+            draw_curve(error, curve, "relative", color_of(n), "--", f"Gaussian, {n}")
+            draw_curve(loss, curve, "loss", color_of(n), "--", f"Gaussian, {n}")
         title = "score error at resolution" if len(arms) == 1 else f"{arm}: score error at resolution"
         error.set(title=title, ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$")
         loss.set(title="denoising loss at resolution", ylabel=LOSS_LABEL)
@@ -74,7 +81,8 @@ def along_training(rows: pd.DataFrame) -> Figure:
         for i, (arm, curve) in enumerate(here.groupby("arm", sort=False)):
             network = curve.network.iloc[0]
             label = f"{NETWORKS.get(network, network)}, {short_name(arm, network)}"
-            draw_curve(axes, curve, "value", f"C{i % 10}", "-" if network == "fno" else "--", label)
+            look = ("0.3", ":", "Gaussian baseline") if network == BASELINE else None
+            draw_curve(axes, curve, "value", *(look or (f"C{i % 10}", "-" if network == "fno" else "--", label)))
         axes.set(yscale="log", xlabel="epoch", title=f"gain {gain}")
     panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -84,6 +92,8 @@ def along_training(rows: pd.DataFrame) -> Figure:
 @matplotlib.rc_context(STYLE)
 def losses(history: pd.DataFrame) -> Figure:
     """Denoising loss along training, a panel an arm: on training data, and on validation data at each resolution.
+
+    Dotted: that of the Gaussian baseline under the prior of the arm, where the history has skills.
 
     Args:
         history: rows of the histories of all arms and seeds, with HISTORY_COLUMNS and validation_N for some resolutions N.
@@ -122,7 +132,9 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
         changes = set()
         for i, (arm, rows) in enumerate(history.groupby("arm", sort=False)):
             label, color = f"{arm} ({'→'.join(rows.ladder.iloc[0].split('-'))})", f"C{i}"
-            if x == "epoch":
+            if rows.network.iloc[0] == BASELINE:
+                draw_curve(axes, rows, f"test_{finest}", "0.3", ":", "Gaussian baseline")
+            elif x == "epoch":
                 draw_curve(axes, rows, f"test_{finest}", color, "-", label)
             else:
                 for j, (_, run) in enumerate(rows.groupby("seed")):
@@ -150,8 +162,7 @@ def skill(history: pd.DataFrame) -> Figure:
     Raises:
         UserError: if there is no skill.
     """
-    resolutions = skill_resolutions(history)
-    history = history[history.step > 0]
+    resolutions, history = skill_resolutions(history), _trained(history)
     figure = Figure(figsize=(PAPER_WIDTH, 3.2), layout="constrained")
     panels = figure.subplots(1, len(resolutions), sharey=True, squeeze=False)[0]
     looks = {}
@@ -176,8 +187,8 @@ def skill(history: pd.DataFrame) -> Figure:
 
 
 def split(history: pd.DataFrame) -> tuple[list[pd.DataFrame], list[int]]:
-    """The rows of each arm, and the resolutions N of the columns validation_N."""
-    arms = [rows for _, rows in history.groupby("arm", sort=False)]
+    """The rows of each arm that is trained, and the resolutions N of the columns validation_N."""
+    arms = [rows for _, rows in _trained(history).groupby("arm", sort=False)]
     return arms, sorted(int(name.removeprefix("validation_")) for name in history if name.startswith("validation_"))
 
 
@@ -187,4 +198,16 @@ def draw_losses(panels: Iterable[Axes], arms: list[pd.DataFrame], resolutions: l
         draw_curve(axes, rows, "loss", "0.5", "--", "training data")
         for n in resolutions:
             draw_curve(axes, rows, f"validation_{n}", color_of(n), "-", f"validation data, {n}")
+            if f"skill_{n}" in rows:
+                axes.axhline(
+                    (rows[f"validation_{n}"] / (1 - rows[f"skill_{n}"])).median(), linestyle=":", color=color_of(n)
+                )
+        if any(f"skill_{n}" in rows for n in resolutions):
+            axes.plot([], [], ":", color="0.3", label="Gaussian baseline")
         axes.set(yscale="log", title=short_name(rows.arm.iloc[0], rows.network.iloc[0]))
+
+
+def _trained(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those of Gaussian baselines, if others are left."""
+    others = rows[rows.network != BASELINE]
+    return rows if others.empty else others

@@ -177,6 +177,9 @@ class TableSettings(_EntrySettings):
 
     make: Literal[tuple(TABLES)] = Field(description="Kind of table.")
     experiments: Arms | None = Field(None, description="Experiments it is of; by default all that have what it needs.")
+    arms: Arms | None = Field(
+        None, description="Of ladders and samplers: the arms; by default all, of samplers the first."
+    )
     baseline: Name | None = Field(None, description="Of ladders: the arm that is trained on the finest level alone.")
 
     @property
@@ -190,4 +193,6 @@ class TableSettings(_EntrySettings):
             raise ValueError("baseline: ladders need one, and other tables none")
         if self.make in ("ladders", "samplers") and len(self.experiments or ()) != 1:
             raise ValueError(f"experiments: a table of {self.make} is of one experiment")
+        if self.arms and self.make not in ("ladders", "samplers"):
+            raise ValueError(f"arms: an option of tables of ladders and samplers, not of {self.make}")
         return self

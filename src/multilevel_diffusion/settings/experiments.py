@@ -5,7 +5,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from .base import Count, Gain, Geometry, Name, Removable, Resolution, Resolutions, Seed, SetSize, Settings, Several
+from .base import (
+    Count,
+    Gain,
+    Geometry,
+    Name,
+    Removable,
+    Resolution,
+    Resolutions,
+    Seed,
+    SetSize,
+    Settings,
+    Several,
+    Start,
+)
 from .data import DataSettings, MixtureDataSettings, SampledDataSettings
 from .networks import NetworkBase, NetworkSettings
 from .priors import PriorSettings
@@ -40,6 +53,7 @@ class ConvergenceSettings(Settings):
     reference_evaluations: Count = Field(description="Of the Euler–Maruyama that all are compared with.")
     samples: SetSize = Field(description="Fields in each of the sets compared.")
     resolutions: Resolutions = Field(description="Points per side of the grids.")
+    start: Start = Field(Start.PRIOR, description="Where networks start at t = 1, as in `sampling`.")
 
 
 class _DrawnFinerSettings(Settings):
@@ -125,7 +139,7 @@ class ExperimentSettings(Settings):
     metrics: MetricsSettings = Field(MetricsSettings(), description="Of all samples.")
     along_training: AlongTrainingSettings | None = Field(None, description="Distance to the test set at each snapshot.")
     score_error: ScoreErrorSettings | None = Field(None, description="Of a mixture: score error at every snapshot.")
-    convergence: ConvergenceSettings | None = Field(None, description="Of a mixture: distance against evaluations.")
+    convergence: ConvergenceSettings | None = Field(None, description="Distance of samples against evaluations.")
     log_density: LogDensitySettings | None = Field(None, description="Of a mixture: log densities against the prior.")
     truncation: TruncationSettings | None = Field(None, description="Of a mixture: cost of truncating the process.")
 
@@ -173,7 +187,7 @@ class ExperimentSettings(Settings):
             raise ValueError("validation: needed; give its resolutions, N_ref (where the ladder ends) among them")
         if self.mixture and self.validation is not None:
             raise ValueError("validation: a mixture has none, its score error tells more; leave it out")
-        known = ("score_error", "convergence", "log_density", "truncation")
+        known = ("score_error", "log_density", "truncation")
         if extra := [name for name in known if getattr(self, name) and not self.mixture]:
             raise ValueError(f"{extra[0]}: of mixtures alone, whose score is known; leave it out")
         if self.mixture and self.along_training:
@@ -214,6 +228,8 @@ class ExperimentSettings(Settings):
         counts = {"sampling.samples": self.sampling.samples, "validation.test": self.validation.test}
         if self.along_training:
             counts["along_training.samples"] = self.along_training.samples
+        if self.convergence:
+            counts["convergence.samples"] = self.convergence.samples
         for key, count in counts.items():
             if count > data.test:
                 raise ValueError(f"{key}: {count}, but data.test has only {data.test} fields")

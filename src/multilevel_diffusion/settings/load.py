@@ -64,6 +64,8 @@ class Config(Settings):
                     raise UserError(f"{where}: experiments: {experiment} is a mixture, drawn from the prior itself")
             if table.make in ("distances", "transfer") and "metrics" not in self.tables:
                 raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
+            for arm in table.arms or ():
+                self._demand_arm(table.experiments[0], arm, where)
             if table.baseline:
                 self._demand_arm(table.experiments[0], table.baseline, where)
                 self._demand_timed(table.experiments[0], where)
@@ -238,9 +240,10 @@ def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], 
             figures[name] = figure.model_copy(update={"arms": shown})
     for name, table in config.tables.items():
         of = table.experiments and tuple(each for each in table.experiments if each not in experiments)
-        judges = table.make != "claims" or config.claims
-        if judges and (of is None or (of and (of[0], table.baseline) not in arms)):
-            kept[name] = table.model_copy(update={"experiments": of})
+        judges, shown = table.make != "claims" or config.claims, table.arms and left(table.experiments[0], table.arms)
+        about = of is None or (of and (of[0], table.baseline) not in arms)
+        if judges and about and bool(shown) == bool(table.arms):
+            kept[name] = table.model_copy(update={"experiments": of, "arms": shown})
     tables = tables | config.tables.keys() - kept.keys()
     for name, claim in config.claims.rows.items() if config.claims else ():
         row, each = claim.quantity.of, claim.each

@@ -1,4 +1,4 @@
-"""Distance of samples to the true law of a mixture against the number of evaluations of the denoiser."""
+"""Distance of samples to the true law against the number of evaluations of the denoiser."""
 
 import math
 from collections.abc import Sequence
@@ -11,20 +11,23 @@ import torch
 from .. import metrics
 from ..builders import build, build_grid
 from ..columns import CONVERGENCE_COLUMNS, tidy_row
+from ..data.sets import FieldSets
+from ..errors import UserError
 from ..mixture import GaussianMixture
 from ..models import ExactModel, Model, require_mixture
 from ..sample import BLOCK, Sampler
-from ..settings import EulerMaruyamaSettings, Gain, SamplerBase
+from ..settings import EulerMaruyamaSettings, Gain, SamplerBase, Start
 from ..storage import generator
 from . import Progress, quiet
 
 SETS = 12
-"""Independent sets of true fields; all but the first are the reference."""
+"""Independent sets of true fields, at most; all but the first are the reference."""
 
 
 def convergence(
     source: Model | ExactModel,
     samplers: Sequence[SamplerBase],
+    tests: FieldSets | None = None,
     *,
     resolution: int,
     evaluations: Sequence[int],
@@ -33,13 +36,16 @@ def convergence(
     projections: int,
     seed: int,
     gain: Gain = Gain.VALUES,
+    start: Start = Start.PRIOR,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
-    """Distances of samples of a mixture to the true law, for each sampler within each number of evaluations.
+    """Distances of samples to the true law, for each sampler within each number of evaluations.
 
-    The reference is 11 sets of true fields, as many as samples in each, pooled. All samplers start from the same noise.
+    The reference is 11 sets of true fields, as many as samples in each, pooled: drawn of a mixture, and of other data as many of
+    the test fields as there are. All samplers start from the same noise.
 
     Args:
+        tests: `reference` and `floor` on the grid of the samples; None for a mixture.
         evaluations: of the denoiser; a sampler takes as many steps as they pay for.
         reference_evaluations: of the Euler–Maruyama that comes first, to compare all others with.
 
@@ -47,14 +53,18 @@ def convergence(
         A row a sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor: what a
         set of true fields has as distance to the others; stderr: the spread of that over 12 sets. evaluations: those made.
 
-    Raises a UserError if the true law is not known; and as `Model.sample`.
+    Raises a UserError if the true law is neither known nor given, or the test fields are of another, or make not even two sets;
+    and as `Model.sample`.
     """
     settings, denoiser = source.settings, source.denoiser(gain)
-    require_mixture(settings, settings.name)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm, resolution)
-    mixture = GaussianMixture(source.prior)
-    streams = (generator(seed, "convergence truth", *key, i) for i in range(SETS))
-    truths = [mixture.sample(samples, grid, stream, torch.float64).numpy() for stream in streams]
+    if tests is None:
+        require_mixture(settings, settings.name)
+        mixture = GaussianMixture(source.prior)
+        streams = (generator(seed, "convergence truth", *key, i) for i in range(SETS))
+        truths = [mixture.sample(samples, grid, stream, torch.float64).numpy() for stream in streams]
+    else:
+        truths = _test_sets(tests, source, resolution, samples)
     directions = metrics.projections(resolution, projections, generator(0, "projections", resolution))
     distances = {name: getattr(metrics.Reference, name) for name in ("sliced_wasserstein", "spectrum_distance")}
     floors = {
@@ -66,7 +76,7 @@ def convergence(
     curves = [(EulerMaruyamaSettings(kind="euler-maruyama"), [reference_evaluations])]
     curves += [(each, evaluations) for each in samplers]
     plan = dict.fromkeys((way, _steps_within(most, build(way, denoiser))) for way, counts in curves for most in counts)
-    drawing = {"resolution": resolution, "seed": seed, "gain": gain}
+    drawing = {"resolution": resolution, "seed": seed, "gain": gain, "start": start}
     same = {"gain": gain if isinstance(source, Model) else None, "seed": seed, "resolution": resolution}
     rows, blocks = [], math.ceil(samples / BLOCK)
     with progress(blocks * sum(steps for _, steps in plan), f"convergence at {resolution}") as advance:
@@ -82,6 +92,18 @@ def convergence(
                 found["n_projections"] = projections if metric == "sliced_wasserstein" else None
                 rows.append(tidy_row(settings.labels, CONVERGENCE_COLUMNS, **same, **about, **found))
     return pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS)
+
+
+def _test_sets(tests: FieldSets, source: Model | ExactModel, resolution: int, samples: int) -> list[metrics.Fields]:
+    """The test fields in sets of as many as there are samples, at most SETS."""
+    fields = torch.cat([tests.fields["reference"], tests.fields["floor"]]).double()
+    if (tests.target, tests.grid.resolution) != (source.target, resolution):
+        raise UserError(f"{source.settings.name}: the test fields are of another data set or grid; give its own")
+    if len(fields) < 2 * samples:
+        raise UserError(
+            f"{source.settings.name}: {len(fields)} test fields make no two sets of {samples}; take fewer samples"
+        )
+    return [part.numpy() for part in fields.split(samples) if len(part) == samples][:SETS]
 
 
 def _steps_within(evaluations: int, sampler: Sampler) -> int:

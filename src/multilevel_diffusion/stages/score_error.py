@@ -1,5 +1,6 @@
 """How far a learned Q-score is from the exact one of a Gaussian mixture (figure 1)."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -8,6 +9,7 @@ import torch
 from ..builders import build_grid
 from ..columns import SCORE_COLUMNS, tidy_row
 from ..denoise import Denoiser
+from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..grids import Torus, restrict, squared_norm
 from ..mixture import GaussianMixture, MixtureDenoiser
 from ..models import Model, device_of, require_mixture
@@ -26,17 +28,19 @@ def measure(
     batch_size: int,
     generator: torch.Generator,
     drawn_on: Torus | None = None,
+    law: GaussianLaw | None = None,
 ) -> dict[str, float]:
     """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
 
     The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata). Data and noise
-    are drawn on the finer grid `drawn_on` and restricted.
+    are drawn on the finer grid `drawn_on` and restricted. `law` is the Gaussian baseline.
 
     Returns:
         Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative:
-        their ratio, and stderr its standard error; loss, exact_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of the learned and
-        of the exact field on the same draws.
+        their ratio, and stderr its standard error; loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of
+        the learned field, of the exact one and of the Gaussian baseline (NaN if there is none), on the same draws.
     """
+    baseline = GaussianDenoiser(law) if law else None
     sde, source, device = exact.sde, drawn_on or grid, generator.device
     columns = []
     for _ in range(batches):
@@ -45,28 +49,38 @@ def measure(
         u_0 = restrict(exact.mixture.sample(batch_size, source, generator), source, grid)
         eta = restrict(exact.prior.sample(batch_size, source, generator), source, grid)
         u_t = sde.perturb(u_0, t, eta)
-        learned, true = denoiser.noise(u_t, t, grid), exact.noise(u_t, t, grid)
+        learned, true = denoiser.predict_noise(u_t, t, grid), exact.predict_noise(u_t, t, grid)
         weight = sde.alpha(t) / sde.noise_scale(t) ** 2
-        factors = (weight, weight, 0.5, 0.5)
-        fields = (learned - true, true, eta - learned, eta - true)
+        gaussian = baseline.predict_noise(u_t, t, grid) if baseline else torch.full_like(eta, math.nan)
+        factors = (weight, weight, 0.5, 0.5, 0.5)
+        fields = (learned - true, true, eta - learned, eta - true, eta - gaussian)
         squares = [factor * squared_norm(field) for factor, field in zip(factors, fields, strict=True)]
         columns.append(torch.stack(squares).double())
     sums = torch.cat(columns, dim=1)
-    error, norm, loss, exact_loss = sums.mean(dim=1).tolist()
+    error, norm, *losses = sums.mean(dim=1).tolist()
     residual = sums[0] - error / norm * sums[1]
     pairs = residual[: 2 * (len(residual) // 2)].view(-1, 2)
     stderr = pairs.diff(dim=1).square().sum().sqrt().item() / len(residual) / norm
     about_score = {"squared_error": error, "squared_norm": norm, "relative": error / norm, "stderr": stderr}
-    return about_score | {"loss": loss, "exact_loss": exact_loss}
+    return about_score | dict(zip(("loss", "exact_loss", "gaussian_loss"), losses, strict=True))
 
 
 def score_error(
-    models: Iterable[Model], *, resolutions: Sequence[int], batches: int, batch_size: int, gains: Sequence[Gain]
+    models: Iterable[Model],
+    *,
+    resolutions: Sequence[int],
+    batches: int,
+    batch_size: int,
+    gains: Sequence[Gain],
+    law: GaussianLaw | None = None,
 ) -> pd.DataFrame:
     """Squared error of the learned Q-score of every model of a mixture, see `measure`.
 
     Where N_ref is below the native resolution, it is measured there once more on fields that are drawn on the native grid and
     restricted, under the first gain.
+
+    Args:
+        law: the Gaussian baseline, whose loss is noted too.
 
     Returns:
         A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
@@ -84,6 +98,7 @@ def score_error(
         for n, drawn_on, gain in direct + restricted:
             stream = random_stream(seed, "score-error", *key, epoch, n, drawn_on, device=on)
             sampling = {"batches": batches, "batch_size": batch_size, "generator": stream, "drawn_on": Torus(drawn_on)}
+            sampling["law"] = law
             found = measure(model.to(on).denoiser(gain), exact, build_grid(spec, n), **sampling)
             about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
             about |= {"reference_resolution": reference, "n_samples": batches * batch_size}

@@ -2,15 +2,15 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..builders import build_denoiser, build_grid, build_network, build_prior, prior_warnings
+from ..builders import build_denoiser, build_grid, build_network, build_prior, misfits
 from ..data.sets import FieldSets
 from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..mixture import GaussianMixture
@@ -68,7 +68,7 @@ def train(
         law = gaussian(spec, sets)
     denoiser = build_denoiser(spec, network, prior, spec.gain, law)
     identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "device": on.type}
-    identity |= {"torch": torch.__version__, "source": source_digest()}
+    identity |= {"torch": torch.__version__, "source": source_digest()} | _digests(law.state() if law else {})
     validate, target = None, spec.target.model_dump(mode="json")
 
     if sets is None:
@@ -78,11 +78,11 @@ def train(
             return (mixture.sample(batch_size, grid, stream) for _ in range(steps))
 
     else:
-        for line in prior_warnings(spec, prior, sets.fields["train"]):
+        for line in misfits(spec, prior, sets.fields["train"]):
             warn(line)
         target, tested = sets.target, spec.validation.test
         fields = {name: sets.fields[name] for name in ("train", "validation", *(["reference"] if tested else []))}
-        identity |= {name: hashlib.sha256(values.numpy()).hexdigest() for name, values in fields.items()}
+        identity |= _digests(fields)
         trained = Dataset(fields["train"].to(on), sets.grid)
         batches, steps_in_pass = trained.batches, trained.steps
         for level in spec.training.ladder:
@@ -131,6 +131,10 @@ def train(
     with progress(len(trainer.epochs), f"train {spec.name}, seed {seed}", len(trainer.history)) as advance:
         history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
     return model(trainer.result.eval(), trainer.kept), history.assign(**spec.labels, seed=seed)
+
+
+def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: hashlib.sha256(values.numpy()).hexdigest() for name, values in tensors.items()}
 
 
 def _mean_loss(law: GaussianLaw, spec: ArmSpec) -> float:

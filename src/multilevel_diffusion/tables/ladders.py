@@ -22,12 +22,13 @@ def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
     until it is as low. After its end the baseline keeps its final loss. What does not come to pass within the training is NaN.
 
     Args:
-        history: rows of the histories of an experiment, all arms and seeds, with HISTORY_COLUMNS and test_N.
+        history: rows of the histories of an experiment, all arms and seeds, with HISTORY_COLUMNS and test_N; what is not
+            trained, as the Gaussian baseline, has no row.
 
     Raises:
         UserError: if the baseline lacks a seed that another arm has.
     """
-    column = f"test_{history.resolution.max()}"
+    column, history = f"test_{history.resolution.max()}", history[history.step > 0]
     seeds = {arm: set(rows.seed) for arm, rows in history.groupby("arm")}
     if missing := set().union(*seeds.values()) - seeds.get(baseline, set()):
         raise UserError(

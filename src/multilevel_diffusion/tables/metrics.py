@@ -24,15 +24,18 @@ def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
-    """The median of the relative score error over the last ten epochs, a row per arm, seed, gain and resolution.
+    """The median of the relative score error over the last ten epochs, and skill there: a row per arm, seed, gain and resolution.
 
-    Its floor is 0; `stderr` is the median of the standard errors of single epochs.
+    The floor of the error is 0, and `stderr` the median of the standard errors of single epochs. Skill is 1 − Σ L / Σ L_G over
+    these epochs, where the Gaussian baseline was measured; see `skill_metrics`.
     """
     direct = scores[(scores.drawn_on == scores.resolution) & (scores.epoch > scores.epoch.max() - LAST_EPOCHS)]
-    medians = direct.groupby([*ARMS, "ladder", "seed", "resolution"], as_index=False).agg(
-        value=("relative", "median"), stderr=("stderr", "median"), n_samples=("n_samples", "sum")
-    )
-    return medians.assign(metric="relative_score_error", floor=0.0).reindex(columns=COLUMNS)
+    groups = direct.groupby([*ARMS, "ladder", "seed", "resolution"])
+    errors = groups.agg(value=("relative", "median"), stderr=("stderr", "median"), n_samples=("n_samples", "sum"))
+    sums = groups[["loss", "gaussian_loss"]].sum(min_count=1)
+    skills = (1 - sums.loss / sums.gaussian_loss).dropna().to_frame("value")
+    both = [errors.assign(metric="relative_score_error"), skills.assign(metric="skill")]
+    return pd.concat([rows.reset_index() for rows in both]).assign(floor=0.0).reindex(columns=COLUMNS)
 
 
 def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
