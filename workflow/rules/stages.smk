@@ -143,7 +143,7 @@ def convergence_options(wildcards, input, field):
     found = section(settings.convergence, "networks", "resolutions", "start") | dumped(settings.metrics)
     if field == "values" and settings.convergence.start != "prior":
         found["start"] = settings.convergence.start.value
-    return options(found | ({} if settings.mixture else {"data": list(input.data)}))
+    return options(found | ({} if settings.mixture else {"data": str(input.data)}))
 
 
 def test_set(wildcards, resolution):
