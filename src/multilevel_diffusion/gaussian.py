@@ -17,6 +17,10 @@ kernel of Q carry a_t X_0 without noise: nothing is to be predicted there.
 K is block diagonal here: a full matrix on the Fourier modes |k_i| ≤ r, one number a mode beyond them (stationary). A field on any
 grid is whitened, its low modes go through the matrix and the others through the numbers; on a grid that lacks some of the low
 modes, K is the block of those it has. Modes above the native grid have one number, `tail`: 0 for data that end there.
+
+Between walls the noise is periodic on the index grid and the data are not: what is independent in them, cosines, jumps at the
+edges of a period. There the variances c_j of orthonormal cosines φ_j are kept, which mean the same on every grid, and those of
+the Fourier modes e_k on a grid follow: E|û_k|² = Σ_j c_j |⟨e_k, φ_j⟩|² over the cosines that the grid has. K is stationary.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .grids import Grid, Torus, either, resample_noise, white_noise
+from .grids import CellCentred, Grid, Torus, cosines, either, resample_noise, white_noise
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
@@ -64,7 +68,7 @@ class GaussianLaw:
         prior: N(0,Q).
         grid: the native grid.
         mean: m, shape (N, N), float64.
-        variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64.
+        variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64; between walls c_j, shape (N, N).
         low: K on the modes |k_i| ≤ r, shape (d, d) with d = (2r + 1)², in the coordinates `field values / (2r + 1)` of the grid
             of 2r + 1 points a side; None if K is stationary.
         tail: κ of modes above the native grid. Data that have one are drawn on every grid anew and not restricted, so that it is
@@ -190,7 +194,8 @@ class GaussianLaw:
     @cached_property
     def variance(self) -> float:
         """E‖X_0 − m‖²_{L²} on the native grid."""
-        return float((self.variances * multiplicity(self.grid)).sum())
+        counts = multiplicity(self.grid) if isinstance(self.grid, Torus) else 1
+        return float((self.variances * counts).sum())
 
     def trace(self, function: Function, grid: Grid, like: Tensor) -> Tensor:
         """tr f(K) over the range of Q, shape (batch,), of the precision and on the device of another tensor."""
@@ -212,9 +217,13 @@ class GaussianLaw:
         """E|X̂_k − m̂_k|² on a grid, in the layout of `rfft2`;
         infinite above the native grid, 0 at a Nyquist frequency that is not its own, or infinite where there is a tail.
         """
-        if grid == self.grid:
-            return self.variances
         n, m = self.grid.resolution, grid.resolution
+        if isinstance(grid, CellCentred):
+            kept = min(n, m)
+            powers = (torch.fft.fft(cosines(grid, kept), norm="forward")).abs().square()
+            return (powers.T @ self.variances[:kept, :kept] @ powers)[:, : m // 2 + 1]
+        if n == m:
+            return self.variances
         result = torch.full((m, m // 2 + 1), torch.inf, dtype=torch.float64)
         top = (min(n, m) - 1) // 2
         result[: top + 1, : top + 1] = self.variances[: top + 1, : top + 1]
@@ -300,9 +309,13 @@ def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float =
         tail: κ above the native grid.
 
     Raises:
-        UserError: if there are fewer fields than the full covariance has rows, or the grid has not so many modes.
+        UserError: if there are fewer fields than the full covariance has rows, the grid has not so many modes, or walls.
     """
-    side = 2 * modes + 1
+    side, walls = 2 * modes + 1, isinstance(grid, CellCentred)
+    if modes and walls:
+        raise UserError(
+            f"modes: {modes}, but a full covariance is for the torus; between walls leave modes out, or give 0"
+        )
     if modes and side > grid.resolution:
         raise UserError(
             f"modes: {modes}, but a grid of {grid.resolution} points has {(grid.resolution - 1) // 2} a direction"
@@ -313,12 +326,16 @@ def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float =
             f"choose modes up to {max(0, int((len(fields) - 1) ** 0.5 - 1) // 2)}"
         )
     mean = fields.mean(dim=0, dtype=torch.float64)
-    variances = torch.zeros(grid.resolution, grid.resolution // 2 + 1, dtype=torch.float64)
+    analysis = cosines(grid, grid.resolution) / grid.resolution
+    variances = torch.zeros(
+        grid.resolution, grid.resolution if walls else grid.resolution // 2 + 1, dtype=torch.float64
+    )
     low = torch.zeros(side**2, side**2, dtype=torch.float64) if modes else None
     coarse = type(grid)(max(side, 3))
     for part in fields.split(CHUNK):
         centred = part.double() - mean
-        variances += torch.fft.rfft2(centred, norm="forward").abs().square().sum(dim=0)
+        modes_of = analysis @ centred @ analysis.T if walls else torch.fft.rfft2(centred, norm="forward")
+        variances += modes_of.abs().square().sum(dim=0)
         if low is not None:
             w = resample_noise(prior.whiten(centred, grid), grid, coarse).flatten(1) / side
             low += w.T @ w

@@ -99,6 +99,12 @@ def wavenumbers(resolution: int) -> tuple[Tensor, Tensor]:
     return k1[:, None], torch.arange(resolution // 2 + 1)[None, :]
 
 
+def cosines(grid: Grid, count: int) -> Tensor:
+    """The first `count` orthonormal cosines, 1, √2 cos(πx), √2 cos(2πx), …, along one axis, shape (count, N), float64."""
+    k = torch.arange(count, dtype=torch.float64)
+    return torch.cos(math.pi * k[:, None] * grid.points()) * k.clamp(max=1).add(1).sqrt()[:, None]
+
+
 def squared_norm(values: Tensor) -> Tensor:
     """‖u‖²_{L²} = mean over the pixels of u², of shape (...) for values of shape (..., N, N)."""
     return values.square().mean(dim=(-2, -1))

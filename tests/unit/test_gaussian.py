@@ -8,7 +8,7 @@ import torch
 
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.gaussian import GaussianDenoiser, estimate, from_state, prior_law
-from multilevel_diffusion.grids import CellCentred, Torus, squared_norm
+from multilevel_diffusion.grids import CellCentred, Torus, cosines, resample_noise, squared_norm
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.priors import Bessel, FNOPrior, Laplacian, draw_mode_weights
 from multilevel_diffusion.sample import GaussianExponential
@@ -147,7 +147,7 @@ def test_the_log_density_is_the_ratio_of_two_dense_normal_densities(modes):
 @pytest.mark.parametrize("modes", [0, 2, 3])
 def test_on_every_grid_noise_and_data_recombine_and_k_is_symmetric(grid, modes):
     native = type(grid)(7)
-    law = estimate(draws(7), native, PRIORS["bessel"], modes)
+    law = estimate(draws(7), native, PRIORS["bessel"], modes if isinstance(grid, Torus) else 0)
     n = grid.resolution
     u = torch.randn(3, n, n, generator=generator(3), dtype=torch.float64)
     eta, data = GaussianDenoiser(law).predict(u, TIMES, grid)
@@ -157,12 +157,25 @@ def test_on_every_grid_noise_and_data_recombine_and_k_is_symmetric(grid, modes):
     torch.testing.assert_close(k, k.T, rtol=0, atol=1e-9 * k.abs().max().item())
 
 
-@pytest.mark.parametrize(("fine", "coarse"), [(Torus(9), Torus(5)), (CellCentred(9), CellCentred(5))], ids=str)
-def test_a_coarser_grid_sees_the_marginal_law(fine, coarse):
-    """Restricting draws of the fine law gives draws of the coarse one: covariances agree mode by mode."""
-    from multilevel_diffusion.grids import resample_noise
+@pytest.mark.parametrize("n", [4, 5, 8, 9, 12, 13])
+def test_between_walls_every_grid_sees_the_spectrum_of_the_same_cosines(n):
+    """Of fields that are one cosine each, so that their covariance is diagonal, with variances that fall as those of data."""
+    native, prior, sizes = CellCentred(8), Bessel(8, 8.0, 0.8), torch.linspace(3, 0.1, 64, dtype=torch.float64)
+    basis = cosines(native, 8)
+    fields = sizes[:, None, None] * torch.einsum("ix,jy->ijxy", basis, basis).flatten(0, 1)
+    fields = torch.cat([fields, -fields])
+    law = estimate(fields, native, prior, 0)
+    assert law.variance == pytest.approx(squared_norm(fields).sum().item() / (len(fields) - 1))
+    grid = CellCentred(n)
+    seen = torch.fft.rfft2(native.resample(fields, grid), norm="forward").abs().square().sum(0) / (len(fields) - 1)
+    torch.testing.assert_close(law.spectrum(grid) * prior.spectrum(grid), seen, rtol=1e-9, atol=1e-12)
+    with pytest.raises(UserError, match="a full covariance is for the torus"):
+        estimate(fields, native, prior, 1)
 
-    prior = Bessel(9, 8.0, 0.8)
+
+def test_a_coarser_grid_sees_the_marginal_law():
+    """Restricting draws of the fine law gives draws of the coarse one: covariances agree mode by mode."""
+    fine, coarse, prior = Torus(9), Torus(5), Bessel(9, 8.0, 0.8)
     law = estimate(draws(9, 400), fine, prior, 3)
     n, m = fine.resolution, coarse.resolution
 
@@ -207,7 +220,7 @@ def test_the_law_survives_its_file():
 @pytest.mark.parametrize("grid", [Torus(7), Torus(9), CellCentred(8)], ids=str)
 @pytest.mark.parametrize("steps", [1, 3])
 def test_for_gaussian_data_the_exponential_sampler_is_exact_in_any_number_of_steps(grid, steps):
-    law = estimate(draws(7), type(grid)(7), PRIORS["laplacian"], 2)
+    law = estimate(draws(7), type(grid)(7), PRIORS["laplacian"], 2 if isinstance(grid, Torus) else 0)
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     drawn = GaussianExponential(GaussianDenoiser(law)).sample(4, grid, times, lambda block: generator(1, block))
     start = law.prior.sample(64, grid, generator(1, 0), torch.float64)[:4]

@@ -103,7 +103,7 @@ class LawSettings(Settings):
 
     modes: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
         "auto",
-        description="Modes a direction of full covariance; auto: up to 15, ten training fields for each of its rows.",
+        description="Modes a direction of full covariance, on a torus; auto: up to 15, ten training fields for each of its rows.",
     )
 
 

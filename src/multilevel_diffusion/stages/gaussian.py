@@ -8,6 +8,7 @@ from ..builders import build_grid, build_prior, resolved
 from ..data.sets import FieldSets
 from ..errors import UserError
 from ..gaussian import GaussianLaw, estimate, from_state
+from ..grids import Torus
 from ..mixture import GaussianMixture
 from ..settings import ArmSpec
 from ..storage import generator, read_tensors, write_tensors
@@ -37,7 +38,7 @@ def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
         fields = sets.fields["train"]
     modes = spec.law.modes
     if modes == "auto":
-        most = min(MOST_MODES, (grid.resolution - 1) // 2)
+        most = min(MOST_MODES, (grid.resolution - 1) // 2) if isinstance(grid, Torus) else 0
         modes = max(r for r in range(most + 1) if r == 0 or 10 * (2 * r + 1) ** 2 <= len(fields))
     return estimate(fields, grid, prior, modes, tail=1.0 if spec.mixture else 0.0)
 
