@@ -28,7 +28,7 @@ TEST_SET = "test set"
 LEFT, RIGHT = 0.07, 0.915
 TOP, BOTTOM = 0.3, 0.25
 """Margins: parts of the width, and inches."""
-LOSSES = 1.75
+LOSSES = 1.8
 """Inches of the panels of losses below the fields."""
 LETTER = 3.6
 """Points that a letter of a row's name takes along the row."""
@@ -184,11 +184,12 @@ def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below:
 def _draw_losses_below(figure: Figure, history: pd.DataFrame) -> None:
     arms, resolutions = split(history)
     height = figure.get_figheight()
-    place = {"left": 0.1, "right": 0.99, "bottom": 0.6 / height, "top": 1.55 / height, "wspace": 0.12}
+    place = {"left": 0.1, "right": 0.99, "bottom": 0.6 / height, "top": 1.5 / height, "wspace": 0.12}
     panels = figure.subplots(1, len(arms), sharey=True, squeeze=False, gridspec_kw=place)[0]
     draw_losses(panels, arms, resolutions)
     panels[0].set_ylabel("denoising loss\n(units of $u^2$)")
     for axes in panels:
+        axes.set_title(axes.get_title().replace("-", "-\n"), fontsize=7)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     handles = panels[0].get_legend_handles_labels()
