@@ -19,8 +19,9 @@ grid is whitened, its low modes go through the matrix and the others through the
 modes, K is the block of those it has. Modes above the native grid have one number, `tail`: 0 for data that end there.
 
 Between walls the noise is periodic on the index grid and the data are not: what is independent in them, cosines, jumps at the
-edges of a period. There the variances c_j of orthonormal cosines φ_j are kept, which mean the same on every grid, and those of
-the Fourier modes e_k on a grid follow: E|û_k|² = Σ_j c_j |⟨e_k, φ_j⟩|² over the cosines that the grid has. K is stationary.
+edges of a period. If the cosines φ_j were independent, with variances c_j, the Fourier modes e_k of a grid would have
+E|û_k|² = Σ_j c_j |⟨e_k, φ_j⟩|² over the cosines that it has; on the native grid the ratio of the true ones to these is known, and
+is taken at the same k (above it: the nearest) on all others. K is stationary.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .grids import CellCentred, Grid, Torus, cosines, either, resample_noise, white_noise
+from .grids import CellCentred, Grid, Torus, cosines, either, resample_noise, wavenumbers, white_noise
 from .priors import Prior, multiplicity
 from .sde import ForwardSDE
 
@@ -68,11 +69,12 @@ class GaussianLaw:
         prior: N(0,Q).
         grid: the native grid.
         mean: m, shape (N, N), float64.
-        variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64; between walls c_j, shape (N, N).
+        variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64.
         low: K on the modes |k_i| ≤ r, shape (d, d) with d = (2r + 1)², in the coordinates `field values / (2r + 1)` of the grid
             of 2r + 1 points a side; None if K is stationary.
         tail: κ of modes above the native grid. Data that have one are drawn on every grid anew and not restricted, so that it is
             also κ at the Nyquist frequencies of coarser grids.
+        cosines: between walls, c_j, shape (N, N), float64.
     """
 
     prior: Prior
@@ -81,6 +83,7 @@ class GaussianLaw:
     variances: Tensor
     low: Tensor | None = None
     tail: float = 0.0
+    cosines: Tensor | None = None
     sde: ForwardSDE = field(default_factory=ForwardSDE)
     _cache: dict[tuple[Grid, torch.device, torch.dtype], _OnGrid] = field(
         default_factory=dict, repr=False, compare=False
@@ -91,7 +94,8 @@ class GaussianLaw:
 
     def state(self) -> dict[str, Tensor]:
         """What a file must keep of it."""
-        return {"mean": self.mean, "variances": self.variances} | ({} if self.low is None else {"low": self.low})
+        found = {"mean": self.mean, "variances": self.variances, "low": self.low, "cosines": self.cosines}
+        return {name: values for name, values in found.items() if values is not None}
 
     @property
     def side(self) -> int:
@@ -194,8 +198,7 @@ class GaussianLaw:
     @cached_property
     def variance(self) -> float:
         """E‖X_0 − m‖²_{L²} on the native grid."""
-        counts = multiplicity(self.grid) if isinstance(self.grid, Torus) else 1
-        return float((self.variances * counts).sum())
+        return float((self.variances * multiplicity(self.grid)).sum())
 
     def trace(self, function: Function, grid: Grid, like: Tensor) -> Tensor:
         """tr f(K) over the range of Q, shape (batch,), of the precision and on the device of another tensor."""
@@ -218,12 +221,16 @@ class GaussianLaw:
         infinite above the native grid, 0 at a Nyquist frequency that is not its own, or infinite where there is a tail.
         """
         n, m = self.grid.resolution, grid.resolution
-        if isinstance(grid, CellCentred):
-            kept = min(n, m)
-            powers = (torch.fft.fft(cosines(grid, kept), norm="forward")).abs().square()
-            return (powers.T @ self.variances[:kept, :kept] @ powers)[:, : m // 2 + 1]
         if n == m:
             return self.variances
+        if self.cosines is not None:
+            independent, top = _of_cosines(self.cosines, self.grid), (n - 1) // 2
+            ratio = torch.where(independent > 0, self.variances / positive(independent), 1)
+            k1, k2 = (k.clamp(-top, top) % n for k in wavenumbers(m))
+            result = _of_cosines(self.cosines, grid) * ratio[k1, k2]
+            if m % 2 == 0:  # there k₁ and −k₁ are one mode
+                result[:, -1] = (result[:, -1] + result[:, -1].flip(0).roll(1)) / 2
+            return result
         result = torch.full((m, m // 2 + 1), torch.inf, dtype=torch.float64)
         top = (min(n, m) - 1) // 2
         result[: top + 1, : top + 1] = self.variances[: top + 1, : top + 1]
@@ -327,20 +334,21 @@ def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float =
         )
     mean = fields.mean(dim=0, dtype=torch.float64)
     analysis = cosines(grid, grid.resolution) / grid.resolution
-    variances = torch.zeros(
-        grid.resolution, grid.resolution if walls else grid.resolution // 2 + 1, dtype=torch.float64
-    )
+    variances = torch.zeros(grid.resolution, grid.resolution // 2 + 1, dtype=torch.float64)
+    powers = torch.zeros(grid.resolution, grid.resolution, dtype=torch.float64)
     low = torch.zeros(side**2, side**2, dtype=torch.float64) if modes else None
     coarse = type(grid)(max(side, 3))
     for part in fields.split(CHUNK):
         centred = part.double() - mean
-        modes_of = analysis @ centred @ analysis.T if walls else torch.fft.rfft2(centred, norm="forward")
-        variances += modes_of.abs().square().sum(dim=0)
+        variances += torch.fft.rfft2(centred, norm="forward").abs().square().sum(dim=0)
+        if walls:
+            powers += (analysis @ centred @ analysis.T).square().sum(dim=0)
         if low is not None:
             w = resample_noise(prior.whiten(centred, grid), grid, coarse).flatten(1) / side
             low += w.T @ w
     count = len(fields) - 1
-    return GaussianLaw(prior, grid, mean, variances / count, None if low is None else low / count, tail)
+    full, waves = None if low is None else low / count, powers / count if walls else None
+    return GaussianLaw(prior, grid, mean, variances / count, full, tail, waves)
 
 
 def prior_law(prior: Prior) -> GaussianLaw:
@@ -351,7 +359,7 @@ def prior_law(prior: Prior) -> GaussianLaw:
 
 def from_state(prior: Prior, grid: Grid, state: Mapping[str, Tensor], tail: float = 0.0) -> GaussianLaw:
     """The law that `GaussianLaw.state` is of."""
-    return GaussianLaw(prior, grid, state["mean"], state["variances"], state.get("low"), tail)
+    return GaussianLaw(prior, grid, state["mean"], state["variances"], state.get("low"), tail, state.get("cosines"))
 
 
 def positive(variance: Tensor) -> Tensor:
@@ -365,3 +373,10 @@ def _restricted(block: Tensor, fine: Grid, coarse: Grid) -> Tensor:
     identity = torch.eye(n**2, dtype=block.dtype).unflatten(1, (n, n)) * n
     restriction = resample_noise(identity, fine, coarse).flatten(1) / m  # (n², m²)
     return restriction.T @ block @ restriction
+
+
+def _of_cosines(variances: Tensor, grid: Grid) -> Tensor:
+    """E|û_k|² on a grid of fields of independent cosines with these variances, in the layout of `rfft2`."""
+    kept = min(len(variances), grid.resolution)
+    powers = torch.fft.fft(cosines(grid, kept), norm="forward").abs().square()
+    return (powers.T @ variances[:kept, :kept] @ powers)[:, : grid.resolution // 2 + 1]

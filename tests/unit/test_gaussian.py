@@ -173,6 +173,18 @@ def test_between_walls_every_grid_sees_the_spectrum_of_the_same_cosines(n):
         estimate(fields, native, prior, 1)
 
 
+def test_between_walls_the_spectrum_is_that_of_the_data_where_they_are_and_near_it_elsewhere():
+    """Of fields whose cosines are not independent: sums of random walks, which leave one wall for the other."""
+    native, prior, fields = CellCentred(16), Bessel(16, 8.0, 0.8), draws(16)
+    law = estimate(fields, native, prior, 0)
+    for n, error in ((16, 1e-9), (8, 0.06), (11, 0.06), (24, 0.06)):
+        grid = CellCentred(n)
+        seen = native.resample(fields, grid)
+        seen = torch.fft.rfft2(seen - seen.mean(0), norm="forward").abs().square().sum(0) / (len(fields) - 1)
+        ratio = law.spectrum(grid) * prior.spectrum(grid) / seen
+        assert ratio.log10().abs().mean() < error, n
+
+
 def test_a_coarser_grid_sees_the_marginal_law():
     """Restricting draws of the fine law gives draws of the coarse one: covariances agree mode by mode."""
     fine, coarse, prior = Torus(9), Torus(5), Bessel(9, 8.0, 0.8)
