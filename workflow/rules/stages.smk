@@ -137,13 +137,13 @@ def along_training_options(wildcards):
     return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
 
 
-def convergence_options(wildcards, input, field):
+def convergence_options(wildcards, field):
     """The samplers to compare, where networks start, the metrics of the samples, and test sets where there are any."""
     settings = of(wildcards)
     found = section(settings.convergence, "networks", "resolutions", "start") | dumped(settings.metrics)
     if field == "values" and settings.convergence.start != "prior":
         found["start"] = settings.convergence.start.value
-    return options(found | ({} if settings.mixture else {"data": str(input.data)}))
+    return options(found | ({} if settings.mixture else {"data": test_set(wildcards, wildcards.resolution)}))
 
 
 def test_set(wildcards, resolution):
@@ -320,7 +320,7 @@ for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/tar
             "data": lambda wildcards: [] if of(wildcards).mixture else test_set(wildcards, wildcards.resolution),
         },
         output={"table": f"{RUN}/convergence/{FIELD}-{{resolution}}.csv"},
-        params={"options": lambda wildcards, input, field=FIELD: convergence_options(wildcards, input, field)},
+        params={"options": lambda wildcards, field=FIELD: convergence_options(wildcards, field)},
         **LONG,
     )
     JOBS[f"log_density_{FIELD}"] = Job(
