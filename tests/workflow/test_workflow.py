@@ -42,7 +42,7 @@ ALL = {
     "sample": 21,
     "sample_snapshot": 4,
     "sample_exact": 1,
-    "convergence_values": 3,
+    "convergence_values": 4,
     "convergence_exact": 2,
     "log_density_values": 1,
     "log_density_exact": 1,
@@ -148,7 +148,7 @@ def test_every_figure_and_table_is_made(workflow, output):
 def test_a_figure_is_not_blank(workflow, figure):
     pixels = matplotlib.image.imread(workflow.folder / f"results/smoke/figures/{figure}.png")[..., :3]
     assert min(pixels.shape[:2]) > 200
-    assert (pixels != pixels[0, 0]).any(axis=-1).mean() > 0.03
+    assert (pixels != pixels[0, 0]).any(axis=-1).mean() > 0.05
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_a_second_run_does_nothing(workflow):
 TABLES = only("metrics", "table1", "transfer", "claims")
 CONVERGENCE = {"convergence_values": 2} | only("convergence_exact", "samplers", "samplers_table", "claims")
 EVERY_CONVERGENCE = only("convergence_values")
-CONVERGENCE_OF_DIGITS = {"convergence_values": 1} | only("samplers_digits", "samplers_digits_table")
+CONVERGENCE_OF_DIGITS = {"convergence_values": 2} | only("samplers_digits", "samplers_digits_table")
 MIXTURE_TRAINED = {"train": 1, "sample": 1, "evaluate": 1} | TABLES
 MIXTURE_TRAINED |= {"convergence_values": 2} | only("score_error", "log_density_values")
 MIXTURE_TRAINED |= only("fig1", "fig10", "samplers", "samplers_table", "log_density")
