@@ -65,7 +65,9 @@ class SpectralConvolution(SpectralConv):
 class FNO(nn.Module):
     """Fourier neural operator on (value, x₁, x₂, t), with GELU once between layers and none after the last.
 
-    Spectral weights start as (U + iV)/C² with U, V ~ U(0, 1), all other weights as PyTorch's linear layers.
+    Spectral weights start as (U + iV)/C² with U, V ~ U(0, 1), all other weights as PyTorch's linear layers: then each layer
+    makes its fields smaller, and at the last they hardly depend on u_t. A network of several fields starts as He et al. (2015,
+    arXiv 1502.01852) have it, which keeps their size, and its output starts as 0.
 
     Args:
         width: channels C of the hidden fields.
@@ -73,7 +75,7 @@ class FNO(nn.Module):
         modes: m, Fourier modes a direction.
         head: channels of the hidden layer of the pointwise head.
         generator: source of the initial weights; the global CPU generator is left as it was.
-        fields: how many fields are given together; the output of several starts as 0.
+        fields: how many fields are given together.
     """
 
     def __init__(self, width: int, layers: int, modes: int, head: int, generator: Generator, fields: int = 1) -> None:
@@ -87,8 +89,13 @@ class FNO(nn.Module):
                 for convolution in self.spectral:
                     weight = torch.view_as_real(convolution.weight.to_tensor())
                     weight.copy_(torch.rand_like(weight) / width**2)
-                for parameter in self.head.fcs[-1].parameters() if fields > 1 else ():
-                    parameter.zero_()
+            first, last = self.head.fcs
+            if fields > 1:
+                for linear in (self.lift.fcs[0], *(each.fcs[0] for each in self.pointwise), first):
+                    nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+                    nn.init.zeros_(linear.bias)
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, values: Tensor, t: Tensor, grid: Grid) -> Tensor:
         """N_θ(values, t), shape (batch, N, N), for values of that shape, or (batch, fields, N, N),
