@@ -306,11 +306,24 @@ def test_of_two_fields_too_the_network_makes_the_same_function_on_every_grid():
         return network(torch.stack([5 * smooth_field(n), smooth_field(n, seed=2)], dim=1), t, Torus(n))
 
     with torch.no_grad():
-        for n in (13, 24):
+        for n in (13, 48):
             fine = out(4 * n)[:, ::4, ::4]
             errors.append((squared_norm(out(n) - fine).sum() / squared_norm(fine).sum()).sqrt().item())
     assert errors[0] < 1e-2
     assert errors[1] < errors[0] / 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_two_fields_the_network_depends_on_them_from_the_start(seed):
+    """Its layers keep the size of fields: two draws of them are told apart by about as much at its last hidden layer."""
+    network = FNO(32, 4, 12, 128, generator(seed), fields=2)
+    stream = generator(9)
+    u, v, weight = (torch.randn(*shape, generator=stream) for shape in ((4, 2, 32, 32), (4, 2, 32, 32), (1, 128)))
+    t, last = torch.full((4,), 0.5), network.head.fcs[-1]
+    with torch.no_grad():
+        last.weight.copy_(weight / 128**0.5)
+        apart = network(u, t, Torus(32)) - network(v, t, Torus(32))
+    assert 0.2 < (apart.std() / (u - v).std()).item() < 2
 
 
 def test_one_field_is_as_it_was_before_there_could_be_two():
