@@ -353,7 +353,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         ),
         ("claims.rows.digits-transfer.statement", "it {does}", ["digits-transfer", "statement", "'does'"]),
         ("claims.confidence", 1.0, ["claims.confidence"]),
-        ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "either at_most or at_least"]),
+        ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "one of at_most, at_least and within"]),
         ("claims.rows.score-transfers.quantity.table", "fig1", ["score-transfers", "no table 'fig1'"]),
         ("results", "", ["results"]),
         ("max_threads", 0, ["max_threads"]),

@@ -275,85 +275,6 @@ def test_what_is_in_one_run_only_has_no_difference():
     assert rows.a.notna().tolist() == [True, False]
 
 
-def settled(quantity, confidence=0.95, **claim):
-    rows = {"it": {"figure": "fig1", "statement": "it does", "quantity": {"table": "metrics", **quantity}, **claim}}
-    return parse(ClaimsSettings, {"seeds": 3, "confidence": confidence, "rows": rows}, "claims")
-
-
-def verdict(ratios, **bound):
-    values = {("other", 1, "values", 32): 9.0} | {("a", seed, "values", 32): 2.0 for seed in range(len(ratios))}
-    values |= {("a", seed, "values", 64): 2.0 * ratio for seed, ratio in enumerate(ratios)}
-    quantity = {"of": {"arm": "a", "resolution": 64}, "over": {"resolution": 32}}
-    return claims(settled(quantity, **bound), {"metrics": distances(values)}).iloc[0]
-
-
-@pytest.mark.parametrize(
-    ("ratios", "bound", "expected"),
-    [
-        ([1.0, 1.1, 1.2], {"at_most": 1.5}, "reproduced"),
-        ([1.0, 1.1, 1.2], {"at_most": 1.3}, "undecided"),  # the interval is 1.1 ± 0.248
-        ([1.0, 1.1, 1.2], {"at_most": 0.8}, "not reproduced"),
-        ([1.0, 1.1, 1.2], {"at_least": 0.8}, "reproduced"),
-        ([1.0, 1.1, 1.2], {"at_least": 1.2}, "undecided"),
-        ([1.0, 1.1, 1.2], {"at_least": 1.4}, "not reproduced"),
-        ([1.0, 1.0], {"at_most": 1.5}, "undecided"),  # too few seeds
-        ([1.0], {"at_most": 1.5}, "undecided"),
-        ([1.0, 1.1, 1.2], {"at_least": 1.0}, "undecided"),
-        ([1.0, 1.1, 1.2, math.nan], {"at_most": 1.5}, "undecided"),  # it did not come to pass in one
-        ([], {"at_most": 1.5}, "not measured"),
-    ],
-)
-def test_a_claim_is_settled_by_its_whole_confidence_interval_and_by_three_seeds_at_least(ratios, bound, expected):
-    row = verdict(ratios, **bound)
-    assert row.verdict == expected
-    assert (row.seeds, row.reached) == (len(ratios), sum(ratio == ratio for ratio in ratios))
-    assert row.criterion == f"≤ {bound['at_most']:g}" if "at_most" in bound else f"≥ {bound['at_least']:g}"
-    if len(ratios) == 3:
-        half = 4.302653 * 0.1 / 3**0.5  # Student's t for two degrees of freedom
-        assert (row.value, row.low, row.high) == pytest.approx((1.1, 1.1 - half, 1.1 + half))
-
-
-def test_the_interval_has_the_confidence_that_is_asked_for():
-    table = distances({("a", seed, "values", 64): value for seed, value in enumerate((1.0, 1.1, 1.2))})
-    row = claims(settled({"of": {"arm": "a"}}, confidence=0.8, at_most=2), {"metrics": table}).iloc[0]
-    assert row.high - row.value == pytest.approx(1.885618 * 0.1 / 3**0.5)
-
-
-def test_a_claim_about_each_of_several_is_a_row_for_every_combination():
-    values = {("a", 1, gain, n): n / 32 for gain in ("values", "coefficients") for n in (32, 64, 128)}
-    each = {"gain": ["values", "coefficients"], "resolution": [64, 128]}
-    rule = settled(
-        {"of": {"arm": "a"}, "over": {"resolution": 32}}, each=each, at_most=1, statement="it does at {resolution}"
-    )
-    rows = claims(rule, {"metrics": distances(values)})
-    assert rows.claim.tolist() == ["it values 64", "it values 128", "it coefficients 64", "it coefficients 128"]
-    assert rows.statement.tolist() == ["it does at 64", "it does at 128"] * 2
-    assert rows.value.tolist() == [2, 4, 2, 4]
-
-
-def test_a_quantity_is_over_another_arm_over_the_floor_or_alone():
-    values = {("a", 1, "values", 64): 3.0, ("b", 1, "values", 64): 2.0}
-    tables = {"metrics": distances(values)}
-    of = {"arm": "a", "resolution": 64}
-    for over, expected in (({"arm": "b"}, 1.5), ({"column": "floor"}, 6.0), (None, 3.0)):
-        assert claims(settled({"of": of, "over": over}, at_most=1), tables).value.item() == expected
-
-
-@pytest.mark.parametrize(
-    ("of", "word"), [({"arm": "a"}, "several rows of a seed"), ({"amr": "a", "resolution": 64}, "no column amr")]
-)
-def test_a_claim_about_no_row_or_several_is_refused_by_name(of, word):
-    tables = {"metrics": distances({("a", 1, "values", 64): 3.0, ("a", 1, "coefficients", 64): 2.0})}
-    with pytest.raises(UserError, match=f"claim it: .*{word}"):
-        claims(settled({"of": of}, at_most=1), tables)
-
-
-def test_a_claim_about_a_table_without_rows_or_one_that_is_not_there_is_not_measured():
-    rule = settled({"of": {"arm": "a"}}, at_most=1)
-    assert claims(rule, {"metrics": pd.DataFrame(columns=COLUMNS)}).verdict.item() == "not measured"
-    assert claims(rule, {"ladders": distances({})}).verdict.item() == "not measured"
-
-
 def test_a_row_has_every_column_in_order_and_no_other():
     labels = {"experiment": "e", "arm": "a", "network": "fno", "prior": "bessel", "ladder": "8-16"}
     row = tidy_row(labels, seed=1, resolution=16, gain="values", metric="m", value=0.5)
@@ -379,6 +300,11 @@ def test_labels_are_text_whatever_they_look_like(tmp_path, name):
         assert pd.isna(read[label][1])
 
 
+def settled(of):
+    rows = {"it": {"figure": "f", "statement": "s", "quantity": {"table": "metrics", "of": of}, "at_most": 1}}
+    return parse(ClaimsSettings, {"seeds": 3, "confidence": 0.95, "power": 5, "rows": rows}, "claims")
+
+
 def test_arms_named_by_numbers_go_through_the_tables(mld, tmp_path):
     rows = tidy([distances({("007", 1, None, 32): 1.0, ("nan", 1, "values", 32): 3.0}).reindex(columns=COLUMNS)])
     write_csv(tmp_path / "metrics.csv", rows, {})
@@ -388,9 +314,9 @@ def test_arms_named_by_numbers_go_through_the_tables(mld, tmp_path):
     assert made.arm.tolist() == ["007", "nan"]
     assert made["32"].tolist() == ["1 ± 0.1 (0.5)", "3 ± 0.1 (0.5)"]
     assert "| 007" in (tmp_path / "made.md").read_text()
-    rule = settled({"of": {"arm": 7}}, at_most=1)
+    rule = settled({"arm": 7})
     assert claims(rule, {"metrics": read_csv(tmp_path / "metrics.csv")}).verdict.item() == "not measured"
-    rule = settled({"of": {"arm": "007"}}, at_most=1)
+    rule = settled({"arm": "007"})
     assert claims(rule, {"metrics": read_csv(tmp_path / "metrics.csv")}).value.item() == 1
 
 

@@ -51,8 +51,9 @@ def seen(*names):
             interval = "" if math.isnan(row["low"]) else " [{low:.3g}, {high:.3g}]".format(**row)
             seeds = "seed" if row["seeds"] == 1 else "seeds"
             measured = "{value:.3g}{0} over {reached} of {seeds} {1}".format(interval, seeds, **row)
-        line = "* **{verdict}**: {statement}. ``{quantity}``: {measured}; to be {criterion}."
-        lines.append(line.format(measured=measured, **row))
+        tuned = " (trained by other settings than the paper's)" if row["settings"] == "tuned" else ""
+        line = "* **{verdict}**{tuned}: {statement}. ``{quantity}``: {measured}; to be {criterion}."
+        lines.append(line.format(measured=measured, tuned=tuned, **row))
     return "\n".join(lines) or "No claim of the paper is judged by this."
 
 

@@ -93,16 +93,35 @@ def claims(
 
     Claims about a table that is not given are not measured.
     """
+    from ..settings import load_config, tuned
     from ..tables import claims
 
     config = read_config(configs, set_, presets)
+    paper = load_config(configs[:1], {"preset": "paper"}, presets or configs[0].parent / "workflow" / "presets")
     if config.claims is None:
         raise UserError(f"{configs[0]}: no claims in it")
     named = dict(text.partition("=")[::2] for text in table)
     if unknown := named.keys() - config.tables.keys():
         raise UserError(f"--table: '{sorted(unknown)[0]}' is not one of {', '.join(config.tables)}; give NAME=CSV")
-    tables = {name: read_csv(Path(path), ("seed", "value")) for name, path in named.items()}
-    _write(output, claims(config.claims, tables).assign(preset=config.preset))
+    columns = {"power": ("power",)}
+    tables = {name: read_csv(Path(path), columns.get(name, ("seed", "value"))) for name, path in named.items()}
+    rows = claims(config.claims, tables, lambda experiment, arm: tuned(config, paper, experiment, arm))
+    _write(output, rows.assign(preset=config.preset))
+
+
+@table.command()
+def power(
+    metrics: Metrics,
+    output: Output,
+    enough: Annotated[float, typer.Option(min=0, help="Standard errors that a metric needs to judge networks.")] = 5.0,
+) -> None:
+    """How far the Gaussian lies above the floor of each metric.
+
+    In standard errors of a perfect sampler of as many samples, and how many samples would be enough.
+    """
+    from ..tables import power
+
+    _write(output, power(read_rows([metrics], COLUMNS), enough))
 
 
 @table.command()

@@ -127,10 +127,17 @@ TABLES = {
         "data, as arXiv 2509.02971 asks; κ, the variance of the data over that of the noise, mode by mode, and the "
         "share of modes with more data than noise; and by how much the standard deviation at t = 1 exceeds the prior's."
     ),
+    "power": Drawing(
+        "How far the Gaussian baseline, a mean and a covariance without any training, lies above the floor of each metric, "
+        "in standard errors of a perfect sampler of as many samples; and how many samples would give claims.power. What it "
+        "passes judges no network."
+    ),
     "claims": Drawing(
-        "What the paper says, as quantities: each over seeds with its confidence interval, its criterion and the "
-        "verdict. Reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: "
-        "anything else, and always with too few seeds."
+        "What the paper says, as quantities: each over seeds with its confidence interval, which holds the spread of "
+        "seeds and samples and the error of the floor, its criterion and the verdict, corrected by Holm for the claims about "
+        "a figure. Undecided: more seeds are needed, about as many as said; cannot be told by this metric: the Gaussian "
+        "baseline is as near the data (table power). Verdicts on trainings with other settings than the paper's, marked "
+        "tuned, are not on the paper."
     ),
 }
 """The kinds of table, by name."""

@@ -3,36 +3,75 @@
 import itertools
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from .base import Name, Removable, SetSize, Settings
 
+Row = dict[str, str | int]
+
 
 class QuantitySettings(Settings):
-    """A number per seed from a table of results: `value` of one row, or over that of another row."""
+    """A number per seed from a table of results: `value` of one row, alone or against another row."""
 
     table: str = Field(description="Name of the table.")
-    of: dict[str, str | int] = Field(min_length=1, description="Column to value, which leave one row a seed.")
-    over: dict[str, str | int] | None = Field(
-        None, description="Columns in which the row below the line differs, or `column: floor`; null: nothing is below."
+    of: Row = Field(min_length=1, description="Column to value, which leave one row a seed.")
+    over: Row | None = Field(
+        None, description="Divided by the row that differs in these columns, or by `column: floor` of its own."
+    )
+    less: Row | None = Field(
+        None, description="Less the row that differs in these columns, or less `column: floor` of its own."
+    )
+    debiased: bool = Field(
+        False, description="Distances without their floor, (value² − floor²)^½, over the data's standard deviation."
     )
 
+    @property
+    def against(self) -> Row:
+        """The columns in which the other row differs, if there is one."""
+        return self.over or self.less or {}
 
-class ClaimSettings(Settings):
-    """A claim of the paper: its quantity is at most, or at least, a bound."""
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.over is not None and (self.less is not None or self.debiased):
+            raise ValueError("over: a quantity is a ratio, or a difference or debiased distance, not both")
+        return self
 
-    figure: str = Field(description="What of the paper it is about.")
-    statement: str = Field(description="The claim in words, with {column} for the columns of `each`.")
-    each: dict[str, tuple[str | int, ...]] = Field({}, description="Column to values; a claim for each combination.")
+
+class CriterionSettings(Settings):
+    """A quantity and its bound."""
+
     quantity: QuantitySettings = Field(description="What is judged.")
     at_most: float | None = Field(None, description="Upper bound of the quantity.")
     at_least: float | None = Field(None, description="Lower bound, instead.")
+    within: PositiveFloat | None = Field(None, description="Bound of its size, instead: an equivalence test.")
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        if (self.at_most is None) == (self.at_least is None):
-            raise ValueError("a claim has either at_most or at_least")
+        bounds = [bound for bound in (self.at_most, self.at_least, self.within) if bound is not None]
+        if len(bounds) != 1:
+            raise ValueError("a claim has one of at_most, at_least and within")
+        if self.quantity.over is not None and (self.within or bounds[0] <= 0):
+            raise ValueError(
+                "the bound of a ratio is at_most or at_least, and positive: ratios are judged by their logarithms"
+            )
         return self
+
+    def of(self, chosen: Row) -> Self:
+        """The same about rows with these values too."""
+        quantity = self.quantity.model_copy(update={"of": self.quantity.of | chosen})
+        return self.model_copy(update={"quantity": quantity})
+
+
+class ClaimSettings(CriterionSettings):
+    """A claim of the paper, and when it holds."""
+
+    figure: str = Field(description="What of the paper it is about; claims about the same are judged together (Holm).")
+    statement: str = Field(description="The claim in words, with {column} for the columns of `each`.")
+    each: dict[str, tuple[str | int, ...]] = Field({}, description="Column to values; a claim for each combination.")
+    first_written: CriterionSettings | None = Field(
+        None,
+        description="The criterion that stood here before the runs, if it is another; it is shown beside this one.",
+    )
 
     @model_validator(mode="after")
     def _statement_names_known_columns(self) -> Self:
@@ -47,7 +86,12 @@ class ClaimsSettings(Settings):
     """The claims, and how certain a verdict must be."""
 
     seeds: SetSize = Field(description='With fewer the verdict is "undecided".')
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="Of the intervals, by Student's t over seeds.")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="Of the intervals, by Student's t over seeds; of all verdicts about a figure together, by Holm's method."
+    )
+    power: PositiveFloat = Field(
+        description="A distance of the Gaussian baseline that is fewer standard errors above the floor judges no network."
+    )
     rows: Removable[dict[Name, ClaimSettings]] = Field(description="The claims by name; null removes one.")
 
     @property
@@ -57,7 +101,7 @@ class ClaimsSettings(Settings):
         for name, claim in self.rows.items():
             for values in itertools.product(*claim.each.values()):
                 chosen = dict(zip(claim.each, values, strict=True))
-                quantity = claim.quantity.model_copy(update={"of": claim.quantity.of | chosen})
-                changed = {"statement": claim.statement.format_map(chosen), "each": {}, "quantity": quantity}
-                singles.append((" ".join([name, *map(str, values)]), claim.model_copy(update=changed)))
+                first = claim.first_written.of(chosen) if claim.first_written else None
+                changed = {"statement": claim.statement.format_map(chosen), "each": {}, "first_written": first}
+                singles.append((" ".join([name, *map(str, values)]), claim.of(chosen).model_copy(update=changed)))
         return singles

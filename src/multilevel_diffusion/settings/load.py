@@ -62,7 +62,7 @@ class Config(Settings):
                     raise UserError(f"{where}: a table of {table.make} needs experiments.{experiment}.{section}")
                 if settings and settings.mixture and table.make == "priors":
                     raise UserError(f"{where}: experiments: {experiment} is a mixture, drawn from the prior itself")
-            if table.make in ("distances", "transfer") and "metrics" not in self.tables:
+            if table.make in ("distances", "transfer", "power") and "metrics" not in self.tables:
                 raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
             for arm in table.arms or ():
                 self._demand_arm(table.experiments[0], arm, where)
@@ -73,7 +73,9 @@ class Config(Settings):
             where, row = f"config: claims.rows.{name}", claim.quantity.of
             if claim.quantity.table not in self.tables:
                 raise UserError(f"{where}: there is no table '{claim.quantity.table}' under tables")
-            for each in (row, row | (claim.quantity.over or {})):
+            if claim.quantity.debiased and "power" not in self.tables:
+                raise UserError(f"{where}: a claim about distances needs the table power, which is removed; remove it too")
+            for each in (row, row | claim.quantity.against):
                 self._demand_arm(each.get("experiment"), each.get("arm"), where)
 
     def _demand_figure(self, figure: FigureSettings, where: str) -> None:
@@ -184,6 +186,16 @@ def arm_spec(config: Config, experiment: str, arm: str) -> ArmSpec:
     return ArmSpec(**about, training=settings.training_of(arm))
 
 
+def tuned(config: Config, paper: Config, experiment: str, arm: str) -> bool:
+    """Whether an arm that the paper has too is trained on other data, or by other settings, than in its configuration."""
+
+    def trained(config: Config) -> Any:
+        data = config.data_of(experiment).model_dump(exclude={"sources", "validation", "test"})
+        return arm_spec(config, experiment, arm).model_copy(update={"validation": None}), data
+
+    return arm in getattr(paper.experiments.get(experiment), "arms", ()) and trained(config) != trained(paper)
+
+
 def _fault_of_data(
     name: str, settings: ExperimentSettings, sound: Mapping[str, ExperimentSettings], unsound: Mapping[str, str]
 ) -> str | None:
@@ -247,7 +259,7 @@ def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], 
     tables = tables | config.tables.keys() - kept.keys()
     for name, claim in config.claims.rows.items() if config.claims else ():
         row, each = claim.quantity.of, claim.each
-        experiment, about = row.get("experiment"), [row.get("arm"), (claim.quantity.over or {}).get("arm")]
+        experiment, about = row.get("experiment"), [row.get("arm"), claim.quantity.against.get("arm")]
         judged = left(experiment, each.get("arm", ()))
         if (
             experiment not in experiments

@@ -2,81 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..columns import LABELS
 from ..errors import UserError
+from .estimates import Quantity, debiased, floor_error
 
 if TYPE_CHECKING:
-    from ..settings import ClaimsSettings, QuantitySettings
+    from ..settings import ClaimSettings, ClaimsSettings
+    from ..settings.claims import CriterionSettings, QuantitySettings
+
+MOST_SEEDS = 1000
+REPRODUCED, NOT, UNDECIDED = "reproduced", "not reproduced", "undecided"
+BLIND = "cannot be told by this metric"
 
 
-def claims(settings: ClaimsSettings, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def claims(
+    settings: ClaimsSettings,
+    tables: Mapping[str, pd.DataFrame],
+    tuned: Callable[[str, str], bool] = lambda experiment, arm: False,
+) -> pd.DataFrame:
     """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
 
-    reproduced: the whole interval satisfies the criterion; not reproduced: none of it does; undecided: anything else, and always
-    with fewer seeds than settings.seeds or if the quantity did not come to pass in one of them; not measured: no such row.
-    reached: in how many seeds it came to pass.
-    Claims about none of the tables, rows by name, are not measured.
+    Ratios are judged, and averaged, by their logarithms; debiased distances by their squares, see `estimates.debiased`. The error
+    is that of seeds (which has that of samples in it) and of the floor. Let p be the two-sided probability, by Student's t, of a
+    value so far beyond the bound if the truth were at it, corrected by Holm (1979) for the claims about the same figure.
+
+    - reproduced: p ≤ 1 − confidence, and the value meets the criterion.
+    - not reproduced: p ≤ 1 − confidence, and it does not.
+    - undecided: anything else; always so with fewer seeds than settings.seeds, or if it did not come to pass in one of them.
+    - cannot be told by this metric: it is a distance of samples of a network, and the power of the Gaussian baseline (table
+      `power`) at as many samples is less than settings.power.
+    - not measured: there is no such row, or no such table.
+
+    Args:
+        tables: by the name that claims give them; `power`, if a claim about samples is to be judged.
+        tuned: whether an arm of an experiment is trained otherwise than in the paper.
+
+    Returns:
+        claim, figure. settings: paper, or tuned, whose verdict is not one on the paper. value, low, high: the interval of the
+        claim alone. criterion, verdict. p: after Holm. points_to: the verdict to which the value points. more_seeds: how many
+        more would decide at the spread seen; empty where 1,000 would not. power. seeds; reached: in how many the quantity came to
+        pass. statement, quantity. first_written: value, criterion and verdict by the criterion that stood there first.
 
     Raises a UserError if a claim names a column that is not there, or picks several rows of a seed.
     """
-    rows = []
+    rows, judged = [], {}
     for name, claim in settings.each:
         try:
-            given = claim.quantity.table in tables
-            values = _quantity(claim.quantity, tables[claim.quantity.table]) if given else pd.Series(dtype=float)
+            found = _quantity(claim.quantity, tables)
+            first = claim.first_written and (claim.first_written, _quantity(claim.first_written.quantity, tables))
         except ValueError as error:
             raise UserError(f"claim {name}: {error}") from None
-        mean, low, high = interval(values, settings.confidence)
-        bound, sign = (claim.at_most, 1) if claim.at_least is None else (claim.at_least, -1)
-        verdict = "undecided" if len(values) else "not measured"
-        if len(values) >= settings.seeds and values.notna().all():
-            ends = sorted((sign * low, sign * high))
-            if ends[1] <= sign * bound:
-                verdict = "reproduced"
-            elif ends[0] > sign * bound:
-                verdict = "not reproduced"
-        row = {"claim": name, "figure": claim.figure, "statement": claim.statement, "quantity": _words(claim.quantity)}
-        row |= {"value": mean, "low": low, "high": high, "criterion": f"{'≤' if sign > 0 else '≥'} {bound:g}"}
-        rows.append(row | {"verdict": verdict, "seeds": len(values), "reached": values.count()})
-    return pd.DataFrame(rows)
+        about = {"claim": name, "figure": claim.figure, "settings": "tuned" if _tuned(claim, tuned) else "paper"}
+        value, low, high = found.interval(settings.confidence)
+        power = _power(claim.quantity, tables)
+        met, p = probability(claim, found)
+        row = about | {"value": value, "low": low, "high": high, "criterion": _criterion(claim)}
+        row |= {"verdict": UNDECIDED if len(found.seeds) else "not measured", "p": np.nan}
+        row |= {"points_to": {True: REPRODUCED, False: NOT}.get(met), "more_seeds": None, "power": power}
+        row |= {"seeds": len(found.seeds), "reached": found.seeds.count()}
+        row |= {"statement": claim.statement, "quantity": _words(claim.quantity)}
+        row |= {"first_written": _first_written(*first, settings) if first else None}
+        if power < settings.power:
+            row["verdict"] = BLIND if len(found.seeds) else row["verdict"]
+        elif len(found.seeds) >= settings.seeds and np.isfinite(p):
+            judged[len(rows)] = p, claim, found
+        elif len(found.seeds) and found.seeds.notna().all():
+            row["more_seeds"] = settings.seeds - len(found.seeds)
+        rows.append(row)
+    for figure in {rows[i]["figure"] for i in judged}:
+        together = {i: each for i, each in judged.items() if rows[i]["figure"] == figure}
+        for i, p in holm({i: p for i, (p, _, _) in together.items()}).items():
+            rows[i]["p"] = p
+            if p <= 1 - settings.confidence:
+                rows[i]["verdict"] = rows[i]["points_to"]
+            else:
+                alpha = (1 - settings.confidence) / len(together)
+                rows[i]["more_seeds"] = _more_seeds(*together[i][1:], alpha)
+    return pd.DataFrame(rows).astype({"more_seeds": "Int64"})
 
 
-def _quantity(quantity: QuantitySettings, table: pd.DataFrame) -> pd.Series:
+def holm(p: Mapping[int, float]) -> dict[int, float]:
+    """Holm's step-down correction: p of rank i of m times m − i + 1, never less than that of a lower rank; at most 1."""
+    corrected, least = {}, 0.0
+    for rank, (key, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):
+        least = max(least, min(1.0, (len(p) - rank) * value))
+        corrected[key] = least
+    return corrected
+
+
+def probability(criterion: CriterionSettings, found: Quantity, more: int = 0) -> tuple[bool | None, float]:
+    """Whether the value meets the criterion, and the two-sided probability of one so far beyond the bound; NaN for one seed."""
+    value = found.read(found.value)
+    if not np.isfinite(value):
+        return None, np.nan
+    if criterion.at_most is not None:
+        met, meets = value <= criterion.at_most, found.above(criterion.at_most, more)
+    elif criterion.at_least is not None:
+        met, meets = value >= criterion.at_least, 1 - found.above(criterion.at_least, more)
+    else:
+        met = abs(value) <= criterion.within
+        meets = max(found.above(criterion.within, more), 1 - found.above(-criterion.within, more))
+    return bool(met), min(1.0, 2 * min(meets, 1 - meets))
+
+
+def _more_seeds(criterion: CriterionSettings, found: Quantity, alpha: float) -> int | None:
+    return next((k for k in range(1, MOST_SEEDS + 1) if probability(criterion, found, k)[1] <= alpha), None)
+
+
+def _first_written(criterion: CriterionSettings, found: Quantity, settings: ClaimsSettings) -> str:
+    """By that criterion: the mean over seeds, its criterion and verdict; ratios were not judged by their logarithms."""
+    plain = Quantity(np.exp(found.seeds)) if found.logs else found
+    value, low, high = plain.interval(settings.confidence)
+    bound, sign = (criterion.at_most, 1) if criterion.at_least is None else (criterion.at_least, -1)
+    verdict = UNDECIDED if len(plain.seeds) else "not measured"
+    if len(plain.seeds) >= settings.seeds and np.isfinite(value):
+        ends = sorted((sign * low, sign * high))
+        verdict = REPRODUCED if ends[1] <= sign * bound else NOT if ends[0] > sign * bound else UNDECIDED
+    return f"{value:.3g} ({_criterion(criterion)}): {verdict}" if len(plain.seeds) else verdict
+
+
+def _quantity(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) -> Quantity:
     """The quantity by seed, of the seeds that have the rows; NaN where it did not come to pass."""
-    over, column = dict(quantity.over or {}), "value"
-    above = _pick(table, quantity.of, column)
-    if quantity.over is None:
-        return above
-    column = str(over.pop("column", column))
-    above, below = above.align(_pick(table, {**quantity.of, **over}, column), join="inner")
-    return above / below
+    if quantity.table not in tables:
+        return Quantity(pd.Series(dtype=float))
+    table = tables[quantity.table]
+    rows = _pick(table, quantity.of)
+    differs = dict(quantity.against)
+    column = str(differs.pop("column", "value"))
+    other = _pick(table, {**quantity.of, **differs}, column)
+    rows, other = rows.align(other, join="inner", axis=0)
+    if quantity.debiased:
+        return debiased(rows, str(quantity.of["metric"]), other if quantity.less is not None else None)
+    if quantity.over is not None:
+        return Quantity(np.log((rows.value / other[column]).where(lambda ratio: ratio > 0)), logs=True)
+    if quantity.less is None:
+        return Quantity(rows.value)
+    return Quantity(rows.value - other[column], *(floor_error(rows) if column == "floor" else ()))
 
 
-def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str) -> pd.Series:
+def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str = "value") -> pd.DataFrame:
     if missing := [name for name in (*row, column) if name not in table]:
         raise ValueError(f"its table has no column {', '.join(missing)}")
     equal = [table[name] == (str(value) if name in LABELS else value) for name, value in row.items()]
-    picked = table[np.logical_and.reduce(equal)].set_index("seed")[column]
+    picked = table[np.logical_and.reduce(equal)].set_index("seed")
     if picked.index.has_duplicates:
         raise ValueError(f"{row} picks several rows of a seed; name more columns")
     return picked
 
 
+def _power(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) -> float:
+    """That of the Gaussian baseline where samples of a network are judged by a distance; NaN where none is asked for.
+
+    Of two rows the less one; 0 where table `power` has no such row, and no verdict can be had.
+    """
+    if not quantity.debiased or quantity.of.get("network") == "exact":
+        return np.nan
+    power, found = tables.get("power"), []
+    for differs in ({}, quantity.against):
+        row = {key: value for key, value in {**quantity.of, **differs}.items() if key in POWER_OF}
+        at = (
+            []
+            if power is None
+            else power[np.logical_and.reduce([power[key] == value for key, value in row.items()])].power
+        )
+        found.append(min(at, default=0.0))
+    return min(found)
+
+
+POWER_OF = ("experiment", "metric", "resolution")
+
+
+def _tuned(claim: ClaimSettings, tuned: Callable[[str, str], bool]) -> bool:
+    rows = [claim.quantity.of, claim.quantity.of | claim.quantity.against]
+    named = [row for row in rows if row.get("network") != "exact" and {"experiment", "arm"} <= row.keys()]
+    return any(tuned(str(row["experiment"]), str(row["arm"])) for row in named)
+
+
+def _criterion(criterion: CriterionSettings) -> str:
+    bounds = {"≤": criterion.at_most, "≥": criterion.at_least, "within ±": criterion.within}
+    return next(f"{sign}{'' if '±' in sign else ' '}{bound:g}" for sign, bound in bounds.items() if bound is not None)
+
+
 def _words(quantity: QuantitySettings) -> str:
-    rows = [quantity.of] if quantity.over is None else [quantity.of, quantity.over]
-    return " over ".join(", ".join(map(str, row.values())) for row in rows)
-
-
-def interval(values: pd.Series, confidence: float) -> tuple[float, float, float]:
-    """Mean and confidence interval of the mean by Student's t, NaN where there are too few values or one is NaN."""
-    if len(values) < 2 or values.hasnans:
-        return values.mean(), float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std() / len(values) ** 0.5
-    return values.mean(), values.mean() - half, values.mean() + half
+    word = "over" if quantity.over is not None else "less"
+    rows = [row for row in (quantity.of, quantity.against) if row]
+    return ("debiased " if quantity.debiased else "") + f" {word} ".join(
+        ", ".join(map(str, row.values())) for row in rows
+    )

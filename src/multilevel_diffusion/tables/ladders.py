@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..columns import LADDER_COLUMNS
 from ..errors import UserError
-from .claims import interval
+from .estimates import Quantity
 
 __all__ = ["ladder_summary", "ladders"]
 
@@ -74,7 +74,7 @@ def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
             return "not reached"
         spread = f" ± {values.std():.2g}" if len(values) > 1 else ""
         if group.name[-1] in ("speedup", "loss_at_equal_time") and len(values) == n > 1:
-            _, low, high = interval(values, 0.95)
+            _, low, high = Quantity(values).interval(0.95)
             spread += f" [{low:.3g}, {high:.3g}]"
         return f"{values.mean():.3g}{spread}" + (f" ({len(values)} of {n} seeds)" if len(values) < n else "")
 

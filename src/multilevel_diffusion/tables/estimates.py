@@ -1,0 +1,116 @@
+"""What is left of a distance when its floor is taken away, and quantities over seeds with all of their errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+SQUARED = ("mmd", "frechet_distance")
+"""Metrics that are squares of a distance already."""
+GROUPS = 8
+"""Of the jackknife that gives the error of a floor of one set."""
+
+
+def root(squares: pd.Series | float) -> pd.Series | float:
+    """The root with the sign kept, sign(x) |x|^½: what is below the floor by chance stays below 0."""
+    return np.sign(squares) * np.abs(squares) ** 0.5
+
+
+def excess(rows: pd.DataFrame, metric: str, shift: float = 0.0) -> pd.Series:
+    """The square of what a distance is more than its floor, value² − E floor²; of squares of distances value − floor.
+
+    The noises of two finite sets add to a distance like orthogonal vectors: for sets at distance d, value² ≈ d² + floor², exactly
+    so in the mean for distances of means. Its mean is 0 for a perfect sampler, so that single values are often negative. With K
+    sets E floor² is the mean of their squares, floor² + (K − 1) floor_stderr².
+
+    Args:
+        rows: with value, floor, floor_stderr and floor_sets.
+        shift: standard errors by which the floor is moved.
+    """
+    floor = rows.floor + shift * rows.floor_stderr
+    if metric in SQUARED:
+        return rows.value - floor
+    return rows.value**2 - floor**2 - (rows.floor_sets - 1) * rows.floor_stderr**2
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A quantity on the scale on which it is judged.
+
+    seeds: its values, one a seed. floor_error: what the error of the floor, which all seeds share, makes of it, with so many
+    degrees of freedom. squares, logs: how it is read: by its root with the sign kept, or by its exponential.
+    """
+
+    seeds: pd.Series
+    floor_error: float = 0.0
+    floor_freedom: float = np.inf
+    squares: bool = False
+    logs: bool = False
+
+    @property
+    def value(self) -> float:
+        """Its mean over seeds."""
+        return self.seeds.mean() if self.seeds.notna().all() else np.nan
+
+    def error(self, more: int = 0) -> tuple[float, float]:
+        """Its standard error and degrees of freedom, those of Welch and Satterthwaite; also as with so many more seeds.
+
+        The spread over seeds holds that of trainings and that of samples.
+        """
+        n = len(self.seeds) + more
+        spread, floor = self.seeds.std() ** 2 / max(n, 1), self.floor_error**2
+        error = (spread + floor) ** 0.5
+        if not error > 0:
+            return error, n - 1.0
+        return error, error**4 / (spread**2 / (n - 1) + floor**2 / self.floor_freedom)
+
+    def read(self, value: float) -> float:
+        """A value of its scale as it is read."""
+        return float(np.exp(value) if self.logs else root(value) if self.squares else value)
+
+    def judged(self, bound: float) -> float:
+        """A bound as it is read, on the scale of judgement."""
+        return float(np.log(bound) if self.logs else bound * abs(bound) if self.squares else bound)
+
+    def interval(self, confidence: float) -> tuple[float, float, float]:
+        """Mean and confidence interval of the mean by Student's t, as they are read; NaN where there are too few seeds."""
+        error, freedom = self.error()
+        half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
+        return self.read(self.value), self.read(self.value - half), self.read(self.value + half)
+
+    def above(self, bound: float, more: int = 0) -> float:
+        """The probability of a mean so low or lower if the true one were the bound: small where it is below."""
+        error, freedom = self.error(more)
+        difference = self.value - self.judged(bound)
+        if error == 0:
+            return 0.5 if difference == 0 else float(difference > 0)
+        return float(stats.t.cdf(difference / error, freedom))
+
+
+def debiased(rows: pd.DataFrame, metric: str, less: pd.DataFrame | None = None) -> Quantity:
+    """A distance without its floor, in units of the data's standard deviation: (value² − floor²)^½ / scale.
+
+    Args:
+        rows: by seed, with value, floor, floor_stderr, floor_sets and scale.
+        less: of the same seeds, whose debiased distance is subtracted, seed by seed.
+    """
+    error, freedom = floor_error(rows)
+    if less is None:
+        unit = rows.scale**2 if metric not in SQUARED else rows.scale
+        slope = 1.0 if metric in SQUARED else 2 * rows.floor.mean()
+        seeds = excess(rows, metric) / unit
+        return Quantity(seeds, slope * error / unit.mean(), freedom, squares=True)
+
+    def distance(rows: pd.DataFrame, shift: float = 0.0) -> pd.Series:
+        return root(excess(rows, metric, shift)) / rows.scale
+
+    shifts = [(distance(each, -1) - distance(each, 1)).mean() / 2 for each in (rows, less)]
+    return Quantity(distance(rows) - distance(less), float(np.hypot(*shifts)), min(freedom, floor_error(less)[1]))
+
+
+def floor_error(rows: pd.DataFrame) -> tuple[float, float]:
+    """The standard error of the floor of some rows and its degrees of freedom: one less than sets, or groups of the jackknife."""
+    return rows.floor_stderr.mean(), (GROUPS if (rows.floor_sets == 1).any() else rows.floor_sets.min()) - 1

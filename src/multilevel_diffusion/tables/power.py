@@ -1,0 +1,56 @@
+"""What metrics can tell: how far the Gaussian baseline lies above their floors."""
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from .estimates import SQUARED, excess
+
+NO_DISTANCES = (
+    "vendi_score",
+    "component_share",
+    "density",
+    "coverage",
+    "class_entropy",
+    "legible_share",
+    "nearest_neighbour_accuracy",
+)
+"""Metrics whose floor is the value of true fields, on either side of which others may lie."""
+
+
+def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
+    """A row an experiment, metric, resolution and number of samples at which the Gaussian baseline was measured.
+
+    A network is worth judging by a metric that tells the Gaussian from the data. With floor and s the mean and the spread of the
+    metric of K sets of n true fields, and v that of the Gaussian,
+
+        power = mean over seeds (v² − floor²) / (2 floor s (1 + 1/K)^½),
+
+    in standard errors of a perfect sampler; (v − floor) / (s (1 + 1/K)^½) for squares of distances, and its size for metrics that
+    are no distances. samples_needed: those that would give `enough`, if the error of squares falls like 1/n, that of metrics
+    which are no distances like 1/n^½, and the reference grows alike; empty where the Gaussian is not above the floor.
+
+    Args:
+        metrics: rows of COLUMNS, those of all arms; the baseline is the arm whose network is `gaussian`.
+
+    Raises a UserError if there is no baseline in it.
+    """
+    rows = metrics[(metrics.network == "gaussian") & metrics.floor_stderr.notna()]
+    if rows.empty:
+        raise UserError("METRICS: no Gaussian baseline in it; give an experiment an arm with network: {kind: gaussian}")
+    found = []
+    for (experiment, metric, resolution, n), group in rows.groupby(["experiment", "metric", "resolution", "n_samples"]):
+        value, floor, k = group.value.mean(), group.floor.mean(), group.floor_sets.min()
+        spread = group.floor_stderr.mean() * (k + 1) ** 0.5
+        if metric in NO_DISTANCES or metric in SQUARED:
+            standing = (group.value - group.floor).mean() / spread if spread else np.nan
+            standing = abs(standing) if metric in NO_DISTANCES else standing
+        else:
+            standing = excess(group, str(metric)).mean() / (2 * floor * spread) if spread else np.nan
+        exponent = 2 if metric in NO_DISTANCES else 1
+        needed = np.ceil(n * max(enough / standing, 0) ** exponent) if standing > 0 else np.nan
+        about = {"experiment": experiment, "metric": metric, "resolution": resolution, "n_samples": n}
+        about |= {"seeds": len(group), "value": value, "floor": floor, "floor_stderr": group.floor_stderr.mean()}
+        found.append(about | {"floor_sets": k, "power": standing, "samples_needed": needed})
+    counts = dict.fromkeys(["resolution", "n_samples", "floor_sets", "samples_needed"], "Int64")
+    return pd.DataFrame(found).astype(counts)
