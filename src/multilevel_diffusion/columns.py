@@ -6,7 +6,7 @@ from typing import Any
 from .errors import UserError
 
 LABELS = (
-    *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace"),
+    *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace", "run"),
     *("quantity", "against", "preset", "claim", "figure", "statement", "criterion", "verdict"),
 )
 """The columns of text. Whatever a file has there is text, "32", "007" and "nan" included; what is empty is missing."""

@@ -5,3 +5,4 @@ from .claims import *
 from .files import *
 from .ladders import *
 from .metrics import *
+from .runs import *

@@ -80,3 +80,16 @@ def interval(values: pd.Series, confidence: float) -> tuple[float, float, float]
         return values.mean(), float("nan"), float("nan")
     half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std() / len(values) ** 0.5
     return values.mean(), values.mean() - half, values.mean() + half
+
+
+def claim_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """`claims` to read: value, interval and verdict of each first, then the criterion, how many seeds, and the words."""
+    low, high = (rows[name].map("{:.3g}".format) for name in ("low", "high"))
+    seeds, reached = rows.seeds.astype(str), rows.reached.astype(str)
+    return rows[["figure", "claim", "value"]].assign(
+        interval=(low + " to " + high).where(rows.low.notna()),
+        verdict=rows.verdict,
+        criterion=rows.criterion,
+        seeds=seeds.where(rows.seeds == rows.reached, reached + " of " + seeds),
+        claimed=rows.statement + " (" + rows.quantity + ")",
+    )
