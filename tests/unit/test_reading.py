@@ -97,15 +97,17 @@ def test_what_is_missing_is_a_dash_and_an_arm_of_that_name_is_not(tmp_path):
     table = pd.DataFrame({"arm": ["nan", None], "value": [math.nan, 0.12345], "count": pd.array([1, None], "Int64")})
     found = cells_of(written(tmp_path, table))
     assert [cell[-1] for cell in found] == ["nan", "–", "1", "–", "0.123", "–"]
+    found = cells_of(written(tmp_path, table.rename(columns={"arm": "experiment"})))
+    assert found == [("nan", "1", "count", "1"), ("–", "0.123", "value", "0.123")]
 
 
 def test_long_texts_are_notes_each_told_once_and_pipes_break_no_row(tmp_path):
     words = [" ".join(f"{name}{i}" for i in range(60)) for name in ("here", "there")]
-    table = pd.DataFrame(
-        {"claim": [*"abcd"], "value": 1.0, "statement": [words[0], words[1], words[0], None], "p": "x|y"}
-    )
+    told = [words[0], words[1], words[0], None]
+    table = pd.DataFrame({"claim": [*"abcd"], "value": 1.0, "statement": told, "again": told, "p": "x|y"})
     text = written(tmp_path, table)
-    assert [cell[-1] for cell in cells_of(text) if cell[-2] == "statement"] == ["[1]", "[2]", "[1]", "–"]
+    for name in ("statement", "again"):
+        assert [cell[-1] for cell in cells_of(text) if cell[-2] == name] == ["[1]", "[2]", "[1]", "–"]
     assert [cell[-1] for cell in cells_of(text) if cell[-2] == "p"] == [r"x\|y"] * 4
     notes = re.split(r"^\d+\. ", text.split("\n\n<!--")[0], flags=re.MULTILINE)[1:]
     assert [" ".join(note.split()) for note in notes] == words

@@ -45,12 +45,13 @@ def run(tmp_path):
 
 def test_differences_are_antisymmetric_and_0_of_a_run_against_itself():
     a, b = metrics(1), metrics(2, seeds=5)
-    ab, ba = compare(a, b), compare(b, a)
-    for name in ("difference", "sigmas"):
-        np.testing.assert_allclose(ab[name], -ba[name])
-        assert (compare(a, a)[name] == 0).all()
-    np.testing.assert_allclose(ab.stderr, ba.stderr)
-    assert (ab.sigmas != 0).all()
+    for floor in (0, 1e-6, 0.5):
+        ab, ba = compare(a, b, floor), compare(b, a, floor)
+        for name in ("difference", "sigmas"):
+            np.testing.assert_allclose(ab[name], -ba[name])
+            assert (compare(a, a, floor)[name] == 0).all()
+        np.testing.assert_allclose(ab.stderr, ba.stderr)
+        assert (ab.sigmas != 0).all()
 
 
 def test_what_has_an_error_of_its_own_is_judged_by_it_alone():
