@@ -6,8 +6,20 @@ from typing import Any
 from .errors import UserError
 
 LABELS = (
-    *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace"),
-    *("quantity", "against", "preset", "claim", "figure", "statement", "criterion", "verdict"),
+    *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace", "run"),
+    *(
+        "quantity",
+        "against",
+        "preset",
+        "claim",
+        "figure",
+        "settings",
+        "statement",
+        "criterion",
+        "verdict",
+        "points_to",
+        "first_written",
+    ),
 )
 """The columns of text. Whatever a file has there is text, "32", "007" and "nan" included; what is empty is missing."""
 

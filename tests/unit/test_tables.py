@@ -113,7 +113,7 @@ def test_the_fewest_evaluations_are_those_that_come_near_euler_maruyama():
     assert table["euler-maruyama"] == "50 / 50"
     assert table["lucky"] == "50 / 5"
     assert table["ancestral"] == "– / –"
-    assert table["distance of euler-maruyama at 100 ± error (floor)"] == "1.0000 ± 0.1414 (0.5000)"
+    assert table["euler-maruyama at 100: distance ± error (floor)"] == "1.0000 ± 0.1414 (0.5000)"
 
 
 def test_gains_and_arms_have_rows_of_their_own():
@@ -256,7 +256,8 @@ def test_runs_are_compared_in_units_of_the_standard_error_of_the_difference():
     b = distances({("several", 7, "values", 32): 2.0, ("several", 8, "values", 32): 8.0, ("one", 1, "values", 32): 6.0})
     c = distances({("equal", 1, None, 32): 2.0}, stderr=0.0)
     exact = distances({("exact", 1, None, 32): 2.0}, stderr=0.0)
-    rows = compare(pd.concat([a, c, exact]), pd.concat([b, c, exact.assign(value=3.0)])).set_index("arm")
+    sides = pd.concat([a, c, exact]), pd.concat([b, c, exact.assign(value=3.0)])
+    rows = compare(*sides).set_index("arm")
     several = rows.loc["several"]  # means 2 ± 2^½/2^½ and 5 ± 18^½/2^½
     assert (several.a, several.b, several.difference) == (2, 5, 3)
     assert several.stderr == pytest.approx((1 + 9) ** 0.5)
@@ -265,7 +266,8 @@ def test_runs_are_compared_in_units_of_the_standard_error_of_the_difference():
     assert rows.loc["several", "sigmas"] < 3 / 10**0.5
     assert rows.loc["one", "sigmas"] == pytest.approx(1 / (0.1 * 2**0.5))
     assert rows.loc["equal", "sigmas"] == 0
-    assert rows.loc["exact", "sigmas"] == math.inf
+    assert rows.loc["exact", "sigmas"] == pytest.approx(1 / (3e-6 * 2**0.5))
+    assert compare(*sides, relative_floor=0).set_index("arm").loc["exact", "sigmas"] == math.inf
 
 
 def test_what_is_in_one_run_only_has_no_difference():

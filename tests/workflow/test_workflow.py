@@ -185,7 +185,16 @@ def test_every_metric_is_there_for_every_field_and_resolution(metrics):
 def test_the_table_to_read_has_every_metric(workflow, metrics):
     text = (workflow.folder / "results/smoke/tables/metrics.md").read_text()
     for metric in metrics.metric.unique():
-        assert f"| {metric} " in text
+        assert f"### {metric}\n" in text
+
+
+def test_tables_to_read_have_short_lines_and_no_nan(workflow):
+    made = [*workflow.folder.glob("results/smoke/tables/*.md")]
+    assert len(made) >= 8
+    for path in made:
+        text = path.read_text()
+        assert max(map(len, text.splitlines())) <= 160, path
+        assert not re.search(r"\bnan\b", text, re.IGNORECASE), path
 
 
 def test_table_1_has_every_arm_of_the_digits_and_of_the_reaction_diffusion_system(workflow):

@@ -1,9 +1,9 @@
-"""`mld table`: tables of a whole run, for machines and for people; and `mld compare`, of two runs."""
+"""`mld table`: tables of a whole run, for machines and for people; and `mld compare`, of runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,12 @@ from .options import Configs, Output, Overrides, Presets, facts, read_config, re
 if TYPE_CHECKING:
     import pandas
 
+    from ..tables import Run
+
 SHOWN = 20
-"""Differences that `mld compare` prints."""
+"""Differences that `mld compare` prints of two runs, of numbers and of settings."""
+SPREAD = "Mean over seeds ± standard deviation, of a single seed ± its standard error"
+BY_RESOLUTION = f"{SPREAD} (its floor, that of test fields); a column a resolution."
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
 Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
@@ -40,7 +44,7 @@ def metrics(
     if history:
         measured.append(skill_metrics(read_rows(history, SKILL_COLUMNS)))
     rows = tidy(measured)
-    _write(output, rows, summary(rows))
+    _write(output, rows, summary(rows), about=BY_RESOLUTION)
 
 
 @table.command()
@@ -49,7 +53,8 @@ def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld converge
     from ..tables import sampler_summary
 
     rows = read_rows(tables, CONVERGENCE_COLUMNS)
-    _write(output, rows, sampler_summary(rows))
+    about = "Evaluations from which on a sampler is within two standard errors of Euler–Maruyama / within 1.5 times its distance."
+    _write(output, rows, sampler_summary(rows), about=about, split=["arm", "field"])
 
 
 @table.command()
@@ -57,7 +62,7 @@ def distances(metrics: Metrics, experiment: Experiments, output: Output) -> None
     """Sliced Wasserstein distances per prior and resolution."""
     from ..tables import distances_by_prior
 
-    _write(output, distances_by_prior(read_rows([metrics], COLUMNS), experiment))
+    _write(output, distances_by_prior(read_rows([metrics], COLUMNS), experiment), about=BY_RESOLUTION)
 
 
 @table.command()
@@ -65,7 +70,8 @@ def transfer(metrics: Metrics, experiment: Experiments, output: Output) -> None:
     """Sliced Wasserstein distances over those on the training grid."""
     from ..tables import transfer
 
-    _write(output, transfer(read_rows([metrics], COLUMNS), experiment))
+    about = f"{SPREAD}; a column a resolution. 1 is as near the test set as on the grid of the training."
+    _write(output, transfer(read_rows([metrics], COLUMNS), experiment), about=about)
 
 
 @table.command()
@@ -78,7 +84,9 @@ def ladders(
     from ..tables import ladder_summary, ladders, read_histories
 
     rows = ladders(read_histories(histories), baseline)
-    _write(output, rows, ladder_summary(rows))
+    _write(
+        output, rows, ladder_summary(rows), about="Mean over seeds ± standard deviation [95 % interval of the mean]."
+    )
 
 
 @table.command()
@@ -94,7 +102,7 @@ def claims(
     Claims about a table that is not given are not measured.
     """
     from ..settings import load_config, tuned
-    from ..tables import claims
+    from ..tables import claim_summary, claims
 
     config = read_config(configs, set_, presets)
     paper = load_config(configs[:1], {"preset": "paper"}, presets or configs[0].parent / "workflow" / "presets")
@@ -106,7 +114,8 @@ def claims(
     columns = {"power": ("power",)}
     tables = {name: read_csv(Path(path), columns.get(name, ("seed", "value"))) for name, path in named.items()}
     rows = claims(config.claims, tables, lambda experiment, arm: tuned(config, paper, experiment, arm))
-    _write(output, rows.assign(preset=config.preset))
+    about = f"Preset {config.preset}. Mean over seeds and its {config.claims.confidence:.0%} confidence interval."
+    _write(output, rows.assign(preset=config.preset), claim_summary(rows), about=about, split=["figure"])
 
 
 @table.command()
@@ -158,35 +167,66 @@ def priors(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Folder as results/laptop, or a table of metrics.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another, of whichever preset and seeds.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="A B...", help="Folders as results/laptop, or tables of metrics.")
+    ],
     bound: Annotated[float, typer.Option(min=0, help="Standard errors; exit with 1 if a difference is beyond.")] = 4.0,
+    relative_floor: Annotated[
+        float, typer.Option(min=0, help="Least standard error, of the value or its floor.")
+    ] = 1e-6,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table of all differences to write.")] = None,
 ) -> None:
-    """Metrics of two runs and their differences.
+    """Metrics of runs and their differences to the first.
 
-    Those that both runs have, in units of their standard errors. With a single seed a side the error is that of other samples and
-    directions, not of another training.
+    Those that both runs have, in units of their standard errors, and the settings that differ: what the tables say themselves,
+    and the spec.json of arms that both folders have. Presets and seeds may be any. With a single seed a side the error is that of
+    other samples and directions, not of another training.
     """
-    from ..tables import compare
+    import pandas
 
-    tables = [read_csv(path / "tables" / "metrics.csv" if path.is_dir() else path, COLUMNS) for path in (a, b)]
-    rows = compare(*tables)
-    both = rows[rows.sigmas.notna()]
-    if both.empty:
-        raise UserError(f"{a} and {b} have no metric of the same experiment, arm, gain and resolution")
-    beyond = both[both.sigmas.abs() > bound]
-    worst = both.sort_values("sigmas", key=abs, ascending=False, kind="stable").head(SHOWN)
-    print(worst.to_markdown(index=False, floatfmt=".4g"))
-    print(f"\n{len(both)} numbers in both; {len(beyond)} differ by more than {bound:g} standard errors;", end=" ")
-    print(f"{int(rows.b.isna().sum())} only in {a}, {int(rows.a.isna().sum())} only in {b}")
+    from ..tables import compare, read_run
+
+    if len(runs) < 2:
+        raise UserError("one run is nothing to compare; give two or more folders or tables")
+    first, *others = (read_run(path) for path in runs)
+    tables = []
+    for path, other in zip(runs[1:], others, strict=True):
+        tables.append(compare(first.metrics, other.metrics, relative_floor).assign(run=str(path)))
+        if tables[-1].sigmas.isna().all():
+            raise UserError(f"{runs[0]} and {path} have no metric of the same experiment, arm, gain and resolution")
+    for path, other, rows in zip(runs[1:], others, tables, strict=True):
+        both = rows[rows.sigmas.notna()]
+        worst = both.sort_values("sigmas", key=abs, ascending=False, kind="stable").head(SHOWN)
+        print(f"a: {runs[0]}, b: {path}\n\n{worst.drop(columns='run').to_markdown(index=False, floatfmt='.4g')}\n")
+        beyond = int((both.sigmas.abs() > bound).sum())
+        print(f"{len(both)} numbers in both; {beyond} differ by more than {bound:g} standard errors;", end=" ")
+        print(f"{int(rows.b.isna().sum())} only in {runs[0]}, {int(rows.a.isna().sum())} only in {path}")
+        _tell_changes(first, other)
+    table = pandas.concat(tables)
     if output:
-        write_csv(output, rows, facts())
-    if len(beyond):
+        write_csv(output, table, facts())
+    if (table.sigmas.abs() > bound).any():
         raise typer.Exit(1)
 
 
-def _write(output: Path, rows: pandas.DataFrame, to_read: pandas.DataFrame | None = None) -> None:
+def _tell_changes(a: Run, b: Run) -> None:
+    """Print the settings that differ, those of several arms once."""
+    from ..tables import changes
+
+    found = changes(a, b)
+    print(
+        f"\n{len(found) or 'no'} settings differ"
+        + ("" if a.specs and b.specs else "; without spec.json, those of the tables")
+    )
+    for change, arms in [*found.items()][:SHOWN]:
+        more = f" and {len(arms) - 1} more" if len(arms) > 1 else ""
+        print(f"{arms[0]}{more}: {change}")
+    if len(found) > SHOWN:
+        print(f"and {len(found) - SHOWN} more")
+    print()
+
+
+def _write(output: Path, rows: pandas.DataFrame, to_read: pandas.DataFrame | None = None, **layout: Any) -> None:
     from ..tables import write_table
 
-    write_table(output, rows, facts(), to_read)
+    write_table(output, rows, facts(), to_read, **layout)

@@ -74,7 +74,9 @@ class Config(Settings):
             if claim.quantity.table not in self.tables:
                 raise UserError(f"{where}: there is no table '{claim.quantity.table}' under tables")
             if claim.quantity.debiased and "power" not in self.tables:
-                raise UserError(f"{where}: a claim about distances needs the table power, which is removed; remove it too")
+                raise UserError(
+                    f"{where}: a claim about distances needs the table power, which is removed; remove it too"
+                )
             for each in (row, row | claim.quantity.against):
                 self._demand_arm(each.get("experiment"), each.get("arm"), where)
 

@@ -6,3 +6,4 @@ from .files import *
 from .ladders import *
 from .metrics import *
 from .power import *
+from .runs import *

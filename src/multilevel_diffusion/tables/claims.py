@@ -163,19 +163,10 @@ def _power(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) -> fl
     """
     if not quantity.debiased or quantity.of.get("network") == "exact":
         return np.nan
-    power, found = tables.get("power"), []
-    for differs in ({}, quantity.against):
-        row = {key: value for key, value in {**quantity.of, **differs}.items() if key in POWER_OF}
-        at = (
-            []
-            if power is None
-            else power[np.logical_and.reduce([power[key] == value for key, value in row.items()])].power
-        )
-        found.append(min(at, default=0.0))
-    return min(found)
-
-
-POWER_OF = ("experiment", "metric", "resolution")
+    keys = ["experiment", "metric", "resolution"]
+    known = tables["power"].groupby(keys).power.min().to_dict() if "power" in tables else {}
+    rows = [quantity.of, quantity.of | quantity.against]
+    return min(known.get(tuple(row.get(key) for key in keys), 0.0) for row in rows)
 
 
 def _tuned(claim: ClaimSettings, tuned: Callable[[str, str], bool]) -> bool:
@@ -191,7 +182,23 @@ def _criterion(criterion: CriterionSettings) -> str:
 
 def _words(quantity: QuantitySettings) -> str:
     word = "over" if quantity.over is not None else "less"
-    rows = [row for row in (quantity.of, quantity.against) if row]
-    return ("debiased " if quantity.debiased else "") + f" {word} ".join(
-        ", ".join(map(str, row.values())) for row in rows
+    texts = [", ".join(map(str, row.values())) for row in (quantity.of, quantity.against) if row]
+    return ("debiased " if quantity.debiased else "") + f" {word} ".join(texts)
+
+
+def claim_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """`claims` to read: value, interval and verdict of each first, then what it rests on, and the words."""
+    low, high = (rows[name].map("{:.3g}".format) for name in ("low", "high"))
+    seeds, reached, more = (rows[name].astype(str) for name in ("seeds", "reached", "more_seeds"))
+    points_to = rows.points_to + ", " + more.where(rows.more_seeds.notna(), "no number of") + " more seeds"
+    return rows[["figure", "claim", "value"]].assign(
+        interval=(low + " to " + high).where(rows.low.notna()),
+        verdict=rows.verdict,
+        criterion=rows.criterion,
+        settings=rows.settings,
+        points_to=points_to.where((rows.verdict == UNDECIDED) & rows.points_to.notna()),
+        power=rows.power,
+        seeds=seeds.where(rows.seeds == rows.reached, reached + " of " + seeds),
+        first_written=rows.first_written,
+        claimed=rows.statement + " (" + rows.quantity + ")",
     )

@@ -1,6 +1,7 @@
 """Reading tables of stages, and writing tables for people: CSV, Markdown and a page."""
 
 import json
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 from ..columns import HISTORY_COLUMNS, LABELS
 from ..errors import UserError
 from ..storage import read_csv, write_atomically, write_csv
+from .reading import WIDTH, markdown, page, parts
 
 PAGE = """<!doctype html><meta charset="utf-8"><style>
 body { font: 13px sans-serif } table { border-collapse: collapse; width: max-content } tr:hover { background: #eee }
@@ -51,18 +53,31 @@ def read_histories(paths: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def write_table(out: Path, rows: pd.DataFrame, facts: Mapping[str, Any], to_read: pd.DataFrame | None = None) -> None:
+def write_table(
+    out: Path,
+    rows: pd.DataFrame,
+    facts: Mapping[str, Any],
+    to_read: pd.DataFrame | None = None,
+    about: str = "",
+    split: Sequence[str] = ("experiment", "metric"),
+) -> None:
     """Write rows as CSV, and what is to read (without it the rows) as Markdown and as a page for the report.
 
-    The suffixes of the three files replace that of `out`; all three have `facts`, the provenance, in their first line.
+    The suffixes of the three files replace that of `out`. All three have `facts`, the provenance: CSV and page in the first line,
+    Markdown below the tables, its command as a list of lines.
+
+    Args:
+        about: what a cell of `to_read` is, in words.
+        split: columns of `to_read` whose values are headings, of those that it has; see `reading.parts`.
     """
-    to_read = rows if to_read is None else to_read
-    labels = [i for i, name in enumerate(to_read) if name in LABELS]
+    read = [*parts(rows if to_read is None else to_read, split)]
+    command = textwrap.wrap(facts.get("command", ""), WIDTH - 10, break_long_words=False, break_on_hyphens=False)
+    below = json.dumps({**facts, "command": command}, indent=0)
     texts = {
-        ".md": to_read.to_markdown(index=False, floatfmt=".3g", disable_numparse=labels),
-        ".html": PAGE + to_read.to_html(index=False, float_format="{:.3g}".format, na_rep="", border=0),
+        ".md": f"{markdown(read, about)}\n<!-- {below} -->\n",
+        ".html": f"<!-- {json.dumps(facts)} -->\n{PAGE}{page(read, about)}\n",
     }
     write_csv(out.with_suffix(".csv"), rows, facts)
     for suffix, text in texts.items():
         with write_atomically(out.with_suffix(suffix)) as partial:
-            partial.write_text(f"<!-- {json.dumps(facts)} -->\n{text}\n")
+            partial.write_text(text)

@@ -1,18 +1,14 @@
-"""The tidy metrics of a whole run, their summaries for reading, and two runs side by side."""
+"""The tidy metrics of a whole run, and their summaries for reading."""
 
 from collections.abc import Collection, Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
 
 ARMS = ["experiment", "arm", "network", "prior", "gain"]
 """What names a row of a summary."""
-COMPARED = [*ARMS, "resolution", "metric"]
-"""What names a number in any run."""
 LAST_EPOCHS = 10
 
 
@@ -61,11 +57,11 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
-    """A row per metric, arm, field and gain, a column per resolution: mean over seeds ± standard deviation (mean floor).
+    """A row per experiment, metric, arm, field and gain, a column per resolution: mean over seeds ± deviation (mean floor).
 
-    With a single seed ± is the standard error of the metric, where it has one.
+    ± is the standard deviation over seeds; of a single one the standard error of the metric, where it has one.
     """
-    return _by_resolution(metrics, ["metric", *ARMS])
+    return _by_resolution(metrics, [ARMS[0], "metric", *ARMS[1:]])
 
 
 def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
@@ -108,36 +104,6 @@ def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return cells.pivot(index=keys, columns="resolution", values="cell").fillna("–").reset_index()
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Two tables of metrics side by side: a row per COMPARED.
-
-    a, b: means over seeds; difference: b − a; stderr: of the difference, from the spread over seeds where there are several, else
-    from the metric's own standard error; sigmas: the difference over it, as the normal deviate that is as unlikely: of few seeds
-    the quotient has Student's law, with the degrees of freedom of Welch and Satterthwaite. What is in one table only has no
-    difference; equal values are 0 sigmas apart, whatever their error, and different ones without any error infinitely many. The
-    runs may differ in preset, sampler, ladder and seeds.
-    """
-    sides = [_means(table) for table in (a, b)]
-    rows = sides[0].join(sides[1], how="outer", lsuffix="_a", rsuffix="_b").reset_index()
-    difference, error = rows.mean_b - rows.mean_a, np.hypot(rows.error_a, rows.error_b)
-    spread = sum((rows[f"error_{x}"] ** 4 / (rows[f"seeds_{x}"] - 1)).where(rows[f"seeds_{x}"] > 1, 0) for x in "ab")
-    sigmas = difference / error
-    few = spread > 0
-    tail = stats.t.sf(sigmas[few].abs(), error[few] ** 4 / spread[few])
-    sigmas[few] = np.sign(sigmas[few]) * stats.norm.isf(tail)
-    sigmas = sigmas.where(difference != 0, 0.0).where(difference.notna())
-    rows = rows.rename(columns={"mean_a": "a", "mean_b": "b"})[[*COMPARED, "a", "b", "seeds_a", "seeds_b"]]
-    return rows.assign(difference=difference, stderr=error, sigmas=sigmas)
-
-
-def _means(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds, its standard error and the number of seeds, by COMPARED."""
-    groups = metrics.fillna({"gain": "–"}).groupby(COMPARED)
-    seeds = groups.value.count()
-    error = (groups.value.std() / seeds**0.5).where(seeds > 1, groups.stderr.mean())
-    return pd.DataFrame({"mean": groups.value.mean(), "error": error, "seeds": seeds})
-
-
 def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """From how many evaluations on a sampler stays as near the test set as Euler–Maruyama with the most of them: a / b in a cell.
 
@@ -160,7 +126,7 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
         for sampler, curve in group.groupby("sampler"):
             bounds = reference.value + 2 * 2**0.5 * error, 1.5 * reference.value
             cells.append(row | {"sampler": sampler, "cell": " / ".join(_from_then_on(curve, each) for each in bounds)})
-        name = f"distance of euler-maruyama at {int(reference.evaluations)} ± error (floor)"
+        name = f"euler-maruyama at {int(reference.evaluations)}: distance ± error (floor)"
         text = f"{reference.value:.4f} ± {error:.4f} ({reference.floor:.4f})"
         cells.append(row | {"sampler": name, "cell": text})
     table = pd.DataFrame(cells).pivot(index=["arm", "field", "sampler"], columns="column", values="cell")
