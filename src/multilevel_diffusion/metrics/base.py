@@ -95,7 +95,7 @@ def floors(measure: Callable[[Subset], dict[str, Estimate]], truth: Fields, n: i
     """What n true fields have as metrics: means over K disjoint sets of the fields `truth`, by name; and K.
 
     K is as many as there are, at most 16. `stderr` is that of the mean, the standard deviation over the sets / √K; of a single
-    set it is the `jackknife`'s.
+    set it is that of `jackknife`, without interactions.
 
     Raises a ValueError if there are fewer than n true fields.
     """
