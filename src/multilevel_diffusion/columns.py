@@ -25,9 +25,13 @@ LABELS = (
 
 COLUMNS = [
     *("experiment", "arm", "network", "prior", "gain", "ladder", "seed", "sampler", "steps", "resolution"),
-    *("metric", "value", "stderr", "floor", "n_samples", "n_projections"),
+    *("metric", "value", "stderr", "floor", "floor_stderr", "floor_sets", "scale", "n_samples", "n_projections"),
 ]
-"""The tables of metrics, from `mld evaluate`, `mld truncation` and `mld table metrics`: one number a row."""
+"""The tables of metrics, from `mld evaluate`, `mld truncation` and `mld table metrics`: one number a row.
+
+floor: what as many true fields have as value, the mean over `floor_sets` disjoint sets of them, with its standard error. scale:
+what the value is divided by to be without units, the data's standard deviation per unit area or 1; empty where neither is right.
+"""
 
 ALONG_TRAINING_COLUMNS = [*COLUMNS, "epoch"]
 """The tables of `mld along-training`."""

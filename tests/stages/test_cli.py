@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -362,13 +363,29 @@ def test_the_two_sets_of_true_data_are_independent_draws_that_repeat(mld, files,
     first, second = read_tensors(files.data)[0], read_tensors(again)[0]
     assert torch.equal(first["reference"], second["reference"])
     assert torch.equal(first["floor"], second["floor"])
-    assert not torch.isclose(first["reference"], first["floor"]).all()
+    assert len(first["floor"]) == 8 * len(first["reference"]) == 32
+    assert not torch.isclose(first["reference"], first["floor"][:4]).any(dim=0).all()
 
 
 def test_evaluate_gives_every_metric_its_floor(files):
     table = pd.read_csv(files.metrics, comment="#")
     assert {"sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance"} <= set(table.metric)
-    assert table[["value", "stderr", "floor"]].notna().all(axis=None)
+    tests = table.metric.str.endswith("p_value")
+    assert set(table.metric[tests]) == {"mmd_p_value", "nearest_neighbour_p_value"}
+    assert table.value[tests].between(1 / 500, 1).all()
+    assert table[["stderr", "floor", "floor_stderr", "floor_sets"]][tests].isna().all(axis=None)
+    assert table[["value", "stderr", "floor", "floor_stderr", "scale"]][~tests].notna().all(axis=None)
+    assert (table.floor_sets[~tests] == 8).all()
+
+
+def test_distances_are_scaled_by_the_deviation_of_the_reference_and_what_has_no_units_is_not(files):
+    y = read_tensors(files.data)[0]["reference"].double().numpy()
+    deviation = math.sqrt(((y - y.mean(axis=0)) ** 2).mean())
+    scales = read_csv(files.metrics).set_index("metric").scale
+    assert set(scales.round(6)) == {1.0, round(deviation, 6)}
+    units = {"sliced_wasserstein", "moment_sliced_wasserstein", "max_sliced_wasserstein", "sliced_wasserstein_within"}
+    units |= {"pixel_distance", "increment_distance_near", "increment_distance_far"}
+    assert set(scales.index[scales != 1]) == units
 
 
 def test_equal_inputs_give_equal_figures(mld, files, tmp_path):
@@ -380,17 +397,36 @@ def test_equal_inputs_give_equal_figures(mld, files, tmp_path):
     assert drawn == again
 
 
-def test_floors_are_the_metrics_of_the_floor_set(mld, files, tmp_path):
-    """Samples that are the floor set itself have the floors as their values, and these are not zero."""
+def test_floors_are_means_of_the_metrics_of_all_disjoint_floor_sets(mld, files, tmp_path):
+    """Samples that are one of these sets have its metrics as values: their mean is the floor, not one draw of it."""
     true, _ = read_tensors(files.data)
-    samples, header = read_tensors(files.samples)
-    impostor, out = tmp_path / "impostor.safetensors", tmp_path / "metrics.csv"
-    write_tensors(impostor, {"samples": true["floor"]}, header)
-    assert mld("evaluate", impostor, "--data", files.data, "--projections", 4, "-o", out).code == 0
-    table = read_csv(out)
-    assert (table.value == table.floor).all()
-    assert (table[table.metric.str.endswith(("wasserstein", "distance"))].floor > 0).all()
-    assert samples.keys() == {"samples"}
+    header, tables = read_tensors(files.samples)[1], []
+    for i in range(8):
+        impostor, out = tmp_path / f"{i}.safetensors", tmp_path / f"{i}.csv"
+        write_tensors(impostor, {"samples": true["floor"][4 * i : 4 * i + 4].clone()}, header)
+        assert mld("evaluate", impostor, "--data", files.data, "--projections", 4, "-o", out).code == 0
+        tables.append(read_csv(out).set_index("metric"))
+    values, floors = pd.concat([table.value for table in tables], axis=1).loc[tables[0].floor.notna()], tables[0]
+    floors = floors.loc[values.index]
+    np.testing.assert_allclose(floors.floor, values.mean(axis=1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(floors.floor_stderr, values.std(axis=1) / 8**0.5, rtol=1e-6, atol=1e-12)
+    assert (floors.floor[floors.index.str.endswith(("wasserstein", "distance"))] > 0).all()
+    assert (values.std(axis=1)[floors.index.str.endswith(("wasserstein", "distance"))] > 0).all()
+
+
+def test_the_floor_of_a_single_set_has_the_error_of_its_jackknife(mld, files, tmp_path):
+    true, header = read_tensors(files.data)
+    data, out = tmp_path / "data.safetensors", tmp_path / "metrics.csv"
+    write_tensors(data, true | {"floor": true["floor"][:7].clone()}, header)
+    assert mld("evaluate", files.samples, "--data", data, "--projections", 4, "-o", out).code == 0
+    row = read_csv(out).set_index("metric").loc["spectrum_distance"]
+    reference = metrics.Reference(true["reference"].numpy(), np.eye(64)[:, :2])
+    expected = metrics.jackknife(
+        lambda x: {"x": reference.spectrum_distance(x)}, true["floor"][:4].numpy(), interactions=False
+    )["x"]
+    assert (row.floor, row.floor_stderr, row.floor_sets) == pytest.approx(
+        (expected.value, expected.stderr, 1), rel=1e-6
+    )
 
 
 def test_samples_of_another_prior_are_refused(mld, files, tiny, tmp_path):
@@ -473,6 +509,8 @@ def test_convergence_measures_what_it_says(mld, files, tmp_path):
     row = table.loc["heun(times=karras)", "sliced_wasserstein"]
     among = metrics.floor(lambda x, y: metrics.Reference(y, directions).sliced_wasserstein(x), truths)
     assert (row.value, row.floor, row.stderr) == pytest.approx((expected, among.value, among.stderr), rel=1e-6)
+    assert (row.floor_stderr, row.floor_sets) == pytest.approx((among.stderr / 12**0.5, 12), rel=1e-6)
+    assert row.scale == pytest.approx(metrics.Reference(np.concatenate(truths[1:]), directions).deviation)
 
 
 def test_convergence_measures_each_sampler_within_its_evaluations_against_the_truth(mld, files, tmp_path):
@@ -527,7 +565,8 @@ def check_densities(table, spec):
 
 def test_more_samples_than_true_fields_are_refused_for_their_floor_would_be_of_fewer(mld, files, tmp_path):
     few, out = tmp_path / "few.safetensors", tmp_path / "metrics.csv"
-    assert mld("data", "mixture", files.spec, "--resolution", 8, "--samples", 2, "-o", few).code == 0
+    true, header = read_tensors(files.data)
+    write_tensors(few, true | {"floor": true["floor"][:2].clone()}, header)
     line = mld("evaluate", files.samples, "--data", few, "--projections", 4, "-o", out).refusal
     assert "4 samples" in line
     assert "only 2 test fields" in line

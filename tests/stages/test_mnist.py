@@ -382,11 +382,14 @@ def test_the_last_snapshot_is_measured_as_evaluate_measures_samples_from_the_sam
     )
     truth = read_tensors(stages.truth_12)[0]
     directions, y = metrics.projections(12, 4, generator(0, "projections", 12)), truth["reference"].numpy()
-    expected, floor = (
-        metrics.Reference(y, directions).sliced_wasserstein(u.numpy()) for u in (drawn, truth["floor"][:3])
+    expected, *floors = (
+        metrics.Reference(y, directions).sliced_wasserstein(u.numpy())
+        for u in (drawn, truth["floor"][:3], truth["floor"][3:])
     )
+    floor = (floors[0].value + floors[1].value) / 2
     row = read_csv(along).iloc[-1]
-    assert (row.value, row.stderr, row.floor) == pytest.approx((expected.value, expected.stderr, floor.value), rel=1e-6)
+    assert (row.value, row.stderr, row.floor) == pytest.approx((expected.value, expected.stderr, floor), rel=1e-6)
+    assert (row.floor_sets, row.scale) == pytest.approx((2, metrics.Reference(y, directions).deviation))
 
 
 def test_the_floor_has_as_many_true_fields_as_there_are_samples(stages):
@@ -394,7 +397,9 @@ def test_the_floor_has_as_many_true_fields_as_there_are_samples(stages):
     truth = read_tensors(stages.truth_12)[0]
     row = table[(table.metric == "vendi_score") & (table.resolution == 12)].iloc[0]
     assert row.n_samples == 3
-    assert row.floor == pytest.approx(metrics.vendi_score(truth["floor"][:3].numpy()).value)
+    floors = [metrics.vendi_score(part.numpy()).value for part in truth["floor"].split(3)]
+    assert row.floor == pytest.approx(np.mean(floors))
+    assert row.floor_stderr == pytest.approx(np.std(floors, ddof=1) / 2**0.5)
 
 
 def test_the_distance_after_min_max_scaling_is_that_of_scaled_samples(stages):

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from multilevel_diffusion import metrics
 from multilevel_diffusion.builders import build_denoiser
 from multilevel_diffusion.data.reaction_diffusion import ReactionDiffusion, graded_times, snapshots
 from multilevel_diffusion.grids import CellCentred
 from multilevel_diffusion.models import read_model
 from multilevel_diffusion.settings import Gain
-from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
+from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
 from multilevel_diffusion.training import Dataset, Validation
 
 SOLVE = ["data", "reaction-diffusion", "--resolution", 16, "--train", 6, "--validation", 2, "--test", 4, "--steps", 5]
@@ -128,8 +129,21 @@ def test_training_validates_on_every_grid_and_leaves_no_checkpoint(stages):
 def test_metrics_have_floors_and_no_components(stages):
     table = read_csv(stages.metrics)
     assert set(table.experiment) == {"reaction-diffusion"}
-    assert "component_share" not in set(table.metric)
-    assert table[["value", "floor"]].notna().all(axis=None)
+    assert not {"component_share", "sliced_wasserstein_within"} & set(table.metric)
+    tests = table.metric.str.endswith("p_value")
+    assert table.value.notna().all()
+    assert (table.floor.notna() == ~tests).all()
+
+
+def test_increments_do_not_wrap_between_walls(stages):
+    x, y = read_tensors(stages.samples)[0]["samples"].numpy(), read_tensors(stages.truth)[0]["reference"].numpy()
+    directions = metrics.projections(y.shape[-1], 2, generator(0))
+    expected = {
+        wraps: metrics.Reference(y, directions, wraps).increment_distance_far(x).value for wraps in (False, True)
+    }
+    found = read_csv(stages.metrics).set_index("metric").value["increment_distance_far"]
+    assert found == pytest.approx(expected[False], rel=1e-9)
+    assert found != pytest.approx(expected[True], rel=1e-9)
 
 
 def test_figures_and_table_are_drawn_from_the_stages(mld, stages, tmp_path):

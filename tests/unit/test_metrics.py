@@ -6,6 +6,7 @@ import numpy as np
 import ot
 import pytest
 import torch
+from scipy import stats
 
 from multilevel_diffusion import metrics
 from multilevel_diffusion.builders import build_prior
@@ -13,6 +14,7 @@ from multilevel_diffusion.grids import Torus, prolong, white_noise
 from multilevel_diffusion.mixture import GaussianMixture
 from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.settings import ArmSpec, parse
+from multilevel_diffusion.stages.evaluate import IN_UNITS, TESTS, WITHOUT_UNITS
 from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
 
 
@@ -133,7 +135,7 @@ def test_histograms_of_equal_and_of_disjoint_pixels():
     assert reference_of(x + 2 * np.ptp(x)).histogram_distance(x).value == pytest.approx(1)
 
 
-DISTANCES = ("sliced_wasserstein", "moment_sliced_wasserstein", "spectrum_distance", "histogram_distance")
+DISTANCES = (*IN_UNITS, *WITHOUT_UNITS)
 
 
 @pytest.mark.parametrize("name", DISTANCES)
@@ -162,6 +164,8 @@ def test_fields_on_another_grid_than_the_reference_have_no_distance_to_it():
 def test_a_reference_that_is_dropped_is_gone_without_the_garbage_collector():
     reference = reference_of(smooth(16, 4, 38))
     for name in DISTANCES:
+        getattr(reference, name)(smooth(16, 4, 39))
+    for name in TESTS:
         getattr(reference, name)(smooth(16, 4, 39))
     gone = weakref.ref(reference)
     gc.disable()
@@ -258,8 +262,10 @@ def test_mld_evaluate_gives_the_values_and_errors_of_the_jackknife(files):
         }
 
     rows = read_csv(files.metrics).set_index("metric")
-    for name, expected in metrics.jackknife(measure, x).items():
-        assert (rows.value[name], rows.stderr[name]) == pytest.approx((expected.value, expected.stderr), rel=1e-6)
+    expected = metrics.jackknife(measure, x, interactions=True)
+    expected["vendi_score"] = metrics.jackknife(measure, x)["vendi_score"]
+    for name, estimate in expected.items():
+        assert (rows.value[name], rows.stderr[name]) == pytest.approx((estimate.value, estimate.stderr), rel=1e-6)
 
 
 def test_mld_evaluate_counts_the_fields_of_the_first_component(mld, files, tiny, tmp_path):
@@ -270,3 +276,253 @@ def test_mld_evaluate_counts_the_fields_of_the_first_component(mld, files, tiny,
     write_tensors(tmp_path / "samples", {"samples": samples}, read_tensors(files.samples)[1])
     assert mld("evaluate", tmp_path / "samples", "--data", files.data, "--projections", 2, "-o", out).code == 0
     assert read_csv(out).set_index("metric").value["component_share"] == 3 / 4
+
+
+def white(count, seed, n=8, scale=1.0):
+    return scale * np.random.default_rng(seed).normal(size=(count, n, n))
+
+
+@pytest.mark.parametrize("count", [24, 30, 7])
+def test_the_greatest_sliced_distance_is_that_of_pot(count):
+    x, y, directions = smooth(16, count, 40), 1.5 * smooth(16, 30, 41), metrics.projections(16, 150, generator(42))
+    flat = (fields.reshape(len(fields), -1) for fields in (x, y))
+    expected = ot.sliced.max_sliced_wasserstein_distance(*flat, projections=directions, p=2)
+    reference = metrics.Reference(y, directions)
+    assert reference.max_sliced_wasserstein(x).value == pytest.approx(expected, rel=1e-12)
+    assert reference.max_sliced_wasserstein(x).value > reference.sliced_wasserstein(x).value
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_a_part_of_a_set_is_measured_as_if_nothing_else_were_known(name):
+    """Nearest neighbours aside, which are sought among as many true fields as the whole set has."""
+    reference, x = reference_of(smooth(16, 30, 43), 20), 1.2 * smooth(16, 20, 44)
+    kept, again = np.arange(20) % 4 != 1, np.arange(15) % 5 != 2
+    part = metrics.Subset(x)[kept][again]
+    if name != "nearest_neighbour_accuracy":
+        expected = getattr(reference, name)(x[kept][again]).value
+        assert getattr(reference, name)(part).value == pytest.approx(expected, rel=1e-9)
+    assert metrics.vendi_score(part).value == pytest.approx(metrics.vendi_score(x[kept][again]).value)
+    assert len(part) == 12
+
+
+def test_the_shells_of_the_spectrum_begin_half_a_wavenumber_below_their_radius():
+    """Radii rounded down would put (2, 2) elsewhere, rounded up (1, 1)."""
+    x = np.arange(16) / 16
+    for (k1, k2), shell in {(1, 1): 1, (2, 1): 2, (2, 2): 3, (3, 2): 4, (3, 3): 4}.items():
+        u = np.cos(2 * np.pi * (k1 * x[:, None] + k2 * x))[None]
+        assert metrics.radial_spectrum(u).argmax() == shell
+
+
+def test_the_histogram_has_fifty_equal_bins_over_the_range_of_the_reference():
+    """More would tell values within a bin apart, fewer would not tell neighbouring bins apart."""
+    bins = np.arange(50)
+
+    def distance(x, y):
+        return reference_of(np.array(y)[:, None, None]).histogram_distance(np.array(x)[:, None, None]).value
+
+    early, late = [0, *(bins + 0.25), 50], [0, *(bins + 0.75), 50]
+    assert distance(late, early) == pytest.approx(0, abs=1e-12)
+    even, odd = [0, *(bins[::2] + 0.5), 50], bins[1::2] + 0.5
+    assert distance(odd, even) == pytest.approx(26 / 27)  # 50 is in the last bin
+    assert distance([-1, 51], even) == pytest.approx(1)
+
+
+def test_a_far_sample_cannot_spoil_the_histogram():
+    x, y = smooth(16, 20, 45), 3 + smooth(16, 20, 46)
+    before = reference_of(y).histogram_distance(x).value
+    far = np.concatenate([x, np.full((1, 16, 16), 1e6)])
+    assert reference_of(y).histogram_distance(far).value == pytest.approx((20 * before + 1) / 21, abs=1 / 21)
+    assert reference_of(y).histogram_distance(far).value > 0.9 * before
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.3), (0.4, 1.0), (0.0, 1.0), (30.0, 1.0), (0.0, 20.0)])
+def test_the_pixel_distance_is_the_wasserstein_distance_of_all_pixels(shift, scale):
+    x, y = shift + scale * smooth(16, 20, 47), smooth(16, 30, 48)
+    expected = stats.wasserstein_distance(x.ravel(), y.ravel())
+    assert reference_of(y).pixel_distance(x).value == pytest.approx(expected, abs=1e-3 * np.ptp(y), rel=1e-6)
+
+
+@pytest.mark.parametrize("wraps", [True, False])
+@pytest.mark.parametrize(("n", "near", "far"), [(8, 1, 1), (32, 1, 4), (50, 2, 6), (64, 2, 8)])
+def test_increments_are_of_whole_steps_along_both_axes(n, near, far, wraps):
+    x, y = white(3, 49, n), white(4, 50, n, 1.4)
+    reference = metrics.Reference(y, metrics.projections(n, 2, generator(51)), wraps=wraps)
+
+    def increments(u, h):
+        pairs = [(np.roll(u, -h, axis) - u).swapaxes(1, axis) for axis in (1, 2)]
+        return np.concatenate([d if wraps else d[:, : n - h] for d in pairs]).ravel()
+
+    for name, h in {"near": near, "far": far}.items():
+        dx, dy = increments(x, h), increments(y, h)
+        found = getattr(reference, f"increment_distance_{name}")(x).value
+        assert found == pytest.approx(stats.wasserstein_distance(dx, dy), abs=1e-3 * np.ptp(dy))
+        flatness = [(d**4).mean() / (d**2).mean() ** 2 for d in (dx, dy)]
+        found = getattr(reference, f"increment_flatness_{name}")(x).value
+        assert found == pytest.approx(abs(math.log10(flatness[0] / flatness[1])))
+
+
+def test_flatness_is_blind_to_amplitude_and_tells_jumps_from_waves():
+    x = smooth(16, 20, 52)
+    reference = reference_of(x)
+    assert reference.increment_flatness_far(7 * x).value == pytest.approx(0, abs=1e-12)
+    assert reference.increment_flatness_far(np.sign(x)).value > 0.05
+    assert math.isfinite(reference.increment_flatness_near(np.ones_like(x)).value)
+
+
+def kernel(x, y, width):
+    squares = ((x[:, None] - y) ** 2).mean(axis=(2, 3))
+    return np.mean([np.exp(-squares / (2 * (scale * width) ** 2)) for scale in (0.25, 0.5, 1, 2)], axis=0)
+
+
+def test_mmd_is_its_formula():
+    x, y = white(9, 53), 0.2 + white(12, 54)
+    width = np.median([math.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(y) for b in y[:i]])
+    within = [(kernel(u, u, width).sum() - len(u)) / (len(u) * (len(u) - 1)) for u in (x, y)]
+    expected = sum(within) - 2 * kernel(x, y, width).mean()
+    assert reference_of(y).mmd(x).value == pytest.approx(expected, abs=1e-3 * abs(expected))
+
+
+def test_mmd_has_no_bias():
+    """Its mean over samples and references of one law is 0; that of the squared distance with the diagonal is not."""
+    values = np.array([reference_of(white(10, 55 + i, 2)).mmd(white(6, 1055 + i, 2)).value for i in range(200)])
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(200)
+    assert values.std() / math.sqrt(200) < 0.01
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_p_values_are_uniform_under_the_null_and_small_away_from_it(name):
+    null = [getattr(reference_of(white(20, i, 4)), name)(white(15, 1000 + i, 4)).value for i in range(100)]
+    assert all(1 / 500 <= p <= 1 for p in null)
+    assert 0.05 < np.mean(np.array(null) <= 0.2) < 0.4
+    assert np.mean(np.array(null) <= 0.05) < 0.15
+    reference = reference_of(white(64, 0))
+    assert getattr(reference, name)(0.5 + white(64, 1)).value == 1 / 500
+    assert getattr(reference, name)(0.6 * white(64, 2)).value == 1 / 500
+
+
+def test_the_p_value_of_mmd_is_that_of_exchanges_of_the_pooled_fields():
+    """The rank of the given mmd among those of exchanges, each computed from its definition."""
+    x, y = white(5, 60, 4), 0.3 + white(6, 61, 4)
+    pooled, rng = np.concatenate([x, y]), np.random.default_rng(5)
+    width = np.median([math.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(y) for b in y[:i]])
+    k = kernel(pooled, pooled, width) - np.eye(11)
+
+    def mmd(order):
+        first, second = order[:5], order[5:]
+        within = k[np.ix_(first, first)].sum() / 20 + k[np.ix_(second, second)].sum() / 30
+        return within - 2 * k[np.ix_(first, second)].mean()
+
+    values = np.array([mmd(rng.permutation(11)) for _ in range(2000)])
+    expected = (values >= mmd(np.arange(11)) - 1e-12).mean()
+    assert reference_of(y).mmd_p_value(x).value == pytest.approx(expected, abs=0.08)
+
+
+def test_nearest_neighbours_tell_what_is_apart_and_nothing_else():
+    y = white(40, 62)
+    reference = reference_of(y)
+    assert reference.nearest_neighbour_accuracy(100 + white(40, 63)).value == 1
+    assert reference.nearest_neighbour_accuracy(y + 1e-6 * white(40, 64)).value == 0  # copies
+    values = [
+        reference_of(white(40, 65 + i, 2)).nearest_neighbour_accuracy(white(40, 965 + i, 2)).value for i in range(60)
+    ]
+    assert np.mean(values) == pytest.approx(39 / 79, abs=4 * np.std(values) / math.sqrt(60))
+
+
+def test_nearest_neighbours_are_sought_by_hand():
+    x, y = white(7, 66, 3), 0.4 + white(9, 67, 3)
+    pooled = np.concatenate([x, y[:7]])
+    squares = ((pooled[:, None] - pooled) ** 2).sum(axis=(2, 3)) + 1e9 * np.eye(14)
+    same = (squares.argmin(axis=1) < 7) == (np.arange(14) < 7)
+    assert reference_of(y).nearest_neighbour_accuracy(x).value == pytest.approx(same.mean())
+
+
+def test_tests_take_the_first_thousand_fields_of_either_set():
+    x, y = white(1010, 68, 3), white(1020, 69, 3)
+    few, many = reference_of(y[:1000]), reference_of(y)
+    for name in ("mmd", "nearest_neighbour_accuracy", *TESTS):
+        assert getattr(many, name)(x).value == pytest.approx(getattr(few, name)(x[:1000]).value, rel=1e-9)
+
+
+def mixture(count, seed, share=0.5, scale=1.0):
+    rng = np.random.default_rng(seed)
+    return np.where(rng.uniform(size=(count, 1, 1)) < share, 3.0, -3.0) + scale * rng.normal(size=(count, 4, 4))
+
+
+def test_within_components_their_share_does_not_count_and_their_law_does():
+    directions = metrics.projections(4, 100, generator(70))
+    reference = metrics.Reference(mixture(600, 71), directions, members=lambda x: x.mean(axis=(1, 2)) > 0)
+    even, odd, wide = mixture(300, 72), mixture(300, 73, share=0.8), mixture(300, 74, scale=1.5)
+    within, plain = reference.sliced_wasserstein_within, reference.sliced_wasserstein
+    assert plain(odd).value > 5 * plain(even).value
+    assert within(odd).value < 1.5 * within(even).value
+    assert within(wide).value > 2 * within(even).value
+
+
+def test_the_distance_within_components_is_that_of_each_weighted_by_the_reference():
+    directions = metrics.projections(4, 30, generator(75))
+    x, y = mixture(40, 76, 0.3, 1.2), mixture(50, 77, 0.7)
+    members = lambda x: x.mean(axis=(1, 2)) > 0  # noqa: E731
+    reference, weights = metrics.Reference(y, directions, members=members), members(y).mean()
+    squares = [
+        metrics.Reference(y[of_y], directions).sliced_wasserstein(x[of_x]).value ** 2
+        for of_x, of_y in ((members(x), members(y)), (~members(x), ~members(y)))
+    ]
+    expected = math.sqrt(weights * squares[0] + (1 - weights) * squares[1])
+    assert reference.sliced_wasserstein_within(x).value == pytest.approx(expected)
+    first, alone = x[members(x)], np.concatenate([x[members(x)], x[~members(x)][:1]])
+    for sample in (first, alone):  # the other component has less than two fields, and is left out
+        assert reference.sliced_wasserstein_within(sample).value == pytest.approx(math.sqrt(squares[0]))
+    one_of_each = np.stack([x[members(x)][0], x[~members(x)][0]])
+    found = reference.sliced_wasserstein_within(one_of_each)
+    assert found == reference.sliced_wasserstein(one_of_each)
+    with pytest.raises(ValueError, match="no components"):
+        metrics.Reference(y, directions).sliced_wasserstein_within(x)
+
+
+def test_the_deviation_is_the_root_of_the_total_variance():
+    y = 5 + smooth(16, 40, 78)
+    assert reference_of(y).deviation == pytest.approx(math.sqrt(((y - y.mean(axis=0)) ** 2).mean()))
+
+
+def test_floors_are_means_over_disjoint_sets_with_their_error():
+    truth = np.random.default_rng(0).normal(size=(23, 2, 2))
+
+    def measure(x):
+        return {"mean": metrics.Estimate(float(x.fields.mean()))}
+
+    found, count = metrics.floors(measure, truth, 4)
+    means = truth[:20].reshape(5, 4, 4).mean(axis=(1, 2))
+    assert count == 5
+    assert (found["mean"].value, found["mean"].stderr) == pytest.approx((means.mean(), means.std(ddof=1) / 5**0.5))
+    alone, count = metrics.floors(measure, truth, 12)
+    assert (alone, count) == (metrics.jackknife(measure, metrics.Subset(truth[:12])), 1)
+    assert metrics.floors(measure, np.zeros((70, 2, 2)), 4)[1] == 16
+    with pytest.raises(ValueError, match="no set of 24"):
+        metrics.floors(measure, truth, 24)
+
+
+def test_interactions_of_samples_are_counted_once():
+    """Of a product of two means that are 0 the jackknife's variance is twice the true one, but for the surplus."""
+    rng = np.random.default_rng(0)
+
+    def measure(x):
+        sums = x.sum(axis=0)
+        return {"product": metrics.Estimate(float((sums**2 - (x**2).sum(axis=0)).mean() / len(x) / (len(x) - 1)))}
+
+    sets = [rng.normal(size=(32, 8, 8)) for _ in range(300)]
+    spread = np.std([measure(x)["product"].value for x in sets])
+    plain, mended = (
+        np.sqrt(np.mean([metrics.jackknife(measure, x, interactions)["product"].stderr ** 2 for x in sets]))
+        for interactions in (False, True)
+    )
+    assert plain > 1.3 * spread
+    assert mended == pytest.approx(spread, rel=0.2)
+
+
+def test_interactions_change_nothing_of_a_mean():
+    x = np.random.default_rng(0).normal(size=(16, 2, 2))
+    plain, mended = (
+        metrics.jackknife(lambda x: {"mean": metrics.Estimate(float(x.mean()))}, x, interactions)["mean"]
+        for interactions in (False, True)
+    )
+    assert mended.stderr == pytest.approx(plain.stderr)

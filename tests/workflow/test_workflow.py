@@ -158,10 +158,15 @@ def metrics(workflow):
 
 def test_the_metrics_are_tidy_and_each_has_its_floor(metrics):
     assert list(metrics.columns) == COLUMNS
-    assert metrics[["value", "floor", "seed", "resolution"]].notna().all(axis=None)
+    assert metrics[["value", "seed", "resolution"]].notna().all(axis=None)
     skill = metrics.metric == "skill"  # of one training on validation fields: no samples, no standard error
+    tests = metrics.metric.str.endswith("p_value")
     assert (metrics.n_samples.isna() == skill).all()
-    assert (metrics.stderr.isna() == skill).all()
+    assert (metrics.stderr.isna() == skill | tests).all()
+    for name in ("floor", "floor_stderr"):
+        assert (metrics[name].isna() == tests).all()
+    assert (metrics.scale.isna() == (metrics.metric == "truncation_error")).all()
+    assert (metrics.floor_sets.dropna() >= 8).all()
     keys = ["experiment", "arm", "network", "prior", "gain", "seed", "sampler", "resolution", "metric"]
     assert not metrics.duplicated(keys).any()
 

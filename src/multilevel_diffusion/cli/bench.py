@@ -103,3 +103,28 @@ def metrics(
     from ..bench.distances import distances
 
     report.show(distances(resolution, samples, projections, repeats))
+
+
+@bench.command()
+def errors(
+    output: Output,
+    resolution: Resolution = 32,
+    samples: Samples = 64,
+    projections: Projections = 200,
+    repetitions: Annotated[int, typer.Option(min=2, help="Sets of samples of each law.")] = 150,
+) -> None:
+    """Standard errors of metrics against the spread of their values over repetitions.
+
+    Samples of the true mixture, and of two with the wrong variance, against one reference of 512 fields. The table is written as
+    OUTPUT.csv, OUTPUT.md and OUTPUT.html: an error of ratio 1 is right, above 1 it is conservative.
+    """
+    from ..bench import report
+    from ..bench.errors import LAWS
+    from ..bench.errors import errors as measure
+    from ..tables import write_table
+
+    with progress(len(LAWS) * repetitions, "bench errors") as advance:
+        rows = measure(resolution, samples, projections, repetitions, advance)
+    sizes = f"{samples} fields at {resolution}, {projections} directions, {repetitions} repetitions"
+    write_table(output, rows, facts())
+    report.show({f"Standard errors over the spread of values: {sizes}": rows})

@@ -182,14 +182,15 @@ def evaluate(
 ) -> None:
     """Metrics of samples against the test set, a row each.
 
-    Beside each is its floor, that of as many other test fields. The standard error is that of other samples and directions: a
-    jackknife over the samples.
+    Beside each is its floor, that of as many other test fields: the mean over disjoint sets of them, up to 16. The standard error
+    is that of other samples and directions: a jackknife over the samples. p-values have neither.
     """
     from ..data.sets import read_sets
     from ..stages.evaluate import evaluate
     from ..stages.sample import read_samples
 
-    rows = evaluate(map(read_samples, samples), [read_sets(path) for path in data], projections)
+    tests = [read_sets(path, need={"reference": 2, "floor": 2}) for path in data]
+    rows = evaluate(map(read_samples, samples), tests, projections)
     write_csv(output, rows, given.facts())
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GRIDS: dict[Geometry, type[Grid]] = {Geometry.TORUS: Torus, Geometry.CELL_CENTRED: CellCentred}
 TEST_SETS = ("reference", "floor")
+FLOORS = 8
+"""Fields of a mixture in `floor` for one in `reference`: as many disjoint sets of true fields measure the floor."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,12 @@ def restrict(sets: FieldSets, resolution: int) -> FieldSets:
 
 
 def mixture_sets(law: GaussianMixture, spec: TargetSpec, resolution: int, samples: int) -> FieldSets:
-    """Two test sets of independent draws of the Gaussian mixture; a stream of its own for each set and resolution."""
+    """Two test sets of independent draws of the Gaussian mixture, `reference` of `samples` and `floor` of 8 times as many.
+
+    There is a stream of its own for each set and resolution.
+    """
     grid = Torus(resolution)
     key = spec.prior_seed, "data", spec.experiment, spec.arm
-    fields = {name: law.sample(samples, grid, generator(*key, name, resolution)) for name in TEST_SETS}
+    sizes = {"reference": samples, "floor": FLOORS * samples}
+    fields = {name: law.sample(n, grid, generator(*key, name, resolution)) for name, n in sizes.items()}
     return FieldSets(fields, grid, spec.model_dump(mode="json"))

@@ -9,7 +9,7 @@ import torch
 from ..columns import ALONG_TRAINING_COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
-from ..metrics import Reference
+from ..metrics import Reference, floors
 from ..metrics import projections as directions_on
 from ..models import Model
 from ..settings import Gain, SamplerBase, distinct_gains
@@ -36,7 +36,7 @@ def along_training(
 
     Returns:
         A row a model and gain, one where gains agree, of ALONG_TRAINING_COLUMNS. value, stderr and floor, the distance of as many
-        other test fields, are in units of the fields; epoch is that of the model.
+        other test fields (`metrics.floors`), are in units of the fields; epoch is that of the model.
 
     Raises a UserError if there are too few test fields, or they are of another law or grid than a model was trained on.
     """
@@ -46,8 +46,12 @@ def along_training(
     drawing = {"resolution": resolution, "sampler": sampler, "steps": steps}
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
     reference, rows = Reference(test.fields["reference"].numpy(), directions), []
-    floor = reference.sliced_wasserstein(test.fields["floor"][:samples].numpy()).value
-    measured = {"metric": "sliced_wasserstein", "floor": floor, "n_samples": samples, "n_projections": projections}
+    found, disjoint = floors(
+        lambda x: {"floor": reference.sliced_wasserstein(x)}, test.fields["floor"].numpy(), samples
+    )
+    measured = {"metric": "sliced_wasserstein", "floor": found["floor"].value, "floor_stderr": found["floor"].stderr}
+    measured |= {"floor_sets": disjoint, "scale": reference.deviation}
+    measured |= {"n_samples": samples, "n_projections": projections}
     for model in models:
         spec, run = model.settings, {"seed": model.seed, "stage": "along-training", "dtype": torch.float64}
         if (model.target, spec.grid) != (test.target, test.geometry):

@@ -51,7 +51,8 @@ def convergence(
 
     Returns:
         A row a sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor: what a
-        set of true fields has as distance to the others; stderr: the spread of that over 12 sets. evaluations: those made.
+        set of true fields has as distance to the others; stderr: the spread of that over 12 sets, which divided by √12 is
+        floor_stderr. evaluations: those made.
 
     Raises a UserError if the true law is neither known nor given, or the test fields are of another, or make not even two sets;
     and as `Model.sample`.
@@ -87,9 +88,11 @@ def convergence(
             about = {"sampler": str(chosen), "steps": steps, "n_samples": samples}
             about["evaluations"] = build(chosen, denoiser).evaluations(steps)
             for metric, distance in distances.items():
-                floor = {"floor": floors[metric].value, "stderr": floors[metric].stderr}
-                found = {"metric": metric, "value": distance(reference, drawn).value} | floor
-                found["n_projections"] = projections if metric == "sliced_wasserstein" else None
+                floor, of_units = floors[metric], metric == "sliced_wasserstein"
+                found = {"metric": metric, "value": distance(reference, drawn).value, "stderr": floor.stderr}
+                found |= {"floor": floor.value, "floor_stderr": floor.stderr / len(truths) ** 0.5}
+                found |= {"floor_sets": len(truths), "scale": reference.deviation if of_units else 1.0}
+                found["n_projections"] = projections if of_units else None
                 rows.append(tidy_row(settings.labels, CONVERGENCE_COLUMNS, **same, **about, **found))
     return pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS)
 

@@ -63,9 +63,9 @@ def truncation(
         steps: times at which they are compared.
 
     Returns:
-        Rows of COLUMNS, in squared L² units. truncation_error: E max_t ‖X_t − X_t^M‖², a row a resolution; floor: what truncating
-        X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first over that of the second, 1
-        where they fall alike.
+        Rows of COLUMNS. truncation_error: E max_t ‖X_t − X_t^M‖², a row a resolution, in squared L² units, which have no scale;
+        floor: what truncating X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first
+        over that of the second, 1 where they fall alike.
 
     Raises a ValueError if `drawn_on` is not the finest grid.
     """
@@ -80,8 +80,9 @@ def truncation(
     slope = stats.linregress(np.log(floors), np.log(means))
     row = partial(tidy_row, settings.labels, metric="truncation_error", seed=seed, steps=steps, n_samples=samples)
     rows = [
-        row(resolution=n, value=mean, stderr=(part.std() / samples**0.5).item(), floor=floor)
+        row(resolution=n, value=mean, stderr=(part.std() / samples**0.5).item(), floor=floor, floor_stderr=0.0)
         for n, mean, part, floor in zip(resolutions, means, errors, floors, strict=True)
     ]
-    rows += [row(metric="truncation_rate", resolution=drawn_on, value=slope.slope, stderr=slope.stderr, floor=1.0)]
+    rate = {"value": slope.slope, "stderr": slope.stderr, "floor": 1.0, "floor_stderr": 0.0, "scale": 1.0}
+    rows += [row(metric="truncation_rate", resolution=drawn_on, **rate)]
     return pd.DataFrame(rows, columns=COLUMNS)

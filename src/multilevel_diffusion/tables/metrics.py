@@ -15,7 +15,7 @@ LAST_EPOCHS = 10
 def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all tables in the tidy columns, counts as whole numbers."""
     rows = pd.concat(tables, ignore_index=True)[COLUMNS]
-    counts = ["seed", "steps", "resolution", "n_samples", "n_projections"]
+    counts = ["seed", "steps", "resolution", "floor_sets", "n_samples", "n_projections"]
     return rows.astype(dict.fromkeys(counts, "Int64"))
 
 
@@ -31,7 +31,8 @@ def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
     sums = groups[["loss", "gaussian_loss"]].sum(min_count=1)
     skills = (1 - sums.loss / sums.gaussian_loss).dropna().to_frame("value")
     both = [errors.assign(metric="relative_score_error"), skills.assign(metric="skill")]
-    return pd.concat([rows.reset_index() for rows in both]).assign(floor=0.0).reindex(columns=COLUMNS)
+    exact = {"floor": 0.0, "floor_stderr": 0.0, "scale": 1.0}
+    return pd.concat([rows.reset_index() for rows in both]).assign(**exact).reindex(columns=COLUMNS)
 
 
 def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
         least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[f"validation_{ladder.split('-')[-1]}"].idxmin()
         kept.append(histories.loc[least])
     rows = pd.concat(kept).melt(SKILL_COLUMNS, skills, "of")
-    rows = rows.dropna(subset="value").assign(metric="skill", floor=0.0)
+    rows = rows.dropna(subset="value").assign(metric="skill", floor=0.0, floor_stderr=0.0, scale=1.0)
     return rows.assign(resolution=rows.of.str.removeprefix("skill_").astype(int)).reindex(columns=COLUMNS)
 
 
