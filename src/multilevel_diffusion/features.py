@@ -98,7 +98,12 @@ class DigitReference:
         """Metrics of fields x (n, N, N) by name.
 
         frechet_distance: of features in units of the standard deviation of the true ones, E‖f − m‖² = 1. density, coverage: see
-        `Neighbourhoods`. class_entropy: in nats. legible_share: of the fields, those that are `legible`.
+        `Neighbourhoods`. class_entropy: in nats. legible_share: of the fields, those that are `legible`; fields far outside the
+        range of digits may be, so that it is nothing without a distance.
+
+        Errors of `metrics.jackknife` over those of 140 sets of 64 digits beside 1,000: 0.91 to 1.0 for density, coverage and the
+        legible share, and 1.4 to 1.8 for the Fréchet distance and the entropy, whose bias the jackknife counts for spread; with
+        noise of standard deviation 0.2 on them 0.84 for coverage, 0.93 to 1.12 for the others.
         """
         features, probabilities = self._seen(x)
         density, coverage = self._neighbourhoods.density_and_coverage(features)
