@@ -23,13 +23,16 @@ import yaml
 
 from multilevel_diffusion import metrics
 from multilevel_diffusion.builders import build_denoiser
-from multilevel_diffusion.data.mnist import FILES, digits, fetch, mnist_sets, read_idx, split
+from multilevel_diffusion.classifier import read_classifier
+from multilevel_diffusion.data.mnist import FILES, digits, fetch, labelled_digits, mnist_sets, read_idx, split
 from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.features import DigitReference
 from multilevel_diffusion.grids import Torus, restrict
 from multilevel_diffusion.models import read_model
 from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.sample import EulerMaruyama, Heun, time_grid
 from multilevel_diffusion.settings import Gain
+from multilevel_diffusion.stages.classifier import train_classifier
 from multilevel_diffusion.storage import generator, read_csv, read_tensors
 
 EXCERPT = Path(__file__).parents[1] / "mnist"
@@ -275,12 +278,23 @@ def test_more_images_than_there_are_is_refused(sizes, words):
 
 
 def fetching(source=EXCERPT, sha256=SHA256, **sizes):
-    options = {"resolution": 16, "train": 12, "validation": 4, "test": 6} | sizes
-    return [
-        *("data", "mnist", "--source", source),
-        *(part for name, digest in sha256.items() for part in ("--sha256", f"{name}={digest}")),
-        *(part for name, value in options.items() for part in (f"--{name}", value)),
-    ]
+    sizes = {"train": 12, "validation": 4, "test": 6} | sizes
+    options = [part for name, value in sizes.items() for part in (f"--{name}", value)]
+    return ["data", "mnist", *digits_of(source, sha256), *options]
+
+
+def classifying(source=EXCERPT, sha256=SHA256, **other):
+    return ["classifier", *digits_of(source, sha256, **other)]
+
+
+def digits_of(source, sha256, resolution=16):
+    known = [part for name, digest in sha256.items() for part in ("--sha256", f"{name}={digest}")]
+    return ["--source", source, *known, "--resolution", resolution]
+
+
+def judging(arm):
+    data = ["--data", "{truth_8}", "--projections", 2]
+    return ["evaluate", f"{{folder}}/{arm}/values-8.safetensors", *data, "--classifier"]
 
 
 def sampling(resolution):
@@ -291,7 +305,7 @@ def sampling(resolution):
 def stages(mld, tiny, tmp_path_factory):
     """Files of every stage of an FNO and a U-Net."""
     folder = tmp_path_factory.mktemp("mnist")
-    names = ("data", "truth_8", "truth_12", "along_fno", "along_unet", "metrics")
+    names = ("data", "truth_8", "truth_12", "along_fno", "along_unet", "classifier", "metrics")
     made = SimpleNamespace(folder=folder, **{name: folder / name for name in names})
     commands = [
         [*fetching(), "-o", made.data],
@@ -328,7 +342,9 @@ def stages(mld, tiny, tmp_path_factory):
         for drawn in ("values-8", "values-12", "coefficients-12")
     ]
     truth = ["--data", made.truth_8, "--data", made.truth_12]
-    commands.append(["evaluate", *made.samples, *truth, "--projections", 4, "-o", made.metrics])
+    commands.append([*classifying(), "-o", made.classifier])
+    judged = ["--classifier", made.classifier, "-o", made.metrics]
+    commands.append(["evaluate", *made.samples, *truth, "--projections", 4, *judged])
     for command in commands:
         done = mld(*command)
         assert done.code == 0, done.err
@@ -416,6 +432,81 @@ def test_the_distance_after_min_max_scaling_is_that_of_scaled_samples(stages):
     assert rows["moment_sliced_wasserstein_minmax"] != rows["moment_sliced_wasserstein"]
 
 
+def test_what_the_classifier_sees_is_measured_beside_its_floor(stages):
+    table = read_csv(stages.metrics)
+    rows = table[(table.arm == "unet") & (table.resolution == 12) & (table.gain == "values")].set_index("metric")
+    x, truth = (read_tensors(path)[0] for path in (stages.samples[4], stages.truth_12))
+    reference = DigitReference(truth["reference"].numpy(), read_classifier(stages.classifier), Torus(12))
+    floors = truth["floor"][: 3 * int(rows.floor_sets["density"])].unflatten(0, (-1, 3))
+    for name in ("frechet_distance", "density", "coverage", "class_entropy", "legible_share"):
+        measure = getattr(reference, name)
+        assert rows.value[name] == pytest.approx(measure(x["samples"].numpy()).value, rel=1e-6)
+        assert rows.floor[name] == pytest.approx(np.mean([measure(y.numpy()).value for y in floors]), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    return labelled_digits(UNPACKED, 64, Torus(32))
+
+
+def test_labelled_digits_are_those_of_the_data_seen_on_a_grid(labelled):
+    sets = mnist_sets(UNPACKED, 64, {"train": 200, "validation": 40, "test": 60}, {})
+    indices = split(240, 60, {"train": 200, "validation": 40, "test": 60})
+    for name, kind, which in (
+        ("train", "train", FILES[1]),
+        ("validation", "train", FILES[1]),
+        ("reference", "test", FILES[3]),
+    ):
+        fields, labels = labelled[kind]
+        on_32 = restrict(sets.fields[name].double(), Torus(64), Torus(32)).float()
+        torch.testing.assert_close(fields[indices[name]], on_32, rtol=0, atol=1e-6)
+        assert labels.tolist() == read_idx(UNPACKED[which]).tolist()
+
+
+def test_a_classifier_learns_digits_and_says_how_many_it_tells(labelled):
+    """Of 240 digits four of five; for 99 % it needs all."""
+    trained = train_classifier(labelled, {}, epochs=40)
+    fields, labels = labelled["test"]
+    told = trained(fields.numpy(), Torus(32))[1].argmax(axis=1) == labels.numpy()
+    assert trained.accuracy == pytest.approx(told.mean())
+    assert trained.accuracy > 0.6
+    wrong = {"train": labelled["train"], "test": (fields, (labels + 1) % 10)}
+    assert train_classifier(wrong, {}, epochs=40).accuracy < 0.2
+
+
+def test_a_seed_decides_the_classifier_and_nothing_else_does(labelled):
+    torch.manual_seed(5)
+    first, after = train_classifier(labelled, {}, 1), torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.rand(1) == after
+    again, other = (train_classifier(labelled, {}, seed).network.state_dict() for seed in (1, 2))
+    for name, weights in first.network.state_dict().items():
+        torch.testing.assert_close(again[name], weights, rtol=0, atol=0)
+    assert not torch.equal(other["head.weight"], again["head.weight"])
+
+
+def test_a_classifier_that_tells_too_few_digits_says_so_and_keeps_what_it_tells(mld, tmp_path):
+    done = mld(*classifying(), "--seed", 3, "-o", tmp_path / "classifier")
+    tensors, header = read_tensors(tmp_path / "classifier")
+    assert done.code == 0
+    assert done.err == f"mld: the classifier tells {header['accuracy']:.2%} of the test images, less than 99%: " + (
+        "metrics by it say little of digits\n"
+    )
+    assert header["target"] == {"kind": "mnist", "native_resolution": 16, "sha256": SHA256}
+    assert header["training"]["seed"] == header["provenance"]["seed"] == 3
+    kept = read_classifier(tmp_path / "classifier").network.state_dict()
+    assert kept.keys() == tensors.keys()
+    expected = train_classifier(labelled_digits(UNPACKED, 16, Torus(32)), {}, 3).network.state_dict()
+    for name, weights in kept.items():
+        torch.testing.assert_close(weights, expected[name], rtol=0, atol=0)
+
+
+def test_too_few_images_to_learn_from_are_refused(labelled):
+    fields, labels = labelled["train"]
+    with pytest.raises(UserError, match="1 training images: too few"):
+        train_classifier(labelled | {"train": (fields[:1], labels[:1])}, {})
+
+
 def test_figures_and_tables_are_made_from_the_stages(mld, stages, tmp_path):
     fno, unet = stages.samples[:3], stages.samples[3:]
     truth, history = [stages.truth_8, stages.truth_12], ["--history", stages.folder / "fno" / "history.csv"]
@@ -485,6 +576,12 @@ def test_the_transfer_table_is_the_ratio_of_distances_of_one_network(mld, stages
         (fetching(source="nowhere"), "tried nowhere: no such folder"),
         (fetching(sha256={FILES[0]: SHA256[FILES[0]]}), "--sha256: no digest for train-labels"),
         (fetching(sha256=ORIGINALS), "SHA-256"),
+        (classifying(source="nowhere"), "tried nowhere: no such folder"),
+        (classifying(sha256={FILES[0]: SHA256[FILES[0]]}), "--sha256: no digest for train-labels"),
+        ([*judging("fno"), "{classifier_32}"], "--classifier: of other digits than the test fields at 8; make it by"),
+        ([*judging("fno"), "{data}"], "{data}: not a file of a classifier; make it by `mld classifier`"),
+        ([*judging("fno"), "{unet}/model.safetensors"], "not a file of a classifier"),
+        ([*judging("fno"), "{folder}/nothing"], "no such file"),
         (fetching(test=100), "test: 100 images asked for"),
         (fetching(train=300), "train + validation"),
         (["sample", "{unet}/model.safetensors", *sampling(9)], "multiples of 2"),
@@ -505,9 +602,13 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, fil
     if "{pde}" in args:
         solved = ["data", "reaction-diffusion", "--resolution", 8, "--train", 1, "--validation", 1, "--test", 2]
         assert mld(*solved, "--steps", 1, "--end-time", 1, "-o", pde).code == 0
+    classifier_32 = tmp_path / "classifier"
+    if "{classifier_32}" in args:
+        assert mld(*classifying(resolution=32), "-o", classifier_32).code == 0
     places = vars(stages) | {"unet": stages.folder / "unet", "pde": pde, "mixture": files.spec}
+    places |= {"classifier_32": classifier_32}
     refused = mld(*[str(arg).format_map(places) for arg in args], "-o", out / "x").refusal
-    assert word in refused
+    assert word.format_map(places) in refused
     assert not out.exists()
 
 
@@ -519,6 +620,12 @@ def test_images_of_another_shape_are_refused(name, shape):
     files = UNPACKED | {name: header + bytes(count * math.prod(shape))}
     with pytest.raises(UserError, match=rf"{name} has shape .*, not \(n, 28, 28\)"):
         mnist_sets(files, 16, {"train": 12, "validation": 4, "test": 6}, {"name": "mnist"})
+
+
+@pytest.mark.parametrize("name", [FILES[1], FILES[3]])
+def test_labels_that_are_no_digits_are_refused(name):
+    with pytest.raises(UserError, match="a label above 9"):
+        labelled_digits(UNPACKED | {name: UNPACKED[name][:-1] + b"\x0a"}, 16, Torus(32))
 
 
 @pytest.mark.parametrize("name", [FILES[1], FILES[3]])

@@ -47,6 +47,7 @@ ALL = {
     "log_density_values": 1,
     "log_density_exact": 1,
     "truncation": 1,
+    "classifier": 1,  # one a data set
     "evaluate": 21,
     "data_mnist": 1,
     "along_training": 8,

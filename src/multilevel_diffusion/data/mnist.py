@@ -31,6 +31,8 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 SECONDS_TO_CONNECT = 20
 SECONDS_TO_LOAD = 300
 SECONDS_TO_PACK = 120
+CHUNK = 1000
+"""Images that are resized together, to bound memory."""
 LARGEST = 100_000_000
 """Bytes of a file, packed or not; the largest of the originals has 47 million."""
 NO_PACKAGE = (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError, StopIteration, RecursionError)
@@ -47,21 +49,28 @@ def mnist_sets(
 
     Raises a UserError if the files are not images of 28 × 28 with a label each, or too few.
     """
-    try:
-        images, labels, test_images, test_labels = (read_idx(files[name]) for name in FILES)
-    except ValueError as error:
-        raise UserError(f"MNIST: {error}") from None
-    for name, array in ((FILES[0], images), (FILES[2], test_images)):
-        if array.shape[1:] != (28, 28):
-            raise UserError(f"MNIST: {name} has shape {array.shape}, not (n, 28, 28); give the files of the digits")
-    if (len(images), len(test_images)) != (len(labels), len(test_labels)):
-        raise UserError("MNIST: not as many labels as images")
+    images, _, test_images, _ = _arrays(files)
     fields = {
         name: digits((test_images if name == "reference" else images)[indices.numpy()], resolution)
         for name, indices in split(len(images), len(test_images), sizes).items()
     }
     kind = {"kind": "mnist", "images": True, "native_resolution": resolution}
     return FieldSets(fields, Torus(resolution), kind | dict(target))
+
+
+def labelled_digits(files: Mapping[str, bytes], resolution: int, grid: Torus) -> dict[str, tuple[Tensor, Tensor]]:
+    """All training and test images, as `train` and `test`, with their labels: shapes (n, M, M) and (n,), int64.
+
+    The fields are those of `mnist_sets` at the native `resolution`, restricted or prolonged to `grid`. Raises as `mnist_sets`.
+    """
+    images, labels, test_images, test_labels = _arrays(files)
+
+    def seen(images: NDArray[np.uint8]) -> Tensor:
+        parts = (digits(images[i : i + CHUNK], resolution).double() for i in range(0, len(images), CHUNK))
+        return torch.cat([Torus(resolution).resample(part, grid).float() for part in parts])
+
+    both = {"train": (images, labels), "test": (test_images, test_labels)}
+    return {name: (seen(each), torch.from_numpy(told.astype(np.int64))) for name, (each, told) in both.items()}
 
 
 def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str], object] = print) -> dict[str, bytes]:
@@ -130,6 +139,22 @@ def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tenso
     test_order = torch.randperm(test, generator=generator(0, "mnist", "test"))
     trained = {"train": order[: sizes["train"]], "validation": order[training - sizes["validation"] :]}
     return trained | {"reference": test_order[: sizes["test"]], "floor": order[: sizes["test"]]}
+
+
+def _arrays(files: Mapping[str, bytes]) -> tuple[NDArray[np.uint8], ...]:
+    """Images, labels, test images and test labels."""
+    try:
+        images, labels, test_images, test_labels = arrays = tuple(read_idx(files[name]) for name in FILES)
+    except ValueError as error:
+        raise UserError(f"MNIST: {error}") from None
+    for name, array in ((FILES[0], images), (FILES[2], test_images)):
+        if array.shape[1:] != (28, 28):
+            raise UserError(f"MNIST: {name} has shape {array.shape}, not (n, 28, 28); give the files of the digits")
+    if (len(images), len(test_images)) != (len(labels), len(test_labels)):
+        raise UserError("MNIST: not as many labels as images")
+    if max(labels.max(initial=0), test_labels.max(initial=0)) > 9:
+        raise UserError("MNIST: a label above 9; give the files of the digits")
+    return arrays
 
 
 def _read(source: str) -> dict[str, bytes]:

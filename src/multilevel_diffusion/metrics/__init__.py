@@ -9,7 +9,7 @@ without its floor: the same distance between two independent sets of true data o
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Estimate, Fields, Subset, floor, floors, jackknife
+from .base import Estimate, Fields, Subset, floor, floors, jackknife, subset
 from .distances import Distances, Members, projections, radial_spectrum, rescaled, share, vendi_score
 from .laws import Laws
 from .two_sample import TwoSample
@@ -26,6 +26,7 @@ __all__ = [
     "radial_spectrum",
     "rescaled",
     "share",
+    "subset",
     "vendi_score",
 ]
 

@@ -9,9 +9,11 @@ import torch
 
 from .. import metrics
 from ..builders import build_prior
+from ..classifier import Classifier
 from ..columns import COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
+from ..features import DigitReference
 from ..grids import Torus
 from ..metrics import Estimate, Fields, Reference, Subset
 from ..mixture import GaussianMixture
@@ -54,11 +56,14 @@ class Measures:
         return distances | metrics.jackknife(lambda x: _measured(self.others, x), x)
 
 
-def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections: int) -> pd.DataFrame:
+def evaluate(
+    samples: Iterable[Samples], tests: Iterable[FieldSets], projections: int, classifier: Classifier | None = None
+) -> pd.DataFrame:
     """Every metric of samples against the test set of their resolution, beside its floor, that of as many fields of the second.
 
     Args:
         tests: `reference` and `floor`, of a resolution each.
+        classifier: of the same digits, to measure what it sees; see `features.DigitReference`.
 
     Returns:
         A row a set of samples and metric, of COLUMNS. metric: those of `metrics.Reference`; vendi_score; of a mixture
@@ -67,9 +72,10 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
         in units of the fields where it has a scale. stderr: a jackknife over samples, see `metrics.jackknife`. floor: see
         `metrics.floors`. p-values have neither.
 
-    Raises a UserError if there are no test fields at the resolution of samples, too few of them, or those of another law or grid.
+    Raises a UserError if there are no test fields at the resolution of samples, too few of them, or those of another law or grid;
+    or if the classifier is of other digits.
     """
-    known = {sets.grid.resolution: (sets, measures_of(sets, projections)) for sets in tests}
+    known = {sets.grid.resolution: (sets, measures_of(sets, projections, classifier)) for sets in tests}
 
     @cache
     def floors_of(n: int, count: int) -> tuple[dict[str, Estimate], int]:
@@ -100,7 +106,7 @@ def evaluate(samples: Iterable[Samples], tests: Iterable[FieldSets], projections
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def measures_of(sets: FieldSets, projections: int) -> Measures:
+def measures_of(sets: FieldSets, projections: int, classifier: Classifier | None = None) -> Measures:
     """What is measured of fields against the reference of these sets."""
     grid, kind = sets.grid, sets.target["kind"]
     members = _first_component(sets) if kind == "mixture" else None
@@ -118,7 +124,20 @@ def measures_of(sets: FieldSets, projections: int) -> Measures:
         distances["sliced_wasserstein_within"] = truth.sliced_wasserstein_within
         scales["sliced_wasserstein_within"] = truth.deviation
         others["component_share"] = lambda x: metrics.share(x.of_each(members))
+    if classifier:
+        digits = _digits_of(sets, classifier)
+        distances |= {name: getattr(digits, name) for name in ("frechet_distance", "class_entropy")}
+        others |= {name: getattr(digits, name) for name in ("density", "coverage", "legible_share")}
     return Measures(distances, others, {name: getattr(truth, name) for name in TESTS}, scales)
+
+
+def _digits_of(sets: FieldSets, classifier: Classifier) -> DigitReference:
+    if any(sets.target.get(key) != value for key, value in classifier.target.items()):
+        at = f"than the test fields at {sets.grid.resolution}"
+        raise UserError(
+            f"--classifier: of other digits {at}; make it by `mld classifier` of the same files and resolution"
+        )
+    return DigitReference(sets.fields["reference"].numpy(), classifier, sets.grid)
 
 
 def _first_component(sets: FieldSets) -> Callable[[Fields], Fields]:
