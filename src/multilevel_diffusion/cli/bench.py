@@ -128,3 +128,28 @@ def errors(
     sizes = f"{samples} fields at {resolution}, {projections} directions, {repetitions} repetitions"
     write_table(output, rows, facts())
     report.show({f"Standard errors over the spread of values: {sizes}": rows})
+
+
+@bench.command()
+def verdicts(
+    output: Output,
+    resolution: Resolution = 16,
+    samples: Samples = 64,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds of each claim.")] = 3,
+    projections: Projections = 100,
+    repetitions: Annotated[int, typer.Option(min=1, help="How often each claim is judged.")] = 200,
+) -> None:
+    """How often claims about samples are judged rightly.
+
+    Samples of the true mixture and of four wrong laws, with references, floors and seeds drawn anew each time, go through
+    metrics and verdicts. The table is written as OUTPUT.csv, OUTPUT.md and OUTPUT.html.
+    """
+    from ..bench import report
+    from ..bench.verdicts import verdicts as measure
+    from ..tables import write_table
+
+    with progress(repetitions, "bench verdicts") as advance:
+        rows = measure(resolution, samples, seeds, projections, repetitions, advance)
+    sizes = f"{samples} fields at {resolution}, {seeds} seeds, {projections} directions, {repetitions} repetitions"
+    write_table(output, rows, facts(), about=f"{sizes}. Truth: of very many fields.", split=["law"])
+    report.show({f"Verdicts on the true law and on wrong ones: {sizes}": rows})

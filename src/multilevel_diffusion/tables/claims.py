@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,10 @@ def probability(criterion: CriterionSettings, found: Quantity, more: int = 0) ->
 
 
 def _more_seeds(criterion: CriterionSettings, found: Quantity, alpha: float) -> int | None:
-    return next((k for k in range(1, MOST_SEEDS + 1) if probability(criterion, found, k)[1] <= alpha), None)
+    """The least number at which the probability comes down to α, which it does the further the more there are."""
+    counts = range(1, MOST_SEEDS + 1)
+    at = bisect_left(counts, True, key=lambda more: probability(criterion, found, more)[1] <= alpha)
+    return counts[at] if at < len(counts) else None
 
 
 def _first_written(criterion: CriterionSettings, found: Quantity, settings: ClaimsSettings) -> str:
