@@ -12,7 +12,7 @@ from blocks import most_of, resident_after
 from torch.utils.flop_counter import FlopCounterMode
 
 from multilevel_diffusion import memory
-from multilevel_diffusion.bench import distances, network, report, worker
+from multilevel_diffusion.bench import distances, errors, network, report, worker
 from multilevel_diffusion.bench.network import Case, Plain, Step, flops, traffic
 from multilevel_diffusion.columns import COST_COLUMNS
 from multilevel_diffusion.errors import UserError
@@ -161,6 +161,25 @@ def test_sampling_and_metrics_are_measured_against_baselines(mld):
     assert done.code == 0, done.err
     assert done.out.count("| POT, ") == 2
     assert "| ours " in done.out
+
+
+def test_standard_errors_are_about_the_spread_of_values(mld, tmp_path):
+    """Of few repetitions, hence within a factor; they are nowhere much too small."""
+    out = tmp_path / "errors.csv"
+    sizes = ["--resolution", 16, "--samples", 48, "--projections", 40, "--repetitions", 24]
+    done = mld("bench", "errors", *sizes, "-o", out)
+    assert done.code == 0, done.err
+    rows = read_csv(out)
+    assert set(rows.metric) >= {"sliced_wasserstein", "mmd", "pixel_distance", "nearest_neighbour_accuracy"}
+    assert set(rows.law) == set(errors.LAWS)
+    assert rows.ratio.between(0.6, 2).all(), rows[~rows.ratio.between(0.6, 2)]
+    assert 0.85 < rows.ratio.median() < 1.3
+    null = rows[rows.law == "true"].set_index("metric")
+    assert abs(null.value["mmd"]) < null.spread["mmd"]
+    wide = rows[rows.law == "variance 50 % too high"].set_index("metric")
+    seen = ["pixel_distance", "spectrum_distance", "sliced_wasserstein_within", "vendi_score"]
+    assert (wide.value > null.value + 2 * null.spread)[seen].all()
+    assert out.with_suffix(".md").exists()
 
 
 def test_the_solver_is_measured_against_solve_ivp(mld):

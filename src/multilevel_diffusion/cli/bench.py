@@ -113,7 +113,7 @@ def errors(
     projections: Projections = 200,
     repetitions: Annotated[int, typer.Option(min=2, help="Sets of samples of each law.")] = 150,
 ) -> None:
-    """Standard errors of metrics against the spread of their values over repetitions.
+    """Standard errors of metrics against spreads of values.
 
     Samples of the true mixture, and of two with the wrong variance, against one reference of 512 fields. The table is written as
     OUTPUT.csv, OUTPUT.md and OUTPUT.html: an error of ratio 1 is right, above 1 it is conservative.

@@ -17,6 +17,7 @@ from .two_sample import TwoSample
 __all__ = [
     "Estimate",
     "Fields",
+    "Members",
     "Reference",
     "Subset",
     "floor",

@@ -123,7 +123,12 @@ def jackknife(measure: Callable[[Set], dict[str, Estimate]], x: Set, interaction
         variance = (1 − 1/G) Σ_g (v_g − v̄)² − (G − 3) / (G (G − 1) (G − 2)) Σ_{g<h} (Q_gh − Q̄)²,
 
     exact for sums of functions of one and of two parts, but never less than (G − 2) / (2 (G − 1)) of the first term, which is
-    the whole where there are interactions alone.
+    what is expected where there are interactions alone. That bound makes it conservative near the null.
+
+    Over the true spread, on 64 fields of the Gaussian mixture (`mld bench errors`, 600 repetitions, results/reference/errors),
+    near the null and with variances 20 % too low or 50 % too high, errors with interactions are 0.89 to 1.16 but for these, which
+    are conservative by up to: sliced_wasserstein 1.26, moment_sliced_wasserstein 1.29, mmd 1.35, increment_flatness 1.24,
+    pixel_distance 1.26 near the null; nearest_neighbour_accuracy is 0.87 to 0.99. Without interactions 1.2 to 1.5 near the null.
     """
     part = np.arange(len(x)) % GROUPS
     groups = min(len(x), GROUPS)

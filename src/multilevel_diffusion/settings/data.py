@@ -33,7 +33,10 @@ class SampledDataSettings(DataBase):
 
     train: Count = Field(description="Fields to train on.")
     validation: Count = Field(description="Fields to validate on.")
-    test: SetSize = Field(description="Fields of the test set, and of the second set that measures the floor.")
+    test: SetSize = Field(
+        description="Fields of the test set, and of the second set that measures the floor: by 8 disjoint sets if it has 8 times "
+        "as many fields as samples are drawn, by 16 at most."
+    )
 
 
 class ReactionDiffusionDataSettings(SampledDataSettings):

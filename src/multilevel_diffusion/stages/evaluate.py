@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from .. import metrics
 from ..builders import build_prior
@@ -15,7 +17,7 @@ from ..data.sets import FieldSets
 from ..errors import UserError
 from ..features import DigitReference
 from ..grids import Torus
-from ..metrics import Estimate, Fields, Reference, Subset
+from ..metrics import Estimate, Fields, Members, Reference, Subset
 from ..mixture import GaussianMixture
 from ..settings import TargetSpec, parse
 from ..storage import generator
@@ -140,11 +142,11 @@ def _digits_of(sets: FieldSets, classifier: Classifier) -> DigitReference:
     return DigitReference(sets.fields["reference"].numpy(), classifier, sets.grid)
 
 
-def _first_component(sets: FieldSets) -> Callable[[Fields], Fields]:
+def _first_component(sets: FieldSets) -> Members:
     """Whether the first component is the likelier one of fields (n, N, N), shape (n,)."""
     mixture = GaussianMixture(build_prior(parse(TargetSpec, sets.target, "the test fields")))
 
-    def members(x: Fields) -> Fields:
+    def members(x: Fields) -> NDArray[np.bool_]:
         fields = torch.from_numpy(x)
         return (mixture.log_odds(fields, fields.new_ones(len(fields)), sets.grid) > 0).numpy()
 
