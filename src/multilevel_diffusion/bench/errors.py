@@ -8,7 +8,7 @@ import torch
 
 from .. import metrics
 from ..builders import build_prior
-from ..data.sets import mixture_sets
+from ..data.sets import FLOORS, mixture_sets
 from ..grids import Torus
 from ..metrics import Estimate, Subset
 from ..mixture import GaussianMixture
@@ -41,7 +41,7 @@ def errors(
     """
     spec, grid = parse(TargetSpec, TARGET, "bench errors"), Torus(resolution)
     mixture = GaussianMixture(build_prior(spec))
-    measures = measures_of(mixture_sets(mixture, spec, resolution, REFERENCE), projections)
+    measures = measures_of(mixture_sets(mixture, spec, resolution, REFERENCE // FLOORS), projections)
     rows = []
     for law, factor in LAWS.items():
         found, plain = [], []

@@ -34,7 +34,7 @@ Name = Annotated[str, typer.Option(help="Of the experiment that the data are for
 def mixture(target: Target, resolution: Resolution, samples: Samples, output: Output) -> None:
     """True samples of the Gaussian mixture.
 
-    There are two independent sets: `reference`, and `floor` of 8 times as many to measure it against.
+    There are two independent sets, `reference` and `floor`, each of 8 times as many.
     """
     from ..data.sets import mixture_sets, write_sets
     from ..mixture import GaussianMixture

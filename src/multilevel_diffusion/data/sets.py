@@ -101,12 +101,11 @@ def restrict(sets: FieldSets, resolution: int) -> FieldSets:
 
 
 def mixture_sets(law: GaussianMixture, spec: TargetSpec, resolution: int, samples: int) -> FieldSets:
-    """Two test sets of independent draws of the Gaussian mixture, `reference` of `samples` and `floor` of 8 times as many.
+    """Two test sets of independent draws of the Gaussian mixture, each of 8 times `samples`: floors then have 8 sets of them.
 
     There is a stream of its own for each set and resolution.
     """
     grid = Torus(resolution)
     key = spec.prior_seed, "data", spec.experiment, spec.arm
-    sizes = {"reference": samples, "floor": FLOORS * samples}
-    fields = {name: law.sample(n, grid, generator(*key, name, resolution)) for name, n in sizes.items()}
+    fields = {name: law.sample(FLOORS * samples, grid, generator(*key, name, resolution)) for name in TEST_SETS}
     return FieldSets(fields, grid, spec.model_dump(mode="json"))
