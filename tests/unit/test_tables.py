@@ -34,6 +34,7 @@ from multilevel_diffusion.tables import (
     tidy,
     transfer,
 )
+from multilevel_diffusion.tables.estimates import debiased
 from multilevel_diffusion.tables.priors import priors
 
 
@@ -141,7 +142,7 @@ def distances(values, stderr=0.1):
         [
             {"experiment": "mnist", "arm": arm, "network": "fno", "prior": "bessel", "gain": gain, "ladder": "16-32"}
             | {"seed": seed, "resolution": n, "metric": "sliced_wasserstein", "value": value, "stderr": stderr}
-            | {"floor": 0.5}
+            | {"floor": 0.5, "floor_stderr": 0.01, "floor_sets": 8, "scale": 2.0}
             for (arm, seed, gain, n), value in values.items()
         ]
     )
@@ -152,16 +153,25 @@ def test_the_table_of_distances_is_of_sliced_wasserstein_outside_the_mixture_and
     others = [rows.assign(metric="moment_sliced_wasserstein"), rows.assign(experiment="mixture")]
     table = distances_by_prior(pd.concat([rows, *others]), ["mnist"])
     assert table.arm.tolist() == ["a", "b"]
-    assert table[32].tolist() == ["2 ± 1.4 (0.5)", "7 ± 0.1 (0.5)"]
+    one = debiased(rows.tail(1), "sliced_wasserstein").interval(0.95, samples=True)
+    assert [cell.split(";")[0] for cell in table[32]] == ["2", "7"]
+    assert table[32][1].split("; ")[1] == "{:.2g} [{:.2g}, {:.2g}]".format(*one)
+    assert one[0] == pytest.approx((49 - 0.25 - 7e-4) ** 0.5 / 2)
+    assert one[2] ** 2 - one[0] ** 2 == pytest.approx(
+        stats.t.ppf(0.975, 7) * math.hypot(2 * 7 * 0.1, 0.01) / 4, rel=1e-3
+    )
 
 
-def test_transfer_is_the_ratio_to_the_training_grid_of_the_same_network():
+def test_transfer_is_the_difference_to_the_training_grid_of_the_same_network():
     values = {("a", 1, "values", 32): 2.0, ("a", 1, "values", 64): 3.0, ("a", 1, "coefficients", 64): 8.0}
     values |= {("a", 2, "values", 32): 1.0, ("a", 2, "values", 64): 3.5}
     exact = distances({("a", 1, None, 64): 5.0}).assign(ladder=None, network="exact")
     table = transfer(pd.concat([distances(values), exact]), ["mnist"]).set_index("gain")
-    assert table.loc["values", 64] == "2.5 ± 1.4"
-    assert table.loc["coefficients", 64] == f"4 ± {4 * ((0.1 / 8) ** 2 + (0.1 / 2) ** 2) ** 0.5:.2g}"
+    apart = {key: (value**2 - 0.25 - 7e-4) ** 0.5 / 2 for key, value in values.items()}
+    first, second = (apart["a", seed, "values", 64] - apart["a", seed, "values", 32] for seed in (1, 2))
+    assert table.loc["values", 64].startswith(f"{(first + second) / 2:.2g} [")
+    single = apart["a", 1, "coefficients", 64] - apart["a", 1, "values", 32]
+    assert table.loc["coefficients", 64].startswith(f"{single:.2g} [")
     assert list(table.columns) == ["experiment", "arm", "network", "prior", 64]
     for rows, experiments in ((distances(values), ["other"]), (distances({("a", 1, "values", 32): 2.0}), ["mnist"])):
         with pytest.raises(UserError, match="no network is sampled"):
@@ -314,7 +324,7 @@ def test_arms_named_by_numbers_go_through_the_tables(mld, tmp_path):
     assert done.code == 0, done.err
     made = read_csv(tmp_path / "made.csv")
     assert made.arm.tolist() == ["007", "nan"]
-    assert made["32"].tolist() == ["1 ± 0.1 (0.5)", "3 ± 0.1 (0.5)"]
+    assert [cell.split(";")[0] for cell in made["32"]] == ["1", "3"]
     assert "| 007" in (tmp_path / "made.md").read_text()
     rule = settled({"arm": 7})
     assert claims(rule, {"metrics": read_csv(tmp_path / "metrics.csv")}).verdict.item() == "not measured"

@@ -254,7 +254,7 @@ def test_intervals_of_debiased_distances_hold_the_truth_as_often_as_they_say(d, 
 
     def rows(shift):
         floors = distance(0, 8)
-        found = {"value": distance(shift, 3), "floor": floors.mean(), "scale": 2.0, "floor_sets": 8}
+        found = {"value": distance(shift, 3), "stderr": np.nan, "floor": floors.mean(), "scale": 2.0, "floor_sets": 8}
         return pd.DataFrame(found | {"floor_stderr": floors.std(ddof=1) / 8**0.5})
 
     for _ in range(runs):

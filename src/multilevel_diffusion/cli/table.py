@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from ..tables import Run
 
+DEBIASED = (
+    "sliced Wasserstein distance without its floor, in standard deviations of the data, and its 95 % interval; "
+    "of a single seed that of samples and floor alone. A column a resolution."
+)
+
 SHOWN = 20
 """Differences that `mld compare` prints of two runs, of numbers and of settings."""
 SPREAD = "Mean over seeds ± standard deviation, of a single seed ± its standard error"
@@ -62,15 +67,19 @@ def distances(metrics: Metrics, experiment: Experiments, output: Output) -> None
     """Sliced Wasserstein distances per prior and resolution."""
     from ..tables import distances_by_prior
 
-    _write(output, distances_by_prior(read_rows([metrics], COLUMNS), experiment), about=BY_RESOLUTION)
+    about = f"Mean over seeds; {DEBIASED}"
+    _write(output, distances_by_prior(read_rows([metrics], COLUMNS), experiment), about=about)
 
 
 @table.command()
 def transfer(metrics: Metrics, experiment: Experiments, output: Output) -> None:
-    """Sliced Wasserstein distances over those on the training grid."""
+    """How much farther from the test set than on the training grid.
+
+    By sliced Wasserstein distances without their floors.
+    """
     from ..tables import transfer
 
-    about = f"{SPREAD}; a column a resolution. 1 is as near the test set as on the grid of the training."
+    about = f"Difference to the training grid, where 0 is as near the test set: {DEBIASED}"
     _write(output, transfer(read_rows([metrics], COLUMNS), experiment), about=about)
 
 

@@ -112,13 +112,14 @@ TABLES = {
         table="history.csv",
     ),
     "distances": Drawing(
-        "Sliced Wasserstein distance to the test set, a row a data set, network, prior and gain, a column a "
-        "resolution: mean over seeds ± standard deviation (mean floor)."
+        "Sliced Wasserstein distance to the test set, a row a data set, network, prior and gain, a column a resolution: the "
+        "mean over seeds; then the distance without its floor, in standard deviations of the data, and its 95 % interval, of a "
+        "single seed that of samples and floor alone."
     ),
     "transfer": Drawing(
-        "Sliced Wasserstein distance on each grid over that on the training grid, of the same network: 1 is a network "
-        "that does as well on a grid it has never seen. Mean over seeds ± standard deviation, or ± the standard error "
-        "of a single seed."
+        "How much farther from the test set the same network is on each grid than on its training grid: the difference of "
+        "sliced Wasserstein distances without their floors, in standard deviations of the data, and its 95 % interval, of a "
+        "single seed that of samples and floor alone. 0 is a network that does as well on a grid it has never seen."
     ),
     "priors": Drawing(
         "How the noise of each prior compares with the data: the share of the variance and of the power of the data "

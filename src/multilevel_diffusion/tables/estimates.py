@@ -19,7 +19,7 @@ def root(squares: pd.Series | float) -> pd.Series | float:
     return np.sign(squares) * np.abs(squares) ** 0.5
 
 
-def excess(rows: pd.DataFrame, metric: str, shift: float = 0.0) -> pd.Series:
+def excess(rows: pd.DataFrame, metric: str, shift: float = 0.0, moved: float = 0.0) -> pd.Series:
     """The square of what a distance is more than its floor, value² − E floor²; of squares of distances value − floor.
 
     The noises of two finite sets add to a distance like orthogonal vectors: for sets at distance d, value² ≈ d² + floor², exactly
@@ -28,12 +28,12 @@ def excess(rows: pd.DataFrame, metric: str, shift: float = 0.0) -> pd.Series:
 
     Args:
         rows: with value, floor, floor_stderr and floor_sets.
-        shift: standard errors by which the floor is moved.
+        shift, moved: standard errors by which the floor and the value are moved.
     """
-    floor = rows.floor + shift * rows.floor_stderr
+    floor, value = rows.floor + shift * rows.floor_stderr, rows.value + moved * rows.stderr if moved else rows.value
     if metric in SQUARED:
-        return rows.value - floor
-    return rows.value**2 - floor**2 - (rows.floor_sets - 1) * rows.floor_stderr**2
+        return value - floor
+    return value**2 - floor**2 - (rows.floor_sets - 1) * rows.floor_stderr**2
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ class Quantity:
     """A quantity on the scale on which it is judged.
 
     seeds: its values, one a seed. floor_error: what the error of the floor, which all seeds share, makes of it, with so many
-    degrees of freedom. squares, logs: how it is read: by its root with the sign kept, or by its exponential.
+    degrees of freedom. sample_error: that of a single seed's samples. squares, logs: how it is read: by its root with the sign
+    kept, or by its exponential.
     """
 
     seeds: pd.Series
     floor_error: float = 0.0
     floor_freedom: float = np.inf
+    sample_error: float = np.nan
     squares: bool = False
     logs: bool = False
 
@@ -75,9 +77,15 @@ class Quantity:
         """A bound as it is read, on the scale of judgement."""
         return float(np.log(bound) if self.logs else bound * abs(bound) if self.squares else bound)
 
-    def interval(self, confidence: float) -> tuple[float, float, float]:
-        """Mean and confidence interval of the mean by Student's t, as they are read; NaN where there are too few seeds."""
+    def interval(self, confidence: float, samples: bool = False) -> tuple[float, float, float]:
+        """Mean and confidence interval of the mean by Student's t, as they are read; NaN where there are too few seeds.
+
+        Args:
+            samples: of a single seed give that of its samples and floor, which knows nothing of other trainings.
+        """
         error, freedom = self.error()
+        if samples and len(self.seeds) == 1:
+            error, freedom = float(np.hypot(self.sample_error, self.floor_error)), GROUPS - 1
         half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
         return self.read(self.value), self.read(self.value - half), self.read(self.value + half)
 
@@ -94,21 +102,29 @@ def debiased(rows: pd.DataFrame, metric: str, less: pd.DataFrame | None = None) 
     """A distance without its floor, in units of the data's standard deviation: (value² − floor²)^½ / scale.
 
     Args:
-        rows: by seed, with value, floor, floor_stderr, floor_sets and scale.
+        rows: by seed, with value, stderr, floor, floor_stderr, floor_sets and scale.
         less: of the same seeds, whose debiased distance is subtracted, seed by seed.
     """
     error, freedom = floor_error(rows)
     if less is None:
         unit = rows.scale**2 if metric not in SQUARED else rows.scale
         slope = 1.0 if metric in SQUARED else 2 * rows.floor.mean()
-        seeds = excess(rows, metric) / unit
-        return Quantity(seeds, slope * error / unit.mean(), freedom, squares=True)
+        seeds, slopes = excess(rows, metric) / unit, 1.0 if metric in SQUARED else 2 * rows.value
+        samples = (slopes * rows.stderr / unit).mean()
+        return Quantity(seeds, slope * error / unit.mean(), freedom, samples, squares=True)
 
-    def distance(rows: pd.DataFrame, shift: float = 0.0) -> pd.Series:
-        return root(excess(rows, metric, shift)) / rows.scale
+    def distance(rows: pd.DataFrame, **moved: float) -> pd.Series:
+        return root(excess(rows, metric, **moved)) / rows.scale
 
-    shifts = [(distance(each, -1) - distance(each, 1)).mean() / 2 for each in (rows, less)]
-    return Quantity(distance(rows) - distance(less), float(np.hypot(*shifts)), min(freedom, floor_error(less)[1]))
+    def error_of(**moved: float) -> float:
+        ends = [
+            [distance(each, **{key: sign * by for key, by in moved.items()}) for sign in (-1, 1)]
+            for each in (rows, less)
+        ]
+        return float(np.hypot(*[(high - low).mean() / 2 for low, high in ends]))
+
+    least = min(freedom, floor_error(less)[1])
+    return Quantity(distance(rows) - distance(less), error_of(shift=1.0), least, error_of(moved=1.0))
 
 
 def floor_error(rows: pd.DataFrame) -> tuple[float, float]:

@@ -1,11 +1,12 @@
 """The tidy metrics of a whole run, and their summaries for reading."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
 from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
+from .estimates import debiased
 
 ARMS = ["experiment", "arm", "network", "prior", "gain"]
 """What names a row of a summary."""
@@ -66,31 +67,47 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
-    """Sliced Wasserstein distances to the test set, a row an arm and gain, a column a resolution; cells as in `summary`."""
+    """Sliced Wasserstein distances to the test set, a row an arm and gain, a column a resolution.
+
+    A cell: the mean over seeds; then the distance without its floor, in standard deviations of the data (`estimates.debiased`),
+    and its 95 % confidence interval, that of samples and floor alone where there is a single seed.
+    """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
-    return _by_resolution(rows, ARMS)
+
+    def cell(group: pd.DataFrame) -> str:
+        return f"{group.value.mean():.3g}; {_debiased(group)}"
+
+    return _cells(rows, ARMS, cell)
 
 
 def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
-    """Sliced Wasserstein distance on each grid over that on the training grid, of the same network.
+    """How much farther from the test set the same network is on each grid than on the training grid.
 
-    A row per experiment, arm, network, prior and gain: mean over seeds ± standard deviation; for a single seed ± the standard
-    error over the directions. 1 is a network that does as well on a grid it has never seen.
+    A row per experiment, arm, network, prior and gain, a column a resolution: the difference of sliced Wasserstein distances
+    without their floors, in standard deviations of the data, and its interval, as in `distances_by_prior`. 0 is a network that
+    does as well on a grid it has never seen.
 
     Raises a UserError if no network was sampled both on the grid it was trained on and on another.
     """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
     rows = rows[rows.ladder.notna()]
-    trained_on = rows.ladder.str.split("-").str[-1].astype(int)
+    trained_on = rows.resolution == rows.ladder.str.split("-").str[-1].astype(int)
     keys = ["experiment", "arm", "seed"]
-    start = rows[rows.resolution == trained_on].set_index(keys)[["value", "stderr"]]
-    rows = rows[rows.resolution != trained_on].join(start, on=keys, rsuffix="_trained", how="inner")
+    start = rows[trained_on].set_index(keys)
+    rows = rows[~trained_on & pd.MultiIndex.from_frame(rows[keys]).isin(start.index)]
     if rows.empty:
         raise UserError(f"METRICS: no network is sampled on its own grid and another in {', '.join(experiments)}")
-    relative = ((rows.stderr / rows.value) ** 2 + (rows.stderr_trained / rows.value_trained) ** 2) ** 0.5
-    ratio = rows.value / rows.value_trained
-    rows = rows.assign(value=ratio, stderr=ratio * relative, floor=float("nan"))
-    return _by_resolution(rows, ARMS)
+
+    def cell(group: pd.DataFrame) -> str:
+        return _debiased(group, start.loc[pd.MultiIndex.from_frame(group[keys])])
+
+    return _cells(rows, ARMS, cell)
+
+
+def _debiased(rows: pd.DataFrame, less: pd.DataFrame | None = None) -> str:
+    below = None if less is None else less.set_axis(rows.index)
+    value, low, high = debiased(rows, "sliced_wasserstein", below).interval(0.95, samples=True)
+    return f"{value:.2g} [{low:.2g}, {high:.2g}]"
 
 
 def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -100,8 +117,13 @@ def _by_resolution(metrics: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         floor = f" ({rows.floor.mean():.3g})" if rows.floor.notna().any() else ""
         return f"{rows.value.mean():.4g}{spread}{floor}"
 
-    filled = metrics.fillna({"gain": "–"})
-    cells = filled.groupby([*keys, "resolution"])[["value", "stderr", "floor"]].apply(cell).rename("cell").reset_index()
+    return _cells(metrics, keys, cell)
+
+
+def _cells(rows: pd.DataFrame, keys: list[str], cell: Callable[[pd.DataFrame], str]) -> pd.DataFrame:
+    filled = rows.fillna({"gain": "–"})
+    found = [(*key, cell(group)) for key, group in filled.groupby([*keys, "resolution"])]
+    cells = pd.DataFrame(found, columns=[*keys, "resolution", "cell"])
     return cells.pivot(index=keys, columns="resolution", values="cell").fillna("–").reset_index()
 
 
