@@ -412,7 +412,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
         ("figures/style.py", "PAPER_WIDTH", "WIDTH_OF_PAPER", only(*FIGURES)),
         ("likelihood.py", "velocity", "speed", only("log_density_values", "log_density_exact", "log_density")),
         (
-            "metrics.py",
+            "metrics/base.py",
             "CHUNK = 100",
             "CHUNK = 50",
             only("evaluate", "along_training", "fig4")
