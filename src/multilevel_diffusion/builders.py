@@ -113,6 +113,11 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
     return GRIDS[spec.grid](resolution)
 
 
+def law_grid(spec: settings.ArmSpec) -> Grid:
+    """The grid on which the Gaussian law of the data is estimated. Raises a UserError as `build_grid`."""
+    return build_grid(spec, spec.law.resolution or spec.native_resolution)
+
+
 def build_denoiser(
     spec: settings.ArmSpec, network: nn.Module, prior: priors.Prior, gain: settings.Gain, law: GaussianLaw | None = None
 ) -> Denoiser:

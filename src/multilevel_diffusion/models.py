@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import priors
-from .builders import build, build_denoiser, build_grid, build_network, build_prior
+from .builders import build, build_denoiser, build_grid, build_network, build_prior, law_grid
 from .denoise import Denoiser
 from .errors import UserError
 from .gaussian import GaussianLaw, from_state
@@ -198,8 +198,7 @@ def read_model(path: Path, on: torch.device) -> Model:
             raise UserError(f"{path}: its {name} is not that of its settings; train it again")
     network.load_state_dict(weights)
     prior = build_prior(spec, drawn)
-    native = build_grid(spec, spec.native_resolution)
-    known = from_state(prior, native, law, header["tail"]) if law else None
+    known = from_state(prior, law_grid(spec), law, header["tail"]) if law else None
     return Model(spec, header["seed"], header["epoch"], header["target"], network.to(on).eval(), prior, known)
 
 

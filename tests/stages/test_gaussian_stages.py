@@ -331,6 +331,42 @@ def test_a_gaussian_of_another_prior_or_data_set_is_refused_in_one_line(made, ml
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("grid", ["torus", "cell-centred"])
+def test_a_law_of_the_training_grid_knows_what_the_network_saw_and_no_more(made, arm, mld, spec_of, tmp_path, grid):
+    """On its grid and coarser ones it is that of the native grid, but at Nyquist; finer modes are all noise to it."""
+    kind = {"torus": Torus, "cell-centred": CellCentred}[grid]
+    given = spec_of(FNO, grid=grid)
+    seen, native = (
+        parse(ArmSpec, given | {"law": law}, "arm") for law in ({"modes": 0, "resolution": 9}, {"modes": 0})
+    )
+    sets = sets_of(grid=kind)
+    law, whole = gaussian(seen, sets), gaussian(native, sets)
+    assert law.grid == kind(9)
+    inside = law.spectrum(kind(9))
+    if grid == "torus":
+        torch.testing.assert_close(inside[:, :-1], whole.spectrum(kind(9))[:, :-1], rtol=1e-5, atol=1e-7)
+        t, eta = torch.full((3,), 0.3), build_prior(seen).sample(3, kind(16), generator(5))
+        high = eta - kind(9).resample(restrict(eta, kind(16), kind(9)), kind(16))
+        u_t = law.sde.noise_scale(t)[:, None, None] * high + law.sde.mean_scale(t)[:, None, None] * law.mean_on(
+            kind(16), high
+        )
+        torch.testing.assert_close(GaussianDenoiser(law).predict_noise(u_t, t, kind(16)), high, rtol=1e-4, atol=1e-5)
+        assert (GaussianDenoiser(whole).predict_noise(u_t, t, kind(16)) - high).abs().max() > 0.05 * high.abs().max()
+
+    path, spec, trained = tmp_path / "law.safetensors", tmp_path / "spec.json", tmp_path / "trained"
+    write_sets(tmp_path / "data.safetensors", sets, {})
+    spec.write_text(seen.model_dump_json())
+    data = ["--data", tmp_path / "data.safetensors"]
+    assert mld("gaussian", spec, *data, "-o", path).code == 0
+    assert mld("train", spec, *data, "--gaussian", path, "--seed", 1, "-o", trained).code == 0
+    again = load(trained / "model.safetensors").law
+    assert_same(law.state(), again.state())
+    assert again.grid == law.grid
+    spec.write_text(native.model_dump_json())
+    refused = mld("train", spec, *data, "--gaussian", path, "--seed", 1, "-o", tmp_path / "other").refusal
+    assert "a Gaussian of another prior" in refused
+
+
 def test_too_few_fields_for_the_modes_asked_for_are_refused_in_one_line(made, mld, spec_of, tmp_path):
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps(spec_of(FNO) | {"law": {"modes": 9}}))

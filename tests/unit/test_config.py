@@ -335,6 +335,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         (f"{ARM}.network", {"kind": "gaussian", "width": 8}, ["fno-combined.network", "unknown key 'width'"]),
         (f"{ARM}.law", {"modes": 3}, ["arms.fno-combined", "unknown key 'law'"]),
         ("experiments.mixture.law.modes", -1, ["experiments.mixture.law.modes", "-1"]),
+        ("experiments.mixture.law.resolution", 65, ["experiments.mixture", "law.resolution: 65 is finer", "64"]),
         ("experiments.mixture.law.modes", 1.5, ["experiments.mixture.law.modes", "1.5"]),
         ("experiments.mixture.law.modes", "all", ["experiments.mixture.law.modes", "'all'"]),
         (

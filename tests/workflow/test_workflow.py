@@ -334,7 +334,7 @@ def test_a_second_run_does_nothing(workflow):
     assert "Nothing to be done" in again.stdout
 
 
-TABLES = only("metrics", "table1", "transfer", "claims")
+TABLES = only("metrics", "table1", "transfer", "power", "claims")
 CONVERGENCE = {"convergence_values": 2} | only("convergence_exact", "samplers", "samplers_table", "claims")
 EVERY_CONVERGENCE = only("convergence_values")
 CONVERGENCE_OF_DIGITS = {"convergence_values": 2} | only("samplers_digits", "samplers_digits_table")

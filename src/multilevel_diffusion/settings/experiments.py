@@ -105,6 +105,11 @@ class LawSettings(Settings):
         "auto",
         description="Modes a direction of full covariance, on a torus; auto: up to 15, ten training fields for each of its rows.",
     )
+    resolution: Resolution | None = Field(
+        None,
+        description="Estimated from the data on this grid; null: on the native one. On that of the training it knows no more "
+        "than the network has seen, and takes finer modes to have no data.",
+    )
 
 
 class ArmSettings(Settings):
@@ -196,6 +201,8 @@ class ExperimentSettings(Settings):
 
     @model_validator(mode="after")
     def _arms_fit(self) -> Self:
+        if (self.law.resolution or 0) > self.native_resolution:
+            raise ValueError(f"law.resolution: {self.law.resolution} is finer than the data, {self.native_resolution}")
         where = {"sampling.resolutions": self.sampling.resolutions}
         if self.along_training:
             where["along_training.resolution"] = (self.along_training.resolution,)

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..builders import build_grid, build_prior, resolved
+import torch
+
+from ..builders import build_grid, build_prior, law_grid, resolved
 from ..data.sets import FieldSets
 from ..errors import UserError
-from ..gaussian import GaussianLaw, estimate, from_state
+from ..gaussian import CHUNK, GaussianLaw, estimate, from_state
 from ..grids import Torus
 from ..mixture import GaussianMixture
 from ..settings import ArmSpec
@@ -30,12 +32,13 @@ def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
     """
     if sets is not None:
         spec = resolved(spec, sets.fields["train"])
-    prior, grid = build_prior(spec), build_grid(spec, spec.native_resolution)
+    prior, grid, native = build_prior(spec), law_grid(spec), build_grid(spec, spec.native_resolution)
     if sets is None:
         stream = generator(spec.prior_seed, "gaussian", spec.experiment)
         fields = GaussianMixture(prior).sample(DRAWN, grid, stream)
     else:
-        fields = sets.fields["train"]
+        parts = sets.fields["train"].split(CHUNK)
+        fields = torch.cat([native.resample(part, grid) for part in parts]) if grid != native else sets.fields["train"]
     modes = spec.law.modes
     if modes == "auto":
         most = min(MOST_MODES, (grid.resolution - 1) // 2) if isinstance(grid, Torus) else 0
@@ -73,7 +76,7 @@ def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLa
     for what, mine, its in (("prior", _of(spec), header["of"]), ("data set", dict(target), header["target"])):
         if mine != its:
             raise UserError(f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` anew")
-    return from_state(build_prior(spec), build_grid(spec, spec.native_resolution), tensors, header["tail"])
+    return from_state(build_prior(spec), law_grid(spec), tensors, header["tail"])
 
 
 def _of(spec: ArmSpec) -> dict[str, Any]:
