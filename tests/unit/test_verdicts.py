@@ -120,6 +120,13 @@ def test_a_claim_about_no_row_or_several_is_refused_by_name(of, word):
         claims(settled({"of": of}, at_most=1), tables)
 
 
+def test_a_debiased_claim_about_a_table_of_before_says_to_make_it_again():
+    old = distances({("a", 1, "values", 64): 3.0}).drop(columns=["floor_sets", "scale"])
+    rule = settled({"of": {"arm": "a", "metric": "sliced_wasserstein"}, "debiased": True}, at_most=1)
+    with pytest.raises(UserError, match="claim it: its table has no column floor_sets, scale; make it again"):
+        claims(rule, {"metrics": old})
+
+
 def test_a_claim_about_a_table_without_rows_or_one_that_is_not_there_is_not_measured():
     rule = settled({"of": {"arm": "a"}}, at_most=1)
     assert claims(rule, {"metrics": distances({("a", 1, "values", 64): 1.0}).head(0)}).verdict.item() == "not measured"

@@ -1,6 +1,7 @@
 """How often claims are judged rightly: samples of a perfect sampler and of wrong ones through metrics, floors and verdicts."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -98,7 +99,7 @@ def verdicts(
         found = {}
         for law in LAWS:
             rows = [
-                {"metric": name, "seed": seed, "network": "exact", "value": estimate.value} | known[name]
+                {"metric": name, "seed": seed, "network": "exact", **asdict(estimate)} | known[name]
                 for seed in range(count)
                 for name, estimate in measure(Subset(drawn(n, law, repetition, seed).numpy())).items()
             ]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST_SEEDS = 1000
 REPRODUCED, NOT, UNDECIDED = "reproduced", "not reproduced", "undecided"
 BLIND = "cannot be told by this metric"
+DEBIASED = ("value", "stderr", "floor", "floor_stderr", "floor_sets", "scale")
+"""The columns of which a debiased distance is made."""
 
 
 def claims(
@@ -136,6 +138,8 @@ def _quantity(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) ->
     if quantity.table not in tables:
         return Quantity(pd.Series(dtype=float))
     table = tables[quantity.table]
+    if missing := [name for name in DEBIASED if quantity.debiased and name not in table]:
+        raise ValueError(f"its table has no column {', '.join(missing)}; make it again")
     rows = _pick(table, quantity.of)
     differs = dict(quantity.against)
     column = str(differs.pop("column", "value"))
