@@ -117,10 +117,12 @@ def claims(
     paper = load_config(configs[:1], {"preset": "paper"}, presets or configs[0].parent / "workflow" / "presets")
     if config.claims is None:
         raise UserError(f"{configs[0]}: no claims in it")
+    if unclear := [text for text in table if "=" not in text]:
+        raise UserError(f"--table: '{unclear[0]}' is not NAME=CSV")
     named = dict(text.partition("=")[::2] for text in table)
     if unknown := named.keys() - config.tables.keys():
         raise UserError(f"--table: '{sorted(unknown)[0]}' is not one of {', '.join(config.tables)}; give NAME=CSV")
-    columns = {"power": ("power",)}
+    columns = {"power": ("experiment", "metric", "resolution", "n_samples", "power")}
     tables = {name: read_csv(Path(path), columns.get(name, ("seed", "value"))) for name, path in named.items()}
     rows = claims(config.claims, tables, lambda experiment, arm: tuned(config, paper, experiment, arm))
     about = f"Preset {config.preset}. Mean over seeds and its {config.claims.confidence:.0%} confidence interval."

@@ -71,8 +71,12 @@ def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> p
 
     A cell: the mean over seeds; then the distance without its floor, in standard deviations of the data (`estimates.debiased`),
     and its 95 % confidence interval, that of samples and floor alone where there is a single seed.
+
+    Raises a UserError if there are none of an experiment.
     """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
+    if missing := {*experiments} - {*rows.experiment}:
+        raise UserError(f"METRICS: no sliced Wasserstein distances of {', '.join(sorted(missing))}")
 
     def cell(group: pd.DataFrame) -> str:
         return f"{group.value.mean():.3g}; {_debiased(group)}"
