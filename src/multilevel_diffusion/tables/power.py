@@ -16,6 +16,7 @@ NO_DISTANCES = (
     "nearest_neighbour_accuracy",
 )
 """Metrics whose floor is the value of true fields, on either side of which others may lie."""
+MOST_SAMPLES = 10**9
 
 
 def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
@@ -27,15 +28,16 @@ def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
         power = mean over seeds (v² − floor²) / (2 floor s (1 + 1/K)^½),
 
     in standard errors of a perfect sampler; (v − floor) / (s (1 + 1/K)^½) for squares of distances, and its size for metrics that
-    are no distances. samples_needed: those that would give `enough`, if the error of squares falls like 1/n, that of metrics
-    which are no distances like 1/n^½, and the reference grows alike; empty where the Gaussian is not above the floor.
+    are no distances; infinite where all true fields have the same. samples_needed: those that would give `enough`, if the error
+    of squares falls like 1/n, that of metrics which are no distances like 1/n^½, and the reference grows alike; empty where the
+    Gaussian is not above the floor, or from 10⁹ on.
 
     Args:
         metrics: rows of COLUMNS, those of all arms; the baseline is the arm whose network is `gaussian`.
 
     Raises a UserError if there is no baseline in it.
     """
-    rows = metrics[(metrics.network == "gaussian") & metrics.floor_stderr.notna()]
+    rows = metrics[(metrics.network == "gaussian") & metrics[["floor_stderr", "floor_sets"]].notna().all(axis=1)]
     if rows.empty:
         raise UserError("METRICS: no Gaussian baseline in it; give an experiment an arm with network: {kind: gaussian}")
     found = []
@@ -43,12 +45,14 @@ def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
         value, floor, k = group.value.mean(), group.floor.mean(), group.floor_sets.min()
         spread = group.floor_stderr.mean() * (k + 1) ** 0.5
         if metric in NO_DISTANCES or metric in SQUARED:
-            standing = (group.value - group.floor).mean() / spread if spread else np.nan
-            standing = abs(standing) if metric in NO_DISTANCES else standing
+            above, error = (group.value - group.floor).mean(), spread
+            above = abs(above) if metric in NO_DISTANCES else above
         else:
-            standing = excess(group, str(metric)).mean() / (2 * floor * spread) if spread else np.nan
+            above, error = excess(group, str(metric)).mean(), 2 * floor * spread
+        standing = above / error if error else np.copysign(np.inf, above) if above else 0.0
         exponent = 2 if metric in NO_DISTANCES else 1
-        needed = np.ceil(n * max(enough / standing, 0) ** exponent) if standing > 0 else np.nan
+        needed = np.ceil(n * (enough / standing) ** exponent) if standing > 0 else np.nan
+        needed = needed if needed < MOST_SAMPLES else np.nan
         about = {"experiment": experiment, "metric": metric, "resolution": resolution, "n_samples": n}
         about |= {"seeds": len(group), "value": value, "floor": floor, "floor_stderr": group.floor_stderr.mean()}
         found.append(about | {"floor_sets": k, "power": standing, "samples_needed": needed})
