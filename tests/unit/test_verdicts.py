@@ -28,6 +28,11 @@ def distances(values, experiment="mnist", metric="sliced_wasserstein", **columns
     )
 
 
+def errors(values):
+    """The same of numbers that are not about samples, and need no power."""
+    return distances(values, metric="relative_score_error", floor=0.0, floor_stderr=0.0, floor_sets=None)
+
+
 def settled(quantity, confidence=0.95, power=5, **claim):
     rows = {"it": {"figure": "fig1", "statement": "it does", "quantity": {"table": "metrics", **quantity}, **claim}}
     return parse(ClaimsSettings, {"seeds": 3, "confidence": confidence, "power": power, "rows": rows}, "claims")
@@ -38,7 +43,7 @@ def verdict(ratios, **bound):
     values |= {("a", seed, "values", 64): 2.0 * ratio for seed, ratio in enumerate(ratios)}
     quantity = {"of": {"arm": "a", "resolution": 64}, "over": {"resolution": 32}}
     written = {"quantity": {"table": "metrics", **quantity}, **bound}
-    return claims(settled(quantity, first_written=written, **bound), {"metrics": distances(values)}).iloc[0]
+    return claims(settled(quantity, first_written=written, **bound), {"metrics": errors(values)}).iloc[0]
 
 
 RATIOS = [
@@ -161,7 +166,7 @@ def test_claims_about_one_figure_are_judged_together_and_those_about_another_apa
     ratios = (1.0, 1.1, 1.2)
     values = {("a", seed, "values", n): v for n in range(10) for seed, v in enumerate(ratios)}
     each = {"resolution": list(range(10))}
-    rule, tables = settled({"of": {"arm": "a"}}, each=each, at_most=1.5), {"metrics": distances(values)}
+    rule, tables = settled({"of": {"arm": "a"}}, each=each, at_most=1.5), {"metrics": errors(values)}
     together = claims(rule, tables)
     alone = claims(settled({"of": {"arm": "a"}}, each={"resolution": [0]}, at_most=1.5), tables)
     assert together.p.iloc[0] == pytest.approx(10 * alone.p.item())
@@ -178,9 +183,8 @@ def test_so_many_more_seeds_of_the_same_spread_decide(bound):
     def judged(n):
         """n values with the mean and the standard deviation of those three."""
         z = stats.zscore(np.arange(n), ddof=1)
-        return claims(rule, {"metrics": distances({("a", i, None, 64): 1.1 + 0.1 * x for i, x in enumerate(z)})}).iloc[
-            0
-        ]
+        values = {("a", i, None, 64): 1.1 + 0.1 * x for i, x in enumerate(z)}
+        return claims(rule, {"metrics": errors(values)}).iloc[0]
 
     row = judged(len(ratios))
     assert row.verdict == "undecided"
@@ -201,7 +205,8 @@ def test_a_value_that_only_fewer_floors_could_decide_asks_for_no_seeds():
 
 
 def gaussian(tells):
-    return pd.DataFrame([{"experiment": "mnist", "metric": "sliced_wasserstein", "resolution": 64, "power": tells}])
+    row = {"experiment": "mnist", "metric": "sliced_wasserstein", "resolution": 64, "n_samples": 64, "power": tells}
+    return pd.DataFrame([row])
 
 
 def test_no_network_is_judged_by_a_metric_that_the_gaussian_passes():
@@ -212,14 +217,53 @@ def test_no_network_is_judged_by_a_metric_that_the_gaussian_passes():
     for known, expected in (
         ({"power": gaussian(4.9)}, "cannot be told by this metric"),
         ({"power": gaussian(5.1)}, "reproduced"),
+        ({"power": gaussian(math.nan)}, "cannot be told by this metric"),
         ({"power": gaussian(9.0).assign(metric="mmd")}, "cannot be told by this metric"),
+        ({"power": gaussian(9.0).assign(n_samples=1000)}, "cannot be told by this metric"),
         ({}, "cannot be told by this metric"),
     ):
-        assert claims(rule, tables | known).verdict.item() == expected
+        for quantity in ({"debiased": True}, {"over": {"column": "floor"}}, {"less": {"column": "floor"}}, {}):
+            rule = settled({"of": of} | quantity, at_most=1.5)
+            assert claims(rule, tables | known).verdict.item() == expected
+    rule = settled({"of": {"metric": "sliced_wasserstein"}, "debiased": True}, at_most=1)
+    assert claims(rule, tables | {"power": gaussian(9.0)}).power.item() == 9
     exact = settled({"of": of | {"network": "exact"}, "debiased": True}, at_most=1)
     of_the_truth = {"metrics": distances(values).assign(network="exact")}
     assert claims(exact, of_the_truth).verdict.item() == "reproduced"
     assert claims(rule, {"metrics": distances(values).head(0)}).verdict.item() == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("metric", "against"), [("density", {}), (None, {}), ("sliced_wasserstein", {"less": {"metric": "density"}})]
+)
+def test_what_is_no_distance_is_not_debiased(metric, against):
+    both = [distances({("a", 1, None, 64): 1.0}, metric=name) for name in ("density", "sliced_wasserstein")]
+    of, tables = ({"metric": metric}, pd.concat(both)) if metric else ({"arm": "a"}, both[1])
+    with pytest.raises(UserError, match=r"claim it: debiased .*: only a distance"):
+        claims(settled({"of": of, "debiased": True} | against, at_most=1), {"metrics": tables})
+    with pytest.raises(UserError, match="without its floor already"):
+        settled({"of": of, "less": {"column": "floor"}, "debiased": True}, at_most=1)
+
+
+def test_one_seed_has_no_probability_and_what_is_not_finite_asks_for_no_seeds():
+    quantity = {"of": {"arm": "a", "metric": "relative_score_error"}}
+    criterion = settled(quantity, at_most=1).rows["it"]
+    assert math.isnan(probability(criterion, Quantity(pd.Series([0.5])))[1])
+    row = claims(settled(quantity, at_most=1), {"metrics": errors({("a", i, None, 64): math.inf for i in range(5)})})
+    assert row.verdict.item() == "undecided"
+    assert pd.isna(row.more_seeds.item())
+
+
+def test_what_was_first_written_may_be_an_equivalence():
+    of = {"arm": "a", "metric": "relative_score_error"}
+    tables = {"metrics": errors({("a", i, None, 64): 1 + 0.1 * i for i in range(3)})}
+    for within, expected in ((2, "reproduced"), (0.5, "not reproduced"), (1.2, "undecided")):
+        first = {"quantity": {"table": "metrics", "of": of}, "within": within}
+        assert (
+            claims(settled({"of": of}, at_most=9, first_written=first), tables)
+            .first_written.item()
+            .endswith(f": {expected}")
+        )
 
 
 def test_a_training_by_other_settings_than_the_paper_says_so():
@@ -311,3 +355,15 @@ def test_power_needs_a_gaussian_and_floors_with_an_error():
         power(distances({("a", 1, "values", 32): 1.0}), 5)
     rows = pd.concat([baseline([0.7]), baseline([0.01], metric="mmd_p_value", floor=None, floor_stderr=None)])
     assert power(rows, 5).metric.tolist() == ["sliced_wasserstein"]
+
+
+def test_power_where_true_fields_are_all_alike_and_where_nothing_tells():
+    """A floor without spread is told from by any difference; a difference that is but rounding by no number of samples."""
+    apart = power(baseline([0.2], metric="legible_share", floor=1.0, floor_stderr=0.0), 5).iloc[0]
+    assert apart.power == math.inf
+    assert power(baseline([1.0], metric="legible_share", floor=1.0, floor_stderr=0.0), 5).power.item() == 0
+    alike = power(baseline([0.5 + 1e-15], metric="coverage"), 5).iloc[0]
+    assert 0 < alike.power < 1e-10
+    assert pd.isna(alike.samples_needed)
+    with pytest.raises(UserError, match="no Gaussian baseline"):
+        power(baseline([0.0], metric="skill", floor=0.0, floor_stderr=0.0, floor_sets=None), 5)

@@ -34,6 +34,8 @@ class QuantitySettings(Settings):
     def _one_form(self) -> Self:
         if self.over is not None and (self.less is not None or self.debiased):
             raise ValueError("over: a quantity is a ratio, or a difference or debiased distance, not both")
+        if self.debiased and "column" in self.against:
+            raise ValueError("less: a debiased distance is without its floor already; give another row")
         return self
 
 
@@ -90,7 +92,7 @@ class ClaimsSettings(Settings):
         description="Of the intervals, by Student's t over seeds; of all verdicts about a figure together, by Holm's method."
     )
     power: PositiveFloat = Field(
-        description="A distance of the Gaussian baseline that is fewer standard errors above the floor judges no network."
+        description="A metric that puts the Gaussian baseline fewer standard errors above the floor judges no network."
     )
     rows: Removable[dict[Name, ClaimSettings]] = Field(description="The claims by name; null removes one.")
 

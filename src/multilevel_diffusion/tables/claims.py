@@ -12,6 +12,7 @@ import pandas as pd
 from ..columns import LABELS
 from ..errors import UserError
 from .estimates import Quantity, debiased, floor_error
+from .power import NO_DISTANCES
 
 if TYPE_CHECKING:
     from ..settings import ClaimSettings, ClaimsSettings
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 MOST_SEEDS = 1000
 REPRODUCED, NOT, UNDECIDED = "reproduced", "not reproduced", "undecided"
 BLIND = "cannot be told by this metric"
-DEBIASED = ("value", "stderr", "floor", "floor_stderr", "floor_sets", "scale")
+FLOOR = ("floor", "floor_stderr", "floor_sets")
+DEBIASED = ("value", "stderr", *FLOOR, "scale")
 """The columns of which a debiased distance is made."""
+POWER = ["experiment", "metric", "resolution", "n_samples"]
+"""The columns that name a row of the table `power`."""
 
 
 def claims(
@@ -38,8 +42,8 @@ def claims(
     - reproduced: p ≤ 1 − confidence, and the value meets the criterion.
     - not reproduced: p ≤ 1 − confidence, and it does not.
     - undecided: anything else; always so with fewer seeds than settings.seeds, or if it did not come to pass in one of them.
-    - cannot be told by this metric: it is a distance of samples of a network, and the power of the Gaussian baseline (table
-      `power`) at as many samples is less than settings.power.
+    - cannot be told by this metric: it is about samples of a network, and the power of the Gaussian baseline (table `power`) at
+      as many samples is less than settings.power, or not there.
     - not measured: there is no such row, or no such table.
 
     Args:
@@ -52,7 +56,7 @@ def claims(
         more would decide at the spread seen; empty where 1,000 would not. power. seeds; reached: in how many the quantity came to
         pass. statement, quantity. first_written: value, criterion and verdict by the criterion that stood there first.
 
-    Raises a UserError if a claim names a column that is not there, or picks several rows of a seed.
+    Raises a UserError if a claim names a column that is not there, picks several rows of a seed, or debiases what is no distance.
     """
     rows, judged = [], {}
     for name, claim in settings.each:
@@ -75,7 +79,7 @@ def claims(
             row["verdict"] = BLIND if len(found.seeds) else row["verdict"]
         elif len(found.seeds) >= settings.seeds and np.isfinite(p):
             judged[len(rows)] = p, claim, found
-        elif len(found.seeds) and found.seeds.notna().all():
+        elif 0 < len(found.seeds) < settings.seeds and found.seeds.notna().all():
             row["more_seeds"] = settings.seeds - len(found.seeds)
         rows.append(row)
     for figure in {rows[i]["figure"] for i in judged}:
@@ -110,8 +114,8 @@ def probability(criterion: CriterionSettings, found: Quantity, more: int = 0) ->
         met, meets = value >= criterion.at_least, 1 - found.above(criterion.at_least, more)
     else:
         met = abs(value) <= criterion.within
-        meets = max(found.above(criterion.within, more), 1 - found.above(-criterion.within, more))
-    return bool(met), min(1.0, 2 * min(meets, 1 - meets))
+        meets = np.maximum(found.above(criterion.within, more), 1 - found.above(-criterion.within, more))
+    return bool(met), float(2 * np.minimum(meets, 1 - meets))
 
 
 def _more_seeds(criterion: CriterionSettings, found: Quantity, alpha: float) -> int | None:
@@ -125,11 +129,12 @@ def _first_written(criterion: CriterionSettings, found: Quantity, settings: Clai
     """By that criterion: the mean over seeds, its criterion and verdict; ratios were not judged by their logarithms."""
     plain = Quantity(np.exp(found.seeds)) if found.logs else found
     value, low, high = plain.interval(settings.confidence)
-    bound, sign = (criterion.at_most, 1) if criterion.at_least is None else (criterion.at_least, -1)
+    within = np.inf if criterion.within is None else criterion.within
+    least = -within if criterion.at_least is None else criterion.at_least
+    most = within if criterion.at_most is None else criterion.at_most
     verdict = UNDECIDED if len(plain.seeds) else "not measured"
     if len(plain.seeds) >= settings.seeds and np.isfinite(value):
-        ends = sorted((sign * low, sign * high))
-        verdict = REPRODUCED if ends[1] <= sign * bound else NOT if ends[0] > sign * bound else UNDECIDED
+        verdict = REPRODUCED if least <= low and high <= most else NOT if high < least or most < low else UNDECIDED
     return f"{value:.3g} ({_criterion(criterion)}): {verdict}" if len(plain.seeds) else verdict
 
 
@@ -137,21 +142,29 @@ def _quantity(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) ->
     """The quantity by seed, of the seeds that have the rows; NaN where it did not come to pass."""
     if quantity.table not in tables:
         return Quantity(pd.Series(dtype=float))
-    table = tables[quantity.table]
-    if missing := [name for name in DEBIASED if quantity.debiased and name not in table]:
+    table, column = tables[quantity.table], str(quantity.against.get("column", "value"))
+    needed = DEBIASED if quantity.debiased else FLOOR if quantity.less and column == "floor" else ()
+    if missing := [name for name in needed if name not in table]:
         raise ValueError(f"its table has no column {', '.join(missing)}; make it again")
-    rows = _pick(table, quantity.of)
-    differs = dict(quantity.against)
-    column = str(differs.pop("column", "value"))
-    other = _pick(table, {**quantity.of, **differs}, column)
-    rows, other = rows.align(other, join="inner", axis=0)
+    rows, other = _rows(quantity, table)
     if quantity.debiased:
-        return debiased(rows, str(quantity.of["metric"]), other if quantity.less is not None else None)
+        metric = quantity.of.get("metric")
+        if metric in (None, *NO_DISTANCES) or "metric" in quantity.against:
+            raise ValueError(f"{_words(quantity)}: only a distance with a floor can be debiased; name one metric, and one that is")
+        return debiased(rows, str(metric), other if quantity.less is not None else None)
     if quantity.over is not None:
         return Quantity(np.log((rows.value / other[column]).where(lambda ratio: ratio > 0)), logs=True)
     if quantity.less is None:
         return Quantity(rows.value)
     return Quantity(rows.value - other[column], *(floor_error(rows) if column == "floor" else ()))
+
+
+def _rows(quantity: QuantitySettings, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Its row and the other one, by the seeds that have both."""
+    differs = dict(quantity.against)
+    column = str(differs.pop("column", "value"))
+    rows, other = _pick(table, quantity.of), _pick(table, quantity.of | differs, column)
+    return rows.align(other, join="inner", axis=0)
 
 
 def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str = "value") -> pd.DataFrame:
@@ -165,16 +178,17 @@ def _pick(table: pd.DataFrame, row: Mapping[str, str | int], column: str = "valu
 
 
 def _power(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) -> float:
-    """That of the Gaussian baseline where samples of a network are judged by a distance; NaN where none is asked for.
+    """The least that the Gaussian baseline has as to the rows about samples of a network; NaN where none is.
 
-    Of two rows the less one; 0 where table `power` has no such row, and no verdict can be had.
+    0 where table `power` knows nothing of that experiment, metric, resolution and number of samples, and no verdict can be had.
     """
-    if not quantity.debiased or quantity.of.get("network") == "exact":
+    table = tables.get(quantity.table, pd.DataFrame())
+    if not {"network", "floor_sets", *POWER} <= {*table}:
         return np.nan
-    keys = ["experiment", "metric", "resolution"]
-    known = tables["power"].groupby(keys).power.min().to_dict() if "power" in tables else {}
-    rows = [quantity.of, quantity.of | quantity.against]
-    return min(known.get(tuple(row.get(key) for key in keys), 0.0) for row in rows)
+    rows = pd.concat(_rows(quantity, table))
+    rows = rows[rows.floor_sets.notna() & (rows.network != "exact")]
+    known = tables.get("power", pd.DataFrame(columns=[*POWER, "power"])).set_index(POWER).power.dropna().to_dict()
+    return min((known.get(key, 0.0) for key in rows[POWER].itertuples(index=False, name=None)), default=np.nan)
 
 
 def _tuned(claim: ClaimSettings, tuned: Callable[[str, str], bool]) -> bool:
