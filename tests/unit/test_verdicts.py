@@ -239,7 +239,7 @@ def test_no_network_is_judged_by_a_metric_that_the_gaussian_passes():
 def test_what_is_no_distance_is_not_debiased(metric, against):
     both = [distances({("a", 1, None, 64): 1.0}, metric=name) for name in ("density", "sliced_wasserstein")]
     of, tables = ({"metric": metric}, pd.concat(both)) if metric else ({"arm": "a"}, both[1])
-    with pytest.raises(UserError, match=r"claim it: debiased .*: only a distance"):
+    with pytest.raises(UserError, match=r"claim it: debiased .*: only one metric, a distance"):
         claims(settled({"of": of, "debiased": True} | against, at_most=1), {"metrics": tables})
     with pytest.raises(UserError, match="without its floor already"):
         settled({"of": of, "less": {"column": "floor"}, "debiased": True}, at_most=1)

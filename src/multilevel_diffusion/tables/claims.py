@@ -150,7 +150,7 @@ def _quantity(quantity: QuantitySettings, tables: Mapping[str, pd.DataFrame]) ->
     if quantity.debiased:
         metric = quantity.of.get("metric")
         if metric in (None, *NO_DISTANCES) or "metric" in quantity.against:
-            raise ValueError(f"{_words(quantity)}: only a distance with a floor can be debiased; name one metric, and one that is")
+            raise ValueError(f"{_words(quantity)}: only one metric, a distance, can be debiased")
         return debiased(rows, str(metric), other if quantity.less is not None else None)
     if quantity.over is not None:
         return Quantity(np.log((rows.value / other[column]).where(lambda ratio: ratio > 0)), logs=True)
