@@ -65,6 +65,12 @@ def test_the_score_error_is_the_median_of_the_last_ten_epochs_on_its_own_grid():
     assert list(table.columns) == COLUMNS
 
 
+def test_the_last_ten_epochs_are_those_of_each_training():
+    short = scores(1, [1.0] * 12).assign(arm="b")
+    table = score_error_metrics(pd.concat([scores(1, [9.0] * 30), short]))
+    pd.testing.assert_frame_equal(table[table.arm == "b"].reset_index(drop=True), score_error_metrics(short))
+
+
 def test_skill_of_a_mixture_is_that_of_its_last_ten_epochs_on_the_draws_of_the_gaussian():
     table = score_error_metrics(scores(1, [99.0] * 9 + [1.0] * 5 + [3.0] * 5, baseline=4.0))
     skills = table[table.metric == "skill"]

@@ -21,12 +21,13 @@ def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
-    """The median of the relative score error over the last ten epochs, and skill there: a row per arm, seed, gain and resolution.
+    """The median relative score error of the last ten epochs of a training, and skill there: a row an arm, seed, gain and grid.
 
     The floor of the error is 0, and `stderr` the median of the standard errors of single epochs. Skill is 1 − Σ L / Σ L_G over
     these epochs, where the Gaussian baseline was measured; see `skill_metrics`.
     """
-    direct = scores[(scores.drawn_on == scores.resolution) & (scores.epoch > scores.epoch.max() - LAST_EPOCHS)]
+    last = scores.groupby(["experiment", "arm", "ladder", "seed"]).epoch.transform("max")
+    direct = scores[(scores.drawn_on == scores.resolution) & (scores.epoch > last - LAST_EPOCHS)]
     groups = direct.groupby([*ARMS, "ladder", "seed", "resolution"])
     errors = groups.agg(value=("relative", "median"), stderr=("stderr", "median"), n_samples=("n_samples", "sum"))
     sums = groups[["loss", "gaussian_loss"]].sum(min_count=1)
