@@ -127,6 +127,7 @@ def test_the_vendi_score_counts_orthogonal_samples():
     assert metrics.vendi_score(u).value == pytest.approx(12)
     assert metrics.vendi_score(np.repeat(u[:3], 4, axis=0)).value == pytest.approx(3)
     assert metrics.vendi_score(np.ones((5, 4, 4))).value == pytest.approx(1)
+    assert metrics.vendi_score(np.zeros((5, 4, 4))).value == pytest.approx(1)
 
 
 def test_histograms_of_equal_and_of_disjoint_pixels():

@@ -159,7 +159,8 @@ def radial_spectrum(x: Fields) -> NDArray[np.float64]:
 def vendi_score(x: Fields | Subset) -> Estimate:
     """exp of the entropy of the eigenvalues of K/n, K the cosine similarities of the pixel vectors.
 
-    The effective number of distinct samples, from 1 to n (Friedman and Dieng, arXiv 2210.02410, order q = 1).
+    The effective number of distinct samples, from 1 to n (Friedman and Dieng, arXiv 2210.02410, order q = 1). Fields that are 0
+    everywhere do not count.
     """
     x = subset(x)
     if len(x.whole) < x.whole[0].size:
@@ -226,7 +227,8 @@ def _spectra(x: Fields) -> NDArray[np.float64]:
 
 def _unit_rows(x: Fields) -> NDArray[np.float64]:
     rows = flat(x)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
 
 
 def _similarities(x: Fields) -> NDArray[np.float64]:
