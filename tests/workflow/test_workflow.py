@@ -328,6 +328,14 @@ def test_every_file_says_what_made_it(workflow, suffix):
         assert needed <= facts_of(path).keys(), path
 
 
+def test_claims_are_judged_with_the_power_of_metrics_that_is_asked_for(workflow):
+    tables = workflow.folder / "results/smoke/tables"
+    assert "--table power=results/smoke/tables/power.csv" in facts_of(tables / "claims.csv")["command"]
+    assert "--enough 5.0" in facts_of(tables / "power.csv")["command"]
+    power = read_csv(tables / "claims.csv").power
+    assert (power.dropna() != 0).any()
+
+
 def test_a_second_run_does_nothing(workflow):
     again = workflow.run()
     assert again.returncode == 0

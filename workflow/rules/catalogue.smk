@@ -128,8 +128,11 @@ def needs_and_command(table):
             specs = [f"{RESULTS}/{name}/{arm}/spec.json" for name in experiments for arm in EXPERIMENTS[name].arms]
             data = [file for name in experiments for file in data_of(name, None)]
             return specs + data, options({"data": data}, "priors", *specs)
+        case "power":
+            return [METRICS], options({"enough": CONFIG.claims.power} if CONFIG.claims else {}, "power", METRICS)
         case "claims":
-            names = dict.fromkeys(claim.quantity.table for _, claim in CONFIG.claims.each)
+            of_claims = (claim.quantity.table for _, claim in CONFIG.claims.each)
+            names = dict.fromkeys([*of_claims, *({"power"} & {*TABLES})])
             tables = {name: f"{RESULTS}/tables/{name}.csv" for name in names}
             return list(tables.values()), options({"table": tables}, "claims")
     return [METRICS], options({"experiment": experiments}, table.make, METRICS)
