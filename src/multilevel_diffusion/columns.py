@@ -25,7 +25,18 @@ LABELS = (
 
 COLUMNS = [
     *("experiment", "arm", "network", "prior", "gain", "ladder", "seed", "sampler", "steps", "resolution"),
-    *("metric", "value", "stderr", "floor", "floor_stderr", "floor_sets", "scale", "n_samples", "n_projections"),
+    *(
+        "metric",
+        "value",
+        "stderr",
+        "floor",
+        "floor_stderr",
+        "floor_sets",
+        "scale",
+        "n_samples",
+        "n_reference",
+        "n_projections",
+    ),
 ]
 """The tables of metrics, from `mld evaluate`, `mld truncation` and `mld table metrics`: one number a row.
 

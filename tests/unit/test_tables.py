@@ -148,7 +148,7 @@ def distances(values, stderr=0.1):
         [
             {"experiment": "mnist", "arm": arm, "network": "fno", "prior": "bessel", "gain": gain, "ladder": "16-32"}
             | {"seed": seed, "resolution": n, "metric": "sliced_wasserstein", "value": value, "stderr": stderr}
-            | {"floor": 0.5, "floor_stderr": 0.01, "floor_sets": 8, "scale": 2.0}
+            | {"floor": 0.5, "floor_stderr": 0.01, "floor_sets": 8, "scale": 2.0, "n_samples": 64, "n_reference": 10**9}
             for (arm, seed, gain, n), value in values.items()
         ]
     )

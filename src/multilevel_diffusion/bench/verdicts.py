@@ -93,7 +93,7 @@ def verdicts(
         floors, disjoint = metrics.floors(measure, truth["floor"].numpy(), n)
         known = {
             name: {"floor": floor.value, "floor_stderr": floor.stderr, "floor_sets": disjoint}
-            | {"scale": measures.scales.get(name, 1.0)}
+            | {"scale": measures.scales.get(name, 1.0), "n_samples": n, "n_reference": sets * n}
             for name, floor in floors.items()
         }
         found = {}

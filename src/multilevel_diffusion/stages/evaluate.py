@@ -95,7 +95,7 @@ def evaluate(
         if count > (available := len(sets.fields["floor"])):
             raise UserError(f"{drawn.source}: {count} samples at {n}, but there are only {available} test fields")
         about = {"gain": drawn.gain, "seed": drawn.seed, "sampler": drawn.sampler, "steps": drawn.steps}
-        about |= {"resolution": n, "n_samples": count}
+        about |= {"resolution": n, "n_samples": count, "n_reference": len(sets.fields["reference"])}
         floors, disjoint = floors_of(n, count)
         x = Subset(drawn.fields.cpu().numpy())
         for name, estimate in measures.with_errors(x).items():

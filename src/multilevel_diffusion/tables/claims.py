@@ -36,8 +36,8 @@ def claims(
     """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
 
     Ratios are judged, and averaged, by their logarithms; debiased distances by their squares, see `estimates.debiased`. The error
-    is that of seeds (which has that of samples in it) and of the floor. Let p be the two-sided probability, by Student's t, of a
-    value so far beyond the bound if the truth were at it, corrected by Holm (1979) for the claims about the same figure.
+    is that of seeds (which has that of samples in it), of floor and reference. Let p be the two-sided probability, by Student's
+    t, of a value so far beyond the bound if the truth were at it, corrected by Holm (1979) for the claims about the same figure.
 
     - reproduced: p ≤ 1 − confidence, and the value meets the criterion.
     - not reproduced: p ≤ 1 − confidence, and it does not.

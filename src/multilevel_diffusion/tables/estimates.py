@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ def root(squares: pd.Series | float) -> pd.Series | float:
     return np.sign(squares) * np.abs(squares) ** 0.5
 
 
-def excess(rows: pd.DataFrame, metric: str, shift: float = 0.0, moved: float = 0.0) -> pd.Series:
+def excess(rows: pd.DataFrame, metric: str) -> pd.Series:
     """The square of what a distance is more than its floor, value² − E floor²; of squares of distances value − floor.
 
     The noises of two finite sets add to a distance like orthogonal vectors: for sets at distance d, value² ≈ d² + floor², exactly
@@ -28,26 +29,24 @@ def excess(rows: pd.DataFrame, metric: str, shift: float = 0.0, moved: float = 0
 
     Args:
         rows: with value, floor, floor_stderr and floor_sets.
-        shift, moved: standard errors by which the floor and the value are moved.
     """
-    floor, value = rows.floor + shift * rows.floor_stderr, rows.value + moved * rows.stderr if moved else rows.value
     if metric in SQUARED:
-        return value - floor
-    return value**2 - floor**2 - (rows.floor_sets - 1) * rows.floor_stderr**2
+        return rows.value - rows.floor
+    return rows.value**2 - rows.floor**2 - (rows.floor_sets - 1) * rows.floor_stderr**2
 
 
 @dataclass(frozen=True)
 class Quantity:
     """A quantity on the scale on which it is judged.
 
-    seeds: its values, one a seed. floor_error: what the error of the floor, which all seeds share, makes of it, with so many
-    degrees of freedom. sample_error: that of a single seed's samples. squares, logs: how it is read: by its root with the sign
+    seeds: its values, one a seed. shared_error: what all seeds share, of the floor and the reference, with so many degrees of
+    freedom. sample_error: that of a single seed's samples. squares, logs: how it is read: by its root with the sign
     kept, or by its exponential.
     """
 
     seeds: pd.Series
-    floor_error: float = 0.0
-    floor_freedom: float = np.inf
+    shared_error: float = 0.0
+    shared_freedom: float = np.inf
     sample_error: float = np.nan
     squares: bool = False
     logs: bool = False
@@ -63,11 +62,11 @@ class Quantity:
         The spread over seeds holds that of trainings and that of samples.
         """
         n = len(self.seeds) + more
-        spread, floor = self.seeds.std() ** 2 / max(n, 1), self.floor_error**2
-        error = (spread + floor) ** 0.5
+        spread, shared = self.seeds.std() ** 2 / max(n, 1), self.shared_error**2
+        error = (spread + shared) ** 0.5
         if not error > 0:
             return error, n - 1.0
-        return error, error**4 / (spread**2 / (n - 1) + floor**2 / self.floor_freedom)
+        return error, error**4 / (spread**2 / (n - 1) + shared**2 / self.shared_freedom)
 
     def read(self, value: float) -> float:
         """A value of its scale as it is read."""
@@ -85,7 +84,7 @@ class Quantity:
         """
         error, freedom = self.error()
         if samples and len(self.seeds) == 1:
-            error, freedom = float(np.hypot(self.sample_error, self.floor_error)), GROUPS - 1
+            error, freedom = float(np.hypot(self.sample_error, self.shared_error)), GROUPS - 1
         half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
         return self.read(self.value), self.read(self.value - half), self.read(self.value + half)
 
@@ -102,29 +101,42 @@ def debiased(rows: pd.DataFrame, metric: str, less: pd.DataFrame | None = None) 
     """A distance without its floor, in units of the data's standard deviation: (value² − floor²)^½ / scale.
 
     Args:
-        rows: by seed, with value, stderr, floor, floor_stderr, floor_sets and scale.
-        less: of the same seeds, whose debiased distance is subtracted, seed by seed.
+        rows: by seed, with value, stderr, floor, floor_stderr, floor_sets, scale, n_samples and n_reference.
+        less: of the same seeds, whose debiased distance is subtracted, seed by seed. Intervals of 95 % of such a difference
+            hold the truth in 91 % of cases where both distances are below the floor.
     """
-    error, freedom = floor_error(rows)
     if less is None:
-        unit = rows.scale**2 if metric not in SQUARED else rows.scale
-        slope = 1.0 if metric in SQUARED else 2 * rows.floor.mean()
-        seeds, slopes = excess(rows, metric) / unit, 1.0 if metric in SQUARED else 2 * rows.value
-        samples = (slopes * rows.stderr / unit).mean()
-        return Quantity(seeds, slope * error / unit.mean(), freedom, samples, squares=True)
+        unit = rows.scale if metric in SQUARED else rows.scale**2
+        seeds = excess(rows, metric) / unit
+        shared = float((_shared_error(rows, metric) / unit).mean())
+        samples = (_slope(rows.value, metric) * rows.stderr / unit).mean()
+        return Quantity(seeds, shared, floor_error(rows)[1], samples, squares=True)
 
-    def distance(rows: pd.DataFrame, **moved: float) -> pd.Series:
-        return root(excess(rows, metric, **moved)) / rows.scale
+    def distance(rows: pd.DataFrame, by: pd.Series | float = 0.0) -> pd.Series:
+        return root(excess(rows, metric) + by) / rows.scale
 
-    def error_of(**moved: float) -> float:
-        ends = [
-            [distance(each, **{key: sign * by for key, by in moved.items()}) for sign in (-1, 1)]
-            for each in (rows, less)
-        ]
+    def error(of: Callable[[pd.DataFrame], pd.Series]) -> float:
+        ends = [[distance(each, sign * of(each)) for sign in (-1, 1)] for each in (rows, less)]
         return float(np.hypot(*[(high - low).mean() / 2 for low, high in ends]))
 
-    least = min(freedom, floor_error(less)[1])
-    return Quantity(distance(rows) - distance(less), error_of(shift=1.0), least, error_of(moved=1.0))
+    freedom = min(floor_error(rows)[1], floor_error(less)[1])
+    samples = error(lambda each: _slope(each.value, metric) * each.stderr)
+    return Quantity(distance(rows) - distance(less), error(lambda each: _shared_error(each, metric)), freedom, samples)
+
+
+def _shared_error(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """The error of `excess` that all seeds share: that of the floor, and that of the reference, a set of m fields like any.
+
+    What the reference misses is in value and floor alike and cancels near the null. Away from it what is left is as that of n
+    samples beyond the spread s of the floor, times n/m: ((2 value stderr)² − (2 floor s)²) n/m, with s = floor_stderr √K.
+    """
+    floor = _slope(rows.floor, metric) * rows.floor_stderr
+    samples = (_slope(rows.value, metric) * rows.stderr) ** 2 - floor**2 * rows.floor_sets
+    return (floor**2 + samples.clip(lower=0) * rows.n_samples / rows.n_reference) ** 0.5
+
+
+def _slope(value: pd.Series, metric: str) -> pd.Series | float:
+    return 1.0 if metric in SQUARED else 2 * value
 
 
 def floor_error(rows: pd.DataFrame) -> tuple[float, float]:

@@ -16,7 +16,7 @@ LAST_EPOCHS = 10
 def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all tables in the tidy columns, counts as whole numbers."""
     rows = pd.concat(tables, ignore_index=True)[COLUMNS]
-    counts = ["seed", "steps", "resolution", "floor_sets", "n_samples", "n_projections"]
+    counts = ["seed", "steps", "resolution", "floor_sets", "n_samples", "n_reference", "n_projections"]
     return rows.astype(dict.fromkeys(counts, "Int64"))
 
 
