@@ -155,7 +155,9 @@ def _read(path: Path, need: Collection[str], framework: str) -> tuple[dict[str, 
 
 def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
     if missing := [name for name in need if name not in found]:
-        raise UserError(f"{path}: not the kind of file this command reads: it has no {', '.join(missing)}")
+        raise UserError(
+            f"{path}: not the kind of file this command reads, or of an earlier version: it has no {', '.join(missing)}"
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
