@@ -10,7 +10,7 @@ from scipy import stats
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.settings import ClaimsSettings, parse
 from multilevel_diffusion.settings.claims import CriterionSettings
-from multilevel_diffusion.tables import claims, power
+from multilevel_diffusion.tables import claims, power, power_summary
 from multilevel_diffusion.tables.claims import holm, probability
 from multilevel_diffusion.tables.estimates import Quantity, debiased, excess, root
 
@@ -355,6 +355,16 @@ def test_power_is_nothing_below_the_floor_and_counts_both_sides_of_what_is_no_di
         share = power(baseline([value], metric="component_share"), 5).iloc[0]
         assert share.power == pytest.approx(0.1 / (0.01 * 3))
         assert share.samples_needed == math.ceil(64 * (5 / share.power) ** 2)
+
+
+def test_power_to_read_has_every_number_and_the_strongest_metric_first():
+    values = {"weak": 0.51, "strong": 0.9, "below": 0.3}
+    rows = power(pd.concat([baseline([value], metric=name) for name, value in values.items()]), 5)
+    told = power_summary(rows)
+    assert told.metric.tolist() == ["strong", "weak", "below"]
+    for metric, cell in zip(told.metric, told[32], strict=True):
+        row = rows.set_index("metric").loc[metric]
+        assert cell == f"{row.power:.2g} ({'–' if row.power < 0 else row.samples_needed})"
 
 
 def test_power_needs_a_gaussian_and_floors_with_an_error():

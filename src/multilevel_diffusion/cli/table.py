@@ -139,9 +139,13 @@ def power(
 
     In standard errors of a perfect sampler of as many samples, and how many samples would be enough.
     """
-    from ..tables import power
+    from ..tables import power, power_summary
 
-    _write(output, power(read_rows([metrics], COLUMNS), enough))
+    rows = power(read_rows([metrics], COLUMNS), enough)
+    about = (
+        f"Of the Gaussian baseline, in standard errors (how many samples would give {enough:g}); a column a resolution."
+    )
+    _write(output, rows, power_summary(rows), about=about, split=["experiment", "n_samples"])
 
 
 @table.command()

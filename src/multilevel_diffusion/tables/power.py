@@ -58,3 +58,18 @@ def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
         found.append(about | {"floor_sets": k, "power": standing, "samples_needed": needed})
     counts = dict.fromkeys(["resolution", "n_samples", "floor_sets", "samples_needed"], "Int64")
     return pd.DataFrame(found).astype(counts)
+
+
+def power_summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """`power` to read: a row an experiment, number of samples and metric, a column a resolution: power (samples needed).
+
+    Metrics come by their power on the grid where it is least.
+    """
+    needed = rows.samples_needed.map("{:d}".format, na_action="ignore").fillna("–")
+    cells = rows.assign(cell=rows.power.map("{:.2g}".format) + " (" + needed.astype(str) + ")")
+    keys = ["experiment", "n_samples", "metric"]
+    found = cells.pivot(index=keys, columns="resolution", values="cell")
+    least = rows.groupby(keys).power.min().rename("least")
+    order = least.reset_index().sort_values(["experiment", "n_samples", "least"], ascending=[True, True, False])
+    told = found.loc[pd.MultiIndex.from_frame(order[keys])].reset_index()
+    return told.assign(n_samples=told.n_samples.map("{:d} samples".format))
