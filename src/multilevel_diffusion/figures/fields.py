@@ -30,7 +30,7 @@ TOP, BOTTOM = 0.3, 0.25
 """Margins: parts of the width, and inches."""
 LOSSES = 1.8
 """Inches of the panels of losses below the fields."""
-LETTER = 3.6
+LETTER = 4.2
 """Points that a letter of a row's name takes along the row."""
 PARTS = {"epoch": "epoch {}".format, "seed": "seed {}".format, "sampler": sampler_name, "steps": "{} steps".format}
 """What a row's name has where files of one arm and gain differ in it."""

@@ -65,7 +65,7 @@ def power_summary(rows: pd.DataFrame) -> pd.DataFrame:
 
     Metrics come by their power on the grid where it is least.
     """
-    needed = rows.samples_needed.map("{:d}".format, na_action="ignore").fillna("–")
+    needed = rows.samples_needed.astype("Int64").map("{:d}".format, na_action="ignore").fillna("–")
     cells = rows.assign(cell=rows.power.map("{:.2g}".format) + " (" + needed.astype(str) + ")")
     keys = ["experiment", "n_samples", "metric"]
     found = cells.pivot(index=keys, columns="resolution", values="cell")
