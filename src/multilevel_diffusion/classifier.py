@@ -87,10 +87,8 @@ def read_classifier(path: Path) -> Classifier:
     tensors, header = read_tensors(path)
     network = DigitNetwork()
     shapes = {name: values.shape for name, values in network.state_dict().items()}
-    whole = {"accuracy", "target", "training"} <= header.keys() and {
-        name: v.shape for name, v in tensors.items()
-    } == shapes
-    if not whole or not isinstance(header["target"], dict):
+    fits = {name: values.shape for name, values in tensors.items()} == shapes
+    if not fits or not {"accuracy", "target", "training"} <= header.keys() or not isinstance(header["target"], dict):
         raise UserError(f"{path}: not a file of a classifier; make it by `mld classifier`")
     network.load_state_dict(tensors)
     return Classifier(network, header["accuracy"], header["target"], header["training"])

@@ -33,7 +33,7 @@ from multilevel_diffusion.priors import Laplacian
 from multilevel_diffusion.sample import EulerMaruyama, Heun, time_grid
 from multilevel_diffusion.settings import Gain
 from multilevel_diffusion.stages.classifier import train_classifier
-from multilevel_diffusion.storage import generator, read_csv, read_tensors
+from multilevel_diffusion.storage import generator, read_csv, read_tensors, write_tensors
 from multilevel_diffusion.tables.estimates import excess, root
 
 EXCERPT = Path(__file__).parents[1] / "mnist"
@@ -443,6 +443,15 @@ def test_what_the_classifier_sees_is_measured_beside_its_floor(stages):
         measure = getattr(reference, name)
         assert rows.value[name] == pytest.approx(measure(x["samples"].numpy()).value, rel=1e-6)
         assert rows.floor[name] == pytest.approx(np.mean([measure(y.numpy()).value for y in floors]), rel=1e-6)
+
+
+@pytest.mark.parametrize("change", [{"target": None}, {"target": "mnist"}, {"accuracy": None}, {"training": None}])
+def test_a_classifier_with_a_header_of_another_version_is_refused_in_one_line(stages, tmp_path, change):
+    tensors, header = read_tensors(stages.classifier)
+    header = {key: value for key, value in (header | change).items() if value is not None}
+    write_tensors(tmp_path / "classifier", tensors, header)
+    with pytest.raises(UserError, match="not a file of a classifier"):
+        read_classifier(tmp_path / "classifier")
 
 
 @pytest.fixture(scope="module")
