@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from . import priors
 from .builders import build, build_denoiser, build_grid, build_network, build_prior, law_grid
+from .checkpoints import Checkpoint
 from .denoise import Denoiser
 from .errors import UserError
 from .gaussian import GaussianLaw, from_state
@@ -70,6 +71,7 @@ class _Source(ABC):
         start: Start | str = Start.PRIOR,
         stage: str | None = None,
         dtype: torch.dtype = torch.float32,
+        keep: Checkpoint | None = None,
     ) -> Tensor:
         """Samples on any grid, by running time backwards from N(0,Q): those of `mld sample` with the same seed.
 
@@ -84,6 +86,7 @@ class _Source(ABC):
             start: prior, or gaussian: the law of the Gaussian closed form at t = 1, of a model that has one.
             stage: names the random stream; that of `mld sample` by default.
             dtype: of the fields, which are computed in float64.
+            keep: where what is done is kept, from which a run that was cut off goes on.
 
         Returns:
             Shape (n, N, N), on the device.
@@ -114,7 +117,7 @@ class _Source(ABC):
                 f"{name}: start: gaussian needs a denoiser with a Gaussian: preconditioning, or that network"
             )
         try:
-            return solver.sample(n, grid, times, stream, advance, begin).to(dtype)
+            return solver.sample(n, grid, times, stream, advance, begin, keep).to(dtype)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"{name}: the memory of the device does not suffice for fields of {resolution} points a side: "

@@ -11,13 +11,15 @@ import hashlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .columns import LABELS
 from .errors import UserError
+from .interrupts import partial_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+"""Of file systems that cannot sync a file, as some over FUSE and CIFS."""
 
 
 def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -41,24 +45,40 @@ def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") ->
 def write_atomically(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; moved onto `path` when the block ends well, removed when it does not.
 
-    Raises a UserError if the disk is full, or `path` is a folder or a device.
+    Raises a UserError if the disk is full, or nothing can be written there.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a plain file; choose another path to write to")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
+    partial_files.add(partial)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(partial)
         partial.replace(path)
     except OSError as error:
-        if error.errno in NO_SPACE:
-            mend = "free some and rerun (nothing was kept of it)"
-            raise UserError(f"{path}: no space left on the disk; {mend}") from None
-        raise
+        raise unwritable(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        partial_files.discard(partial)
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What to say of a path that cannot be written."""
+    if error.errno in NO_SPACE:
+        return UserError(f"{path}: no space left on the disk; free some and rerun (nothing was kept of it)")
+    reason = error.strerror or type(error).__name__
+    return UserError(f"{path}: cannot be written: {reason}; choose another path to write to")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -112,7 +132,7 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
         if not text.endswith("\n") or len(table) != json.loads(first.removeprefix("# "))["rows"]:
             raise ValueError("rows are missing")
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     _demand(path, columns, table.columns)
     return table
 
@@ -123,7 +143,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         with path.open() as file:
             return json.loads(file.readline().removeprefix("# "))
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -137,7 +157,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _read(path: Path, need: Collection[str], framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -148,7 +168,7 @@ def _read(path: Path, need: Collection[str], framework: str) -> tuple[dict[str, 
             names, header = set(file.keys()), json.loads(file.metadata()["header"])
             arrays = {name: file.get_tensor(name) for name in (need or names) if name in names}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     _demand(path, need, names)
     return arrays, header
 
@@ -160,7 +180,8 @@ def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
         )
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What to say of a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: no such file; run the stage that makes it")
     mend = "make it again (of samples the whole folder), or give another"

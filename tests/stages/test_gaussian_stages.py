@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from multilevel_diffusion.builders import build_grid, build_network, build_prior
+from multilevel_diffusion.checkpoints import Checkpoint
 from multilevel_diffusion.data.sets import FieldSets, write_sets
 from multilevel_diffusion.gaussian import GaussianDenoiser
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
@@ -162,11 +163,18 @@ def test_an_interrupted_training_on_the_gaussian_ends_with_the_bits_of_an_uninte
 
         yield advance
 
-    keeping = {"folder": tmp_path / "run", "write": lambda path, model: write_model(path, model, {})}
+    def keeping():
+        return {
+            "keep": Checkpoint(tmp_path / "run", seconds=0),
+            "write": lambda path, model: write_model(path, model, {}),
+            "warn": lambda line: None,
+        }
+
     with pytest.raises(KeyboardInterrupt):
-        train(spec, 1, sets, **keeping, checkpoint_seconds=0, progress=cut_off, warn=lambda line: None)
-    assert len(read_tensors(tmp_path / "run/state.safetensors")[1]["history"]) == 3
-    resumed, history = train(spec, 1, sets, **keeping, warn=lambda line: None)
+        train(spec, 1, sets, **keeping(), progress=cut_off)
+    (state,) = tmp_path.glob("run/*/training.state.safetensors")
+    assert len(read_tensors(state)[1]["history"]) == 3
+    resumed, history = train(spec, 1, sets, **keeping())
     whole, expected = train(spec, 1, sets, warn=lambda line: None)
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), expected.drop(columns="seconds"), check_exact=True)
     assert_same(resumed.network.state_dict(), whole.network.state_dict())
@@ -177,10 +185,15 @@ def test_a_checkpoint_of_another_gaussian_is_not_gone_on_from(arm, tmp_path):
     spec, sets = arm(FNO, ladder=[{"resolution": 8, "epochs": 2}]), sets_of()
     law = gaussian(spec, sets)
     other = replace(law, variances=2 * law.variances, _cache={})
-    keeping = {"folder": tmp_path / "run", "write": lambda path, model: write_model(path, model, {})}
-    quiet = {"checkpoint_seconds": 0, "warn": lambda line: None}
-    train(spec, 1, sets, law=other, **keeping, **quiet)
-    found, expected = (train(spec, 1, sets, law=law, **more, **quiet)[0] for more in (keeping, {}))
+    quiet, told = {"warn": lambda line: None}, []
+
+    def keeping():
+        keep = Checkpoint(tmp_path / "run", seconds=0, warn=told.append)
+        return {"keep": keep, "write": lambda path, model: write_model(path, model, {})}
+
+    train(spec, 1, sets, law=other, **keeping(), **quiet)
+    found, expected = (train(spec, 1, sets, law=law, **more, **quiet)[0] for more in (keeping(), {}))
+    assert ["of other variances" in line for line in told] == [True]
     assert_same(found.network.state_dict(), expected.network.state_dict())
 
 

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from multilevel_diffusion import grids, mixture, networks, training
+from multilevel_diffusion import grids, mixture, networks, priors, training
 from multilevel_diffusion.builders import build_denoiser, build_network, build_prior
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture
@@ -71,6 +71,7 @@ def waits(monkeypatch):
     monkeypatch.setattr(networks, "_truncated_fourier", cache(networks._truncated_fourier.__wrapped__))
     monkeypatch.setattr(grids, "_cosine_resampling", real(grids._cosine_resampling))
     monkeypatch.setattr(mixture, "_ramps", real(mixture._ramps))
+    monkeypatch.setattr(priors.Prior, "trace", real(priors.Prior.trace))
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield read
 
@@ -80,7 +81,7 @@ def fields(n, resolution, dtype=torch.float32):
 
 
 @pytest.fixture
-def trainer(tiny, tmp_path, waits):
+def trainer(tiny, waits):
     def make(network, grid, batches=None, **settings):
         spec = parse(ArmSpec, tiny(**settings) | {"network": network, "grid": GRIDS[grid]}, source="tiny")
         with unset_fake_temporarily():
@@ -98,10 +99,7 @@ def trainer(tiny, tmp_path, waits):
             grid=grid,
             loss_scale=256,
             generator=Generator(),
-            folder=tmp_path / "run",
-            identity={},
             write_model=None,
-            checkpoint_seconds=1e9,
         )
 
     return make
@@ -141,10 +139,10 @@ SETTINGS = {"steps_per_epoch": 2, "averaging": 0.9, "schedule": "one-cycle", "sn
 
 def check_epochs(t, waits):
     first, second = t.epochs
-    t._epoch(1, first)  # makes what the grid needs
+    t._epoch(1, first, lambda collect: None)  # makes what the grid needs
     waits.clear()
     with NoTransfers():
-        t._epoch(2, second)
+        t._epoch(2, second, lambda collect: None)
     assert len(waits) == 1
 
 

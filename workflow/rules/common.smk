@@ -1,5 +1,4 @@
 # What all rules share: the settings, where files lie, and what a job is.
-import ast
 import hashlib
 import json
 import os
@@ -7,15 +6,14 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
-from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import grimp
 import yaml
 
-import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.provenance import code_digest
 from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
 
 BASE = Path(workflow.basedir)
@@ -49,8 +47,6 @@ METRICS = f"{RESULTS}/tables/metrics.csv"
 GPU = int(shutil.which("nvidia-smi") is not None)
 if CONFIG.plugins:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(CONFIG.plugins))}; ")
-IMPORTS = grimp.build_graph("multilevel_diffusion", exclude_type_checking_imports=True, cache_dir=None)
-SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
 
 
 @dataclass
@@ -81,27 +77,12 @@ class Job:
         return f"mld {self.arguments} > {{log}} 2>&1"
 
 
-@cache
-def digest_of(module):
-    """A digest of what a module of the package does: comments, docstrings and layout do not count."""
-    path = Path(multilevel_diffusion.__file__).parent.joinpath(*module.split(".")[1:])
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
 def code(*modules):
     """A digest of the modules that some of the package reach, and of the plugins.
 
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
-    roots = [f"multilevel_diffusion.{module}" for module in modules]
-    roots += [module for root in roots for module in IMPORTS.find_descendants(root)]
-    reached = set(roots).union(*map(IMPORTS.find_upstream_modules, roots)) - SAID_IN_PARAMS
-    plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in CONFIG.plugins]
-    return hashlib.sha256("".join([*map(digest_of, sorted(reached)), *plugins]).encode()).hexdigest()[:16]
+    return code_digest(*modules, plugins=CONFIG.plugins)
 
 
 def flow(value):

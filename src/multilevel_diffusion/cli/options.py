@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,10 @@ import typer
 import yaml
 
 from .. import settings
+from ..checkpoints import Checkpoint, locked
 from ..errors import UserError
 from ..provenance import provenance
-from ..storage import read_json
+from ..storage import read_json, unreadable
 
 if TYPE_CHECKING:
     import pandas
@@ -49,6 +51,7 @@ Beginning = Annotated[settings.Start, typer.Option(help="At t = 1: N(0,Q), or th
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
 OneGain = Annotated[settings.Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
+Seconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Seconds between checkpoints.")]
 SomeGains = Annotated[list[settings.Gain] | None, typer.Option(help="One or several; by default that of its training.")]
 Gains = Annotated[list[settings.Gain], typer.Option(help="One or several; at N_ref they agree and the first is taken.")]
 
@@ -106,6 +109,39 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+@contextmanager
+def kept(output: Path, name: str, checkpoint_seconds: float) -> Iterator[Checkpoint]:
+    """The checkpoint of an output in the folder `output`, called `name`, removed when the block ends well.
+
+    Raises a UserError if another process writes there.
+    """
+    root = output / "checkpoint" / name
+    with locked(root):
+        keep = Checkpoint(root, checkpoint_seconds, warn)
+        yield keep
+        keep.finish()
+
+
+def warn(line: str) -> None:
+    """A line on stderr that is no refusal."""
+    typer.echo(f"mld: {line}", err=True)
+
+
+def identity(options: Mapping[str, Any], *files: Path | None) -> dict[str, Any]:
+    """What the numbers of a command depend on: its options, and what is in its files.
+
+    Raises a UserError if one cannot be read.
+    """
+    found = {key: str(value) for key, value in options.items()}
+    for number, path in enumerate(filter(None, files)):
+        try:
+            with path.open("rb") as file:
+                found[f"file {number}"] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(path, error) from None
+    return found
 
 
 def seconds() -> float:

@@ -1,7 +1,7 @@
 """Samples of a model or of the exact field on several grids, and files of them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..builders import build, build_grid
+from ..checkpoints import Checkpoint
 from ..data.checks import check_fields
 from ..errors import UserError
 from ..models import ExactModel, Model
@@ -61,9 +62,15 @@ def sample(
     gains: Sequence[Gain] | None = None,
     sampler: SamplerBase,
     start: Start = Start.PRIOR,
+    keep: Checkpoint | None = None,
+    there: Callable[[str], bool] = lambda name: False,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
     """`n` fields on each grid under each gain, once where gains agree and once of an exact field; see `Model.sample`.
+
+    Args:
+        keep: where what is done is kept.
+        there: `Samples.name` to whether these are there, and need not be drawn.
 
     Yields:
         One after another, as they are drawn.
@@ -75,10 +82,13 @@ def sample(
         build_grid(settings, resolution)
     evaluations = build(sampler, source.denoiser()).evaluations(steps)
     given = gains or (settings.gain,) if learned else ()
+    keep = keep or Checkpoint()
     for resolution in dict.fromkeys(resolutions):
         for gain in distinct_gains(given, resolution, settings.reference_resolution) if learned else (None,):
+            if there(name := f"{gain or 'exact'}-{resolution}"):
+                continue
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"gain": gain, "start": start, "progress": advance}
+                options = {"gain": gain, "start": start, "progress": advance, "keep": keep.at(name)}
                 fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=sampler, **options)
             yield Samples(fields, settings, source.target, gain, seed, str(sampler), steps, evaluations, source.epoch)
 
@@ -90,6 +100,14 @@ def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> Non
     said |= {"field": "learned" if learned else "exact", "provenance": dict(facts)}
     header = {key: said[key] if key in said else getattr(samples, key) for key in (*HEADER, "provenance")}
     write_tensors(path, {"samples": samples.fields}, header)
+
+
+def made_by(path: Path) -> str | None:
+    """The identity of the command that drew the samples in a file; None if there is no such file or it says nothing of it."""
+    try:
+        return read_tensors(path, need=("samples",))[1]["provenance"].get("identity")
+    except (UserError, KeyError):
+        return None
 
 
 def read_samples(path: Path) -> Samples:
