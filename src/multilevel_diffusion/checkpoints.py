@@ -69,7 +69,7 @@ class Checkpoint:
         if self.root is None:
             return
         self.folder = self.root / self.digest
-        advise("the same command goes on from there")
+        advise("the same command goes on where it was")
         for other in sorted(self.root.glob(f"*/{IDENTITY}")):
             if other.parent != self.folder:
                 differs = ", ".join(_differences(read_json(other), self._identity))

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import math
+import re
 from pathlib import Path
 
 SIGNS: tuple[str, ...] = (
@@ -31,7 +32,9 @@ def out_of_memory(error: BaseException) -> str | None:
     text = " ".join(str(error).split())
     if not isinstance(error, MemoryError) and not any(sign in text for sign in SIGNS):
         return None
-    return f"memory does not suffice ({text[:160] or 'of this process'}); take fewer points a side, samples or a smaller batch"
+    found = re.search(r"(\d+) bytes", text)
+    asked = f": {int(found[1]) / 2**30:.3g} GiB were asked for at once" if found else ""
+    return f"memory does not suffice{asked}; take fewer points a side, fewer samples or a smaller batch"
 
 
 _before = 0.0

@@ -112,13 +112,18 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def kept(output: Path, name: str, checkpoint_seconds: float) -> Iterator[Checkpoint]:
-    """The checkpoint of an output in the folder `output`, called `name`, removed when the block ends well.
+def kept(folder: Path, name: str, checkpoint_seconds: float, writes: Collection[str] = ()) -> Iterator[Checkpoint]:
+    """The checkpoint of what is written into a folder under `name`, removed when the block ends well.
+
+    What a killed process left half-written goes: of `name`, in a folder of that name, and of the files that match `writes`.
 
     Raises a UserError if another process writes there.
     """
-    root = output / "checkpoint" / name
+    root = folder / "checkpoint" / name
     with locked(root):
+        for pattern in (f".{name}", f"{name}/.", *writes):
+            for left in folder.glob(f"{pattern}*.partial"):
+                left.unlink(missing_ok=True)
         keep = Checkpoint(root, checkpoint_seconds, warn)
         yield keep
         keep.finish()

@@ -77,7 +77,8 @@ def train(
     def write(path: Path, model: Model) -> None:
         write_model(path, model, given.facts(on, seed=seed))
 
-    with given.kept(output, "train", checkpoint_seconds) as keep:
+    written = (".model", ".history", "snapshots/.epoch_")
+    with given.kept(output, "train", checkpoint_seconds, written) as keep:
         how = {"device": on, "keep": keep, "write": write, "warn": given.warn, "progress": progress}
         model, history = train(arm, seed, sets, law=law, source=given_as, **how)
         publish(keep, output / "snapshots")
