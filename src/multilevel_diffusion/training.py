@@ -49,7 +49,7 @@ STATE, SNAPSHOTS, EPOCHS = "training", "snapshots", "epoch_*.safetensors"
 """The name of the state of a run, the folder of its snapshots, and their names."""
 
 DIVERGED = 1000
-"""Times the loss of E[η | u_t] = 0, which is ½ tr Q, at which a run has diverged."""
+"""Times ½ E(‖u_0‖² + ‖η‖²), the size of what a network is given, at which its loss is beyond all reason."""
 
 CHUNK = 128
 """Fields that are restricted or validated on together, to bound memory."""
@@ -226,7 +226,7 @@ class Trainer:
             last step), seconds (of optimisation since the start), and the columns of `validate`.
 
         Raises:
-            UserError: if the loss exceeds DIVERGED times that of no network, as one that is not finite does, or the disk is full.
+            UserError: if the loss is not finite or beyond all reason, see DIVERGED, or the disk is full.
         """
         with self.keep.saving(STATE) as save:
             for number, epoch in enumerate(self.epochs[len(self.history) :], start=len(self.history) + 1):
@@ -253,7 +253,7 @@ class Trainer:
         """Note where the stream is as an epoch begins, of which nothing is done."""
         self._stream = self.generator.get_state()
         self._done, self._seconds = 0, 0.0
-        self._total = torch.zeros((), device=self.generator.device)
+        self._total, self._size = (torch.zeros((), device=self.generator.device) for _ in range(2))
 
     def _epoch(self, number: int, epoch: Epoch, save: Callable[[Callable[[], State]], None]) -> dict[str, float]:
         grid, before = self.grid(epoch.resolution), self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
@@ -273,15 +273,17 @@ class Trainer:
             if self.average:
                 self.average.update_parameters(self.network)
             self._total += loss.detach()
+            self._size += 0.5 * (squared_norm(u_0) + squared_norm(eta)).mean()
             self._done, now = index + 1, time.perf_counter()
             self._seconds = now - start
             save(self._state)
             start += time.perf_counter() - now
-        mean, nothing = self._total.item() / epoch.steps, 0.5 * self.denoiser.prior.trace(grid)
-        if not mean < DIVERGED * nothing:
+        diverged = ~(self._total < DIVERGED * self._size)
+        mean = torch.where(diverged, math.inf, self._total).item() / epoch.steps  # read at once: a device is waited for
+        if not math.isfinite(mean):
             raise UserError(
-                f"the loss is {mean:.3g} in epoch {number} at resolution {epoch.resolution}, and {nothing:.3g} is that of no "
-                f"network at all: lower training.learning_rate (now {epoch.learning_rate}) or look for non-finite data"
+                f"the loss is not finite, or beyond all reason, in epoch {number} at resolution {epoch.resolution}: lower "
+                f"training.learning_rate (now {epoch.learning_rate}) or look for non-finite data"
             )
         row = {
             "epoch": number,
@@ -303,7 +305,7 @@ class Trainer:
         parts = {name: module.state_dict() for name, module in self._modules().items()} | {"best": self.best}
         parts |= {f"optimizer/{index}": state for index, state in optimizer["state"].items()}
         tensors = {f"{name}/{key}": value for name, values in parts.items() for key, value in values.items()}
-        tensors |= {"generator": self._stream, "total": self._total}
+        tensors |= {"generator": self._stream, "total": self._total, "size": self._size}
         header = {"history": self.history, "optimizer": optimizer["param_groups"]}
         return tensors, header | {"done": self._done, "seconds": self._seconds}
 
@@ -320,7 +322,7 @@ class Trainer:
         self.history, self.best = header["history"], part(tensors, "best/")
         self._begin()
         self._done, self._seconds = header["done"], header["seconds"]
-        self._total = tensors["total"].to(self.generator.device)
+        self._total, self._size = (tensors[name].to(self.generator.device) for name in ("total", "size"))
 
 
 def publish(keep: Checkpoint, snapshots: Path) -> None:

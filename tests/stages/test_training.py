@@ -479,7 +479,7 @@ def test_a_checkpoint_of_other_settings_is_kept_told_and_not_taken_up(trainer, w
 
 
 def test_a_loss_that_is_finite_but_beyond_all_reason_ends_the_run(trainer):
-    with pytest.raises(UserError, match=r"loss is .* that of no network at all: lower training.learning_rate"):
+    with pytest.raises(UserError, match=r"beyond all reason, in epoch 1 .*: lower training.learning_rate"):
         trainer(learning_rate=1e4, ladder=one_level(5)).run()
 
 
