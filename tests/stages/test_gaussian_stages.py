@@ -327,7 +327,7 @@ def test_a_gaussian_of_another_prior_or_data_set_is_refused_in_one_line(made, ml
         (made.arms["fno"].spec, tmp_path / "data.safetensors", "data set"),
     ):
         refused = mld("train", spec, "--data", data, "--gaussian", law, "--seed", 1, "-o", tmp_path / "run")
-        assert f"{law}: a Gaussian of another {what} than phases/tiny; make it by `mld gaussian`" in refused.refusal
+        assert f"{law}: a Gaussian of another {what} than phases/tiny; give a file of `mld gaussian`" in refused.refusal
     assert not (tmp_path / "run").exists()
 
 

@@ -450,7 +450,7 @@ def test_a_classifier_with_a_header_of_another_version_is_refused_in_one_line(st
     tensors, header = read_tensors(stages.classifier)
     header = {key: value for key, value in (header | change).items() if value is not None}
     write_tensors(tmp_path / "classifier", tensors, header)
-    with pytest.raises(UserError, match="not a file of a classifier"):
+    with pytest.raises(UserError, match="give a file of `mld classifier`"):
         read_classifier(tmp_path / "classifier")
 
 
@@ -590,8 +590,8 @@ def test_the_transfer_table_is_the_difference_of_distances_of_one_network(mld, s
         (classifying(source="nowhere"), "tried nowhere: no such folder"),
         (classifying(sha256={FILES[0]: SHA256[FILES[0]]}), "--sha256: no digest for train-labels"),
         ([*judging("fno"), "{classifier_32}"], "--classifier: of other digits than the test fields at 8; make it by"),
-        ([*judging("fno"), "{data}"], "{data}: not a file of a classifier; make it by `mld classifier`"),
-        ([*judging("fno"), "{unet}/model.safetensors"], "not a file of a classifier"),
+        ([*judging("fno"), "{data}"], "{data}: header: unknown key 'resolution'"),
+        ([*judging("fno"), "{unet}/model.safetensors"], "give a file of `mld classifier`"),
         ([*judging("fno"), "{folder}/nothing"], "no such file"),
         (fetching(test=100), "test: 100 images asked for"),
         (fetching(train=300), "train + validation"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..columns import HISTORY_COLUMNS, LABELS
+from ..columns import HISTORY_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, write_atomically, write_csv
 from .reading import WIDTH, markdown, page, parts
@@ -21,20 +21,11 @@ th, td { padding: 2px 8px; text-align: left; max-width: 30em } th { position: st
 
 
 def read_tables(paths: Sequence[Path], columns: Collection[str]) -> list[pd.DataFrame]:
-    """The tables of `write_csv` at these paths.
+    """The tables of `write_csv` at these paths, each with these columns.
 
-    Args:
-        columns: those that each must have; what is not among LABELS must be numbers.
-
-    Raises a UserError if a table has no rows, has text among its numbers, or repeats rows of another one; as `read_csv` besides.
+    Raises a UserError if a table repeats rows of another one; as `read_csv` besides.
     """
     tables = [read_csv(path, columns) for path in paths]
-    for path, table in zip(paths, tables, strict=True):
-        if table.empty:
-            raise UserError(f"{path}: a table without rows; run the stage that makes it again")
-        for name in columns:
-            if name not in LABELS and not pd.api.types.is_numeric_dtype(table[name]):
-                raise UserError(f"{path}: text among the numbers of column {name}; run the stage that makes it again")
     rows = pd.concat([table[[*columns]] for table in tables], keys=range(len(tables)))
     if (repeated := rows.duplicated()).any():
         path = paths[rows.index[repeated][0][0]]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
-from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
+from ..columns import COLUMNS, COUNTS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
 from .estimates import debiased
 
@@ -16,8 +16,7 @@ LAST_EPOCHS = 10
 def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all tables in the tidy columns, counts as whole numbers."""
     rows = pd.concat(tables, ignore_index=True)[COLUMNS]
-    counts = ["seed", "steps", "resolution", "floor_sets", "n_samples", "n_reference", "n_projections"]
-    return rows.astype(dict.fromkeys(counts, "Int64"))
+    return rows.astype({name: "Int64" for name in COUNTS if name in rows})
 
 
 def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
