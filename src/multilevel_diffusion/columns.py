@@ -94,7 +94,7 @@ FORMS = {
 MAY_BE_EMPTY = {
     "evaluations": ("gain", "ladder", "n_reference", "n_projections"),
     "epoch": ("gaussian_loss", "n_reference"),
-    "metric": ("gain", "ladder", "sampler", "steps", *COLUMNS[COLUMNS.index("stderr") :]),
+    "metric": ("gain", "ladder", "sampler", "steps", *COLUMNS[COLUMNS.index("stderr") :], "samples_needed"),
     "trace": ("gain", "probes"),
     "quantity": ("value",),
 }

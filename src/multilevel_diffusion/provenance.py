@@ -1,6 +1,7 @@
 """Where numbers come from: what made a file, and a digest of the code."""
 
 import hashlib
+import json
 import platform
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 from . import __version__
 
+HERE = Path(__file__).parent
 PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
 
 
@@ -36,13 +38,29 @@ def source_digest() -> str:
 
 @cache
 def _commit() -> str:
-    """The commit of the source tree, "-dirty" behind it if tracked files differ; "unknown" outside a checkout."""
-    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]  # never write to the user's index
+    """The commit of the checkout that tracks this file, "-dirty" behind it if tracked files differ.
+
+    Else the commit that pip has noted of an installation from a repository, and "unknown" of any other.
+    """
+    git = ["git", "--no-optional-locks", "-C", str(HERE)]  # never write to the user's index
 
     def ask(*command: str) -> str:
         return subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
+        ask("ls-files", "--error-unmatch", Path(__file__).name)  # not so where the file lies in a repository of others
         return ask("rev-parse", "HEAD") + ("-dirty" if ask("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return _installed_commit() or "unknown"
+
+
+def _installed_commit() -> str | None:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        package = distribution("multilevel-diffusion")
+        ours = Path(str(package.locate_file(HERE.name))).resolve() == HERE.resolve()
+        said = package.read_text("direct_url.json") if ours else None
+        return json.loads(said or "{}").get("vcs_info", {}).get("commit_id")
+    except (PackageNotFoundError, ValueError):
+        return None

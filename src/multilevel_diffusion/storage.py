@@ -139,7 +139,7 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
 
     Args:
         columns: those that it must have. The table then has rows, labels as FORMS says, and numbers in all other columns, which
-            are finite, and whole in those of COUNTS; only what MAY_BE_EMPTY is missing.
+            are finite, and whole in those of COUNTS; nothing is missing but what MAY_BE_EMPTY.
 
     Raises a UserError if it is missing, truncated, not a table, lacks one of `columns` or has something else in them.
     """
@@ -155,7 +155,7 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from None
     _demand(path, columns, table.columns)
-    if columns and (wrong := "a table without rows" if table.empty else _wrong_column(table, columns)):
+    if columns and (wrong := "a table without rows" if table.empty else _wrong_column(table)):
         raise UserError(f"{path}: {wrong}; run the stage that makes it again")
     return table
 
@@ -206,7 +206,7 @@ def _mapping(text: str) -> dict[str, Any]:
     return found
 
 
-def _wrong_column(table: pandas.DataFrame, columns: Collection[str]) -> str | None:
+def _wrong_column(table: pandas.DataFrame) -> str | None:
     """What is wrong with the first column that is."""
     import pandas
 
@@ -221,7 +221,7 @@ def _wrong_column(table: pandas.DataFrame, columns: Collection[str]) -> str | No
             return f"a number that is not finite in column {name}"
         if name in COUNTS and (there % 1).any():
             return f"a number that is not whole in column {name}"
-        if name in columns and name not in empty and len(there) < len(table):
+        if name not in empty and len(there) < len(table):
             return f"an empty cell in column {name}"
     return None
 

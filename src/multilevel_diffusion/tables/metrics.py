@@ -138,6 +138,8 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
     distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together. `rows` are of
     CONVERGENCE_COLUMNS.
+
+    Raises a UserError if there is no Euler–Maruyama to compare with.
     """
     rows = rows.assign(field=rows.network.where(rows.gain.isna(), rows.network + ", " + rows.gain.astype(str)))
     keys = ["arm", "field", "metric", "resolution"]
@@ -147,6 +149,9 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     cells = []
     for (arm, field, metric, resolution), group in means.groupby(keys):
         paper = group[group.sampler == "euler-maruyama"]
+        if paper.empty:
+            wrong = f"no euler-maruyama of {arm}, {field} to compare with, for {metric} at {resolution}"
+            raise UserError(f"TABLES: {wrong}; give whole tables of `mld convergence`")
         reference = paper.loc[paper.evaluations.idxmax()]
         error = reference.stderr / reference.seeds**0.5
         row = {"arm": arm, "field": field, "column": f"{metric}, {resolution}"}
