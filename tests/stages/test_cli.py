@@ -107,6 +107,13 @@ def test_presets_are_those_beside_the_first_file_and_only_what_is_asked_for_must
     assert "stepz" in mld("resolve", *files, "--arm", "mnist/fno-combined", "-o", tmp_path / "x").refusal
 
 
+def test_a_config_without_presets_beside_it_is_told_what_to_do(mld, root, tmp_path):
+    shutil.copy(root / "config.yaml", tmp_path)
+    line = mld("resolve", tmp_path / "config.yaml", "--arm", "mixture/fno-combined", "-o", tmp_path / "x").refusal
+    assert f"--presets: no folder {tmp_path / 'workflow' / 'presets'}" in line
+    assert "the config.yaml of a checkout" in line
+
+
 MIXTURE = ["data", "mixture", "{spec}", "--samples", "4", "-o", "{out}"]
 SAMPLE = ["--resolution", "8", "--samples", "4", "--steps", "2", "--seed", "1", "-o", "{out}"]
 SCORE = ["score-error", "{snapshots}", "--resolution", "8", "--batches", "1", "--batch-size", "4", "-o", "{out}"]

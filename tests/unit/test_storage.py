@@ -21,6 +21,7 @@ from multilevel_diffusion.provenance import provenance
 from multilevel_diffusion.storage import (
     generator,
     read_csv,
+    read_facts,
     read_json,
     read_tensors,
     write_atomically,
@@ -119,6 +120,23 @@ def test_a_garbage_file_is_refused_with_path_and_mend_in_one_line(tmp_path, kind
         READ[kind](path)
     assert "make it again" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "null", '"x"', "[" * 100_000, '{"a":' * 100_000], ids=len)
+def test_json_that_is_no_mapping_or_nested_without_end_is_refused_wherever_it_stands(tmp_path, text):
+    table, tensors = tmp_path / "x.csv", tmp_path / "x.safetensors"
+    (tmp_path / "x.json").write_text(text)
+    table.write_text(f"# {text}\na\n1\n")
+    save_file({"u": torch.zeros(3)}, tensors, {"header": text})
+    for read, path in (
+        (read_json, tmp_path / "x.json"),
+        (read_csv, table),
+        (read_facts, table),
+        (read_tensors, tensors),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"{path}: truncated or not a file of ours")) as refused:
+            read(path)
+        assert len(str(refused.value).splitlines()) == 1
 
 
 @KINDS
