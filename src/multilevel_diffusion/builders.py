@@ -3,6 +3,7 @@
 A kind of prior, network, sampler or data is a pair: its settings, and the function that `builds` it. A plugin adds a pair.
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -125,16 +126,17 @@ def law_tail(spec: settings.ArmSpec) -> float:
 
 
 def build_law(
-    spec: settings.ArmSpec, prior: priors.Prior, state: Mapping[str, Tensor], modes: int, path: Path, mend: str
+    spec: settings.ArmSpec, prior: priors.Prior, state: Mapping[str, Tensor], modes: int | None, path: Path, mend: str
 ) -> GaussianLaw:
     """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes a direction.
 
-    Raises a UserError if they are not those of such a law, or no covariance.
+    Files of before do not say how many: None. Raises a UserError if the tensors are not those of such a law, or no covariance.
     """
-    grid, side = law_grid(spec), 2 * modes + 1
+    grid = law_grid(spec)
+    side = math.isqrt(len(state.get("low", ()))) if modes is None else 2 * modes + 1
     n = grid.resolution
     shapes = {"mean": (n, n), "variances": (n, n // 2 + 1)}
-    shapes |= {"low": (side**2, side**2)} if modes else {}
+    shapes |= {"low": (side**2, side**2)} if side > 1 else {}
     shapes |= {"cosines": (n, n)} if isinstance(grid, CellCentred) else {}
     like = {name: torch.empty(shape, dtype=torch.float64, device="meta") for name, shape in shapes.items()}
     demand_like(path, "law", state, like, mend)

@@ -186,8 +186,8 @@ class ModelHeader(Header):
     @model_validator(mode="after")
     def _is_of_one_arm(self) -> Self:
         demand_target(self.spec, self.target)
-        if self.spec.network.has_law and (self.modes is None or self.tail != law_tail(self.spec)):
-            raise ValueError(f"modes, tail: {self.modes} and {self.tail}, which are not those of {self.spec.name}")
+        if self.spec.network.has_law and self.tail != law_tail(self.spec):
+            raise ValueError(f"tail: {self.tail}, which is not that of {self.spec.name}")
         return self
 
 
@@ -222,7 +222,7 @@ def read_model(path: Path, on: torch.device) -> Model:
         raise UserError(f"{path}: its prior is not the one that its prior_seed draws; {mend}")
     network.load_state_dict(parts["network"])
     prior = build_prior(spec, parts["prior"])
-    law = build_law(spec, prior, parts["law"], header.modes or 0, path, mend) if spec.network.has_law else None
+    law = build_law(spec, prior, parts["law"], header.modes, path, mend) if spec.network.has_law else None
     return Model(spec, header.seed, header.epoch, given["target"], network.to(on).eval(), prior, law)
 
 

@@ -69,7 +69,7 @@ class LawHeader(Header):
     mend = "give a file of `mld gaussian`, or make it again"
     of: dict[str, Any]
     target: dict[str, Any]
-    modes: Annotated[int, Field(ge=0, strict=True)]
+    modes: Annotated[int, Field(ge=0, strict=True)] | None = None
     tail: float
 
 
