@@ -629,6 +629,36 @@ def test_samples_that_are_not_finite_are_refused_by_name(mld, files, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gain": None}, "field: learned, which does not go with its spec, gain and epoch"),
+        ({"field": "exact"}, "field: exact, which does not go with its spec, gain and epoch"),
+        ({"gain": "large"}, "gain: Input should be 'values' or 'coefficients', got 'large'"),
+        ({"resolution": 9}, "samples has shape (4, 8, 8), not (n, 9, 9)"),
+        ({"steps": "2"}, "steps: Input should be a valid integer, got '2'"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0, got -1"),
+        ({"epoch": 2.5}, "epoch: Input should be a valid integer, got 2.5"),
+        ({"sampler": ""}, "sampler: String should have at least 1 character"),
+        (
+            {"target": {"kind": "mnist", "name": "mnist", "images": True}},
+            "target: another one than that of mixture/tiny",
+        ),
+        ({"more": 1}, "unknown key 'more'"),
+    ],
+)
+def test_samples_with_a_header_of_another_version_are_refused_by_every_command(mld, files, tmp_path, change, said):
+    tensors, header = read_tensors(files.samples)
+    path, out = tmp_path / "samples", tmp_path / "out" / "x"
+    write_tensors(path, tensors, header | change)
+    for command in (["evaluate", path, "--data", files.data, "--projections", 2], ["figure", "fields", path]):
+        line = mld(*command, "-o", out).refusal
+        assert line.startswith(f"mld: {path}: ")
+        assert said in line
+        assert "give a file of `mld sample`, or draw it again" in line
+        assert not out.parent.exists()
+
+
 def test_the_loss_is_scaled_by_the_native_grid(mld, files, tmp_path, monkeypatch):
     scales = []
     trainer = training.Trainer.__init__

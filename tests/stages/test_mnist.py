@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import struct
 import sys
 import tarfile
@@ -480,6 +481,24 @@ def test_a_classifier_with_a_header_of_another_version_is_refused_in_one_line(st
     write_tensors(tmp_path / "classifier", tensors, header)
     with pytest.raises(UserError, match="give a file of `mld classifier`"):
         read_classifier(tmp_path / "classifier")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda values: values.double(), "is float64"),
+        (lambda values: values[1:].clone(), "is float32 (31,), not float32 (32,)"),
+        (lambda values: values / 0, "not finite"),
+        (lambda values: -values, "a variance is negative"),
+    ],
+)
+def test_a_classifier_of_other_weights_is_refused_in_one_line(stages, tmp_path, spoil, said):
+    tensors, header = read_tensors(stages.classifier)
+    name = next(name for name in tensors if name.endswith("running_var") and len(tensors[name]) == 32)
+    write_tensors(tmp_path / "classifier", tensors | {name: spoil(tensors[name])}, header)
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'classifier'}: ")) as refused:
+        read_classifier(tmp_path / "classifier")
+    assert said in str(refused.value)
 
 
 @pytest.fixture(scope="module")
