@@ -77,6 +77,32 @@ COST_COLUMNS += ["seconds", "expected_seconds", "bytes", "expected_bytes"]
 """What the figure of costs reads of the table of `mld bench scaling`."""
 
 
+COUNTS = (
+    *("seed", "steps", "resolution", "floor_sets", "n_samples", "n_reference", "n_projections", "epoch", "step"),
+    *("drawn_on", "reference_resolution", "evaluations", "field", "probes", "batch", "width"),
+)
+"""The columns of whole numbers."""
+
+FORMS = {
+    "gain": "values|coefficients",
+    "ladder": r"\d+(-\d+)*",
+    "trace": "exact|hutchinson",
+    "against": "resolution|batch|width",
+}
+"""What a label must be, where not every text will do, as a regular expression."""
+
+MAY_BE_EMPTY = {
+    "evaluations": ("gain", "ladder", "n_reference", "n_projections"),
+    "epoch": ("gaussian_loss", "n_reference"),
+    "metric": ("gain", "ladder", "sampler", "steps", *COLUMNS[COLUMNS.index("stderr") :], "samples_needed"),
+    "trace": ("gain", "probes"),
+    "quantity": ("value",),
+}
+"""The columns in which a cell may be empty, by the first of these columns that a table has."""
+
+MAY_BE_INFINITE = ("power",)
+
+
 def skill_resolutions(columns: Iterable[str]) -> list[int]:
     """The resolutions N of columns skill_N, ascending. Raises a UserError if there are none."""
     found = sorted(int(name.removeprefix("skill_")) for name in columns if name.startswith("skill_"))

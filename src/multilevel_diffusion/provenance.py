@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import platform
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 PACKAGE = "multilevel_diffusion"
 RUN = {f"{PACKAGE}.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
 """Modules that say what a run makes, not how."""
-
+HERE = Path(__file__).parent
 PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
 
 
@@ -61,7 +62,7 @@ def _imports() -> grimp.ImportGraph:
 
 @cache
 def _digest_of(module: str) -> str:
-    path = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    path = HERE.joinpath(*module.split(".")[1:])
     tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
@@ -71,13 +72,29 @@ def _digest_of(module: str) -> str:
 
 @cache
 def _commit() -> str:
-    """The commit of the source tree, "-dirty" behind it if tracked files differ; "unknown" outside a checkout."""
-    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]  # never write to the user's index
+    """The commit of the checkout that tracks this file, "-dirty" behind it if tracked files differ.
+
+    Else the commit that pip has noted of an installation from a repository, and "unknown" of any other.
+    """
+    git = ["git", "--no-optional-locks", "-C", str(HERE)]  # never write to the user's index
 
     def ask(*command: str) -> str:
         return subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
+        ask("ls-files", "--error-unmatch", Path(__file__).name)  # not so where the file lies in a repository of others
         return ask("rev-parse", "HEAD") + ("-dirty" if ask("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return _installed_commit() or "unknown"
+
+
+def _installed_commit() -> str | None:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        package = distribution("multilevel-diffusion")
+        ours = Path(str(package.locate_file(HERE.name))).resolve() == HERE.resolve()
+        said = package.read_text("direct_url.json") if ours else None
+        return json.loads(said or "{}").get("vcs_info", {}).get("commit_id")
+    except (PackageNotFoundError, ValueError):
+        return None

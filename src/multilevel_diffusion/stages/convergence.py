@@ -104,7 +104,7 @@ def convergence(
 def _test_sets(tests: FieldSets, source: Model | ExactModel, resolution: int, samples: int) -> list[metrics.Fields]:
     """The test fields in sets of as many as there are samples, at most SETS."""
     fields = torch.cat([tests.fields["reference"], tests.fields["floor"]]).double()
-    if (tests.target, tests.grid.resolution) != (source.target, resolution):
+    if (tests.target, tests.grid) != (source.target, build_grid(source.settings, resolution)):
         raise UserError(f"{source.settings.name}: the test fields are of another data set or grid; give its own")
     if len(fields) < 2 * samples:
         raise UserError(

@@ -10,15 +10,13 @@ from torch import Tensor
 
 from ..builders import build, build_grid
 from ..checkpoints import Checkpoint
-from ..data.checks import check_fields
+from ..data.checks import SamplesHeader, check_samples
 from ..errors import UserError
 from ..models import ExactModel, Model
 from ..sample import BLOCK
-from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse
+from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
-
-HEADER = ("target", "spec", "field", "gain", "seed", "sampler", "steps", "evaluations", "resolution", "epoch")
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> Non
     learned = isinstance(samples.settings, ArmSpec)
     said = {"spec": samples.settings.model_dump(mode="json") if learned else None}
     said |= {"field": "learned" if learned else "exact", "provenance": dict(facts)}
-    header = {key: said[key] if key in said else getattr(samples, key) for key in (*HEADER, "provenance")}
+    header = {key: said[key] if key in said else getattr(samples, key) for key in SamplesHeader.model_fields}
     write_tensors(path, {"samples": samples.fields}, header)
 
 
@@ -113,9 +111,6 @@ def made_by(path: Path) -> str | None:
 def read_samples(path: Path) -> Samples:
     """The samples in a file. Raises a UserError if it is missing, damaged or not of samples, or these are not finite."""
     tensors, header = read_tensors(path, need=("samples",))
-    if missing := [key for key in HEADER if key not in header]:
-        raise UserError(f"{path}: not a file of samples of this version (no {', '.join(missing)}); draw them again")
-    check_fields(path, tensors, header["resolution"], "draw them again with `mld sample`")
-    kind, given = (ArmSpec, header["spec"]) if header["spec"] else (TargetSpec, header["target"])
-    known = {key: header[key] for key in ("target", "gain", "seed", "sampler", "steps", "evaluations", "epoch")}
-    return Samples(tensors["samples"], parse(kind, given, str(path)), **known, source=str(path))
+    known = check_samples(path, tensors, header)
+    about = {key: getattr(known, key) for key in ("gain", "seed", "sampler", "steps", "evaluations", "epoch")}
+    return Samples(tensors["samples"], known.spec or known.target, header["target"], **about, source=str(path))
