@@ -44,6 +44,17 @@ floor: what as many true fields have as value, the mean over `floor_sets` disjoi
 what the value is divided by to be without units, the data's standard deviation per unit area or 1; empty where neither is right.
 """
 
+NO_DISTANCES = (
+    "vendi_score",
+    "component_share",
+    "density",
+    "coverage",
+    "class_entropy",
+    "legible_share",
+    "nearest_neighbour_accuracy",
+)
+"""Metrics whose floor is the value of true fields, on either side of which others may lie."""
+
 ALONG_TRAINING_COLUMNS = [*COLUMNS, "epoch"]
 """The tables of `mld along-training`."""
 

@@ -12,22 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import grimp
-import yaml
 
 import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
+from multilevel_diffusion.settings import arm_spec, distinct_gains, flow, load_config, plain
 
 BASE = Path(workflow.basedir)
-
-
-def typed(value):
-    """What `--config` keeps as text inside a mapping or list, read as YAML."""
-    if isinstance(value, dict):
-        return {key: typed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [typed(inner) for inner in value]
-    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def beside(path):
@@ -35,7 +25,7 @@ def beside(path):
     return path if Path.cwd() == BASE else str(BASE / path)
 
 
-OVERRIDES = typed(dict(workflow.config_settings.config))
+OVERRIDES = plain(dict(workflow.config_settings.config))  # Snakemake reads what is in a mapping or list as text
 CONFIG_FILES = [beside("config.yaml"), *map(str, workflow.config_settings.configfiles)]
 try:
     CONFIG = load_config([Path(file) for file in CONFIG_FILES], OVERRIDES, BASE / "workflow/presets")
@@ -50,7 +40,9 @@ GPU = int(shutil.which("nvidia-smi") is not None)
 if CONFIG.plugins:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(CONFIG.plugins))}; ")
 IMPORTS = grimp.build_graph("multilevel_diffusion", exclude_type_checking_imports=True, cache_dir=None)
-SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
+SAID_IN_PARAMS = {
+    f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins", "text")
+}
 
 
 @dataclass
@@ -102,11 +94,6 @@ def code(*modules):
     reached = set(roots).union(*map(IMPORTS.find_upstream_modules, roots)) - SAID_IN_PARAMS
     plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in CONFIG.plugins]
     return hashlib.sha256("".join([*map(digest_of, sorted(reached)), *plugins]).encode()).hexdigest()[:16]
-
-
-def flow(value):
-    """A value as YAML on one line; JSON will not do, its 1e-05 is text in YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False).removesuffix("...\n").strip()
 
 
 def dumped(settings, *without):

@@ -1,5 +1,6 @@
 """Settings of an experiment: data, arms, training, sampling, and what is measured; and the frozen slice that one arm needs."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -9,6 +10,7 @@ from .base import (
     Count,
     Gain,
     Geometry,
+    Line,
     Name,
     Removable,
     Resolution,
@@ -19,7 +21,7 @@ from .base import (
     Several,
     Start,
 )
-from .data import DataSettings, MixtureDataSettings, SampledDataSettings
+from .data import DRAWN, DataSettings, MixtureDataSettings, SampledDataSettings
 from .networks import NetworkBase, NetworkSettings
 from .priors import PriorSettings
 from .samplers import SamplerSettings, SamplingSettings
@@ -125,7 +127,7 @@ class ArmSettings(Settings):
 class ExperimentSettings(Settings):
     """Data, arms, training and sampling: an entry of `experiments`."""
 
-    title: str = Field("", description="Heading of its figures in the report.")
+    title: Line = Field("", description="Heading of its figures in the report.")
     data: DataSettings | None = Field(None, description="A kind of data with its settings.")
     data_set: Name | None = Field(None, description="Instead of `data`: the experiment whose data are used.")
     grid: Geometry = Field(description="torus has the points i/N, cell-centred (i + ½)/N with no-flux walls.")
@@ -170,6 +172,11 @@ class ExperimentSettings(Settings):
         gain = Gain.VALUES if self.arms[arm].network.has_law else self.arms[arm].gain
         return (gain,) if gain else self.gains
 
+    def is_transferred(self, arm: str) -> bool:
+        """Whether an arm is sampled on the grid that it was trained on and on another."""
+        grids = self.sampling.resolutions
+        return len(grids) > 1 and self.training_of(arm).reference_resolution in grids
+
     @property
     def mixture(self) -> bool:
         """Whether the true law is known."""
@@ -203,12 +210,21 @@ class ExperimentSettings(Settings):
     def _arms_fit(self) -> Self:
         if (self.law.resolution or 0) > self.native_resolution:
             raise ValueError(f"law.resolution: {self.law.resolution} is finer than the data, {self.native_resolution}")
+        if self.mixture:
+            self._demand_law(DRAWN)
         where = {"sampling.resolutions": self.sampling.resolutions}
+        where |= {"native_resolution": (self.native_resolution,), "law.resolution": (self.law.resolution or 0,)}
         if self.along_training:
             where["along_training.resolution"] = (self.along_training.resolution,)
+        if self.score_error:
+            where["score_error.resolutions"] = self.score_error.resolutions
         followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
             training, sampling = self.training_of(name), self.sampling_of(name)
+            if self.mixture and getattr(arm.prior, "scale", None) == "auto":
+                raise ValueError(
+                    f"arms.{name}.prior.scale: auto is by the data, and a mixture is made of the prior's noise"
+                )
             if arm.network.has_law and arm.gain is Gain.COEFFICIENTS:
                 raise ValueError(f"arms.{name}.gain: its network sees fields of one scale on every grid; leave it out")
             if sampling.start == "gaussian" and not arm.network.has_law:
@@ -230,8 +246,20 @@ class ExperimentSettings(Settings):
                 raise ValueError(f"{name}.networks: {section.networks} asked for, of {len(self.seeds)} seeds")
         return self
 
+    def _demand_law(self, fields: int) -> None:
+        """Raises a ValueError if the law has more modes than so many fields, or the grid, can give."""
+        modes, resolution = self.law.modes, self.law.resolution or self.native_resolution
+        most = min((resolution - 1) // 2, (math.isqrt(fields - 1) - 1) // 2)
+        if self.grid is Geometry.CELL_CENTRED:
+            most = 0
+        if modes != "auto" and modes > most:
+            raise ValueError(
+                f"law.modes: {modes}, but {fields} fields of {resolution} points, {self.grid}, have {most}"
+            )
+
     def demand_fields(self, data: SampledDataSettings) -> None:
-        """Raises a ValueError if the data have fewer test fields than samples, or fewer training fields than a batch."""
+        """Raises a ValueError if the data have too few test fields for the samples, or training fields for a batch or the law."""
+        self._demand_law(data.train)
         counts = {"sampling.samples": self.sampling.samples, "validation.test": self.validation.test}
         if self.along_training:
             counts["along_training.samples"] = self.along_training.samples

@@ -4,13 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Count, Kinds, Positive, Settings
+from .base import Finite, Kinds, Settings
 
+Amplitude = Annotated[Finite, Field(ge=1e-6, le=1e6)]  # whose squares are numbers in single precision
 Scale = Annotated[
-    Positive | Literal["auto"],
+    Amplitude | Literal["auto"],
     Field(description="Amplitude s of the laplacian part; auto: by the variance of the data."),
 ]
-Modes = Annotated[tuple[Count, Count], Field(description="m₁, m₂: −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂, and mirror images.")]
+Mode = Annotated[int, Field(ge=1, le=2**12, strict=True)]
+Modes = Annotated[tuple[Mode, Mode], Field(description="m₁, m₂: −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂, and mirror images.")]
 
 
 class PriorBase(Settings):
@@ -33,14 +35,14 @@ class LaplacianSettings(PriorBase):
 
 class BesselSettings(PriorBase):
     kind: Literal["bessel"] = Field(description="A Bessel potential: A_k = (c + μ_k)^(−p).")
-    shift: Positive = Field(description="c.")
-    power: Positive = Field(description="p; the prior is trace class for p > ½.")
+    shift: Annotated[Finite, Field(ge=1e-3, le=1e6)] = Field(description="c.")
+    power: Annotated[Finite, Field(gt=0, le=4)] = Field(description="p; the prior is trace class for p > ½.")
 
 
 class CombinedSettings(PriorBase):
     kind: Literal["combined"] = Field(description="fno on top of the tail of laplacian: |s₂ w_k + s μ_k^(−0.55)|.")
     scale: Scale
-    fno_scale: Positive = Field(description="s₂, amplitude of the fno part.")
+    fno_scale: Amplitude = Field(description="s₂, amplitude of the fno part.")
     modes: Modes
 
 
