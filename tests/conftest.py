@@ -20,6 +20,11 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch starts: on fields this sma
 MLD = Path(sys.executable).with_name("mld")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--faults-seed", type=int, default=0, help="Of what tests/faults draws.")
+    parser.addoption("--faults-count", type=int, default=None, help="How much of it; each test has a small default.")
+
+
 @dataclass
 class Outcome:
     code: int

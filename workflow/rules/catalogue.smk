@@ -111,7 +111,8 @@ def needs_and_command(table):
         case "power":
             return [METRICS], options({"enough": CONFIG.claims.power} if CONFIG.claims else {}, "power", METRICS)
         case "claims":
-            of_claims = [criterion.quantity.table for _, claim in CONFIG.claims.each for criterion in claim.criteria]
+            criteria = [each for _, claim in CONFIG.claims.each for each in claim.criteria.values()]
+            of_claims = [criterion.quantity.table for criterion in criteria]
             tables = {name: f"{RESULTS}/tables/{name}.csv" for name in (*of_claims, "power") if name in TABLES}
             return list(tables.values()), options({"table": tables}, "claims")
     return [METRICS], options({"experiment": experiments}, table.make, METRICS)

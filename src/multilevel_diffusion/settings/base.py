@@ -68,7 +68,7 @@ def _no_file(folder: str) -> str:
     return folder
 
 
-def _up_to(most: int) -> AfterValidator:
+def up_to(most: int) -> AfterValidator:
     """A bound beyond all use, so that what is computed from a number stays within 64 bits."""
 
     def bounded(number: int) -> int:
@@ -111,21 +111,23 @@ Line = Annotated[
 ]
 PathText = Annotated[
     str,
-    Field(pattern=r"^[^\x00-\x1f\x7f]+$"),
-    InWords(f"a path without control characters; {QUOTED}"),
+    Field(pattern=r"^[^\x00-\x1f\x7f{}]+$"),
+    InWords(f"a path without braces or control characters; {QUOTED}"),
 ]
 FilePath = Annotated[PathText, AfterValidator(_expanded)]
 Folder = Annotated[
     str,
     Field(pattern=r"^[\w./~+=]([\w./~+=, -]*[\w./~+=,-])?$", max_length=200),
-    InWords(f"a folder, of letters, digits, spaces and ./~+=,_- without a - at its beginning; {QUOTED}"),
+    InWords(
+        f"a folder, of letters, digits, spaces and ./~+=,_- without a - at its beginning; {QUOTED}, or write ./2024"
+    ),
     AfterValidator(_expanded),
     AfterValidator(_no_file),
 ]
-Resolution = Annotated[int, Field(ge=3, strict=True), _up_to(2**16)]
-Count = Annotated[int, Field(ge=1, strict=True), _up_to(10**9)]
-SetSize = Annotated[int, Field(ge=2, strict=True), _up_to(10**9)]
-Seed = Annotated[int, Field(ge=0, strict=True), _up_to(2**63 - 1)]
+Resolution = Annotated[int, Field(ge=3, strict=True), up_to(2**16)]
+Count = Annotated[int, Field(ge=1, strict=True), up_to(10**9)]
+SetSize = Annotated[int, Field(ge=2, strict=True), up_to(10**9)]
+Seed = Annotated[int, Field(ge=0, strict=True), up_to(2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Positive = Annotated[Finite, Field(gt=0)]
 Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
@@ -145,7 +147,7 @@ class Settings(BaseModel):
         for key in data.keys() - cls.model_fields.keys() if isinstance(data, Mapping) else ():
             close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(cls.model_fields)}"
-            raise ValueError(f"unknown key '{key}'; {hint}")
+            raise ValueError(f"unknown key '{shortened(str(key))}'; {hint}")
         return data
 
 
@@ -167,7 +169,7 @@ class Kinds:
             raise ValueError("expected a mapping with its kind")
         kinds, kind = kinds_of(self.base), given.get("kind")
         if str(kind) not in kinds:
-            wrong = f"there is no kind {kind!r}" if "kind" in given else "kind: needed"
+            wrong = f"there is no kind {shortened(repr(kind))}" if "kind" in given else "kind: needed"
             raise ValueError(f"{wrong}; there are {', '.join(map(repr, kinds))}, and those of mld --plugin FILE")
         return kinds[str(kind)].model_validate(given)
 
@@ -205,9 +207,10 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in (within, *first["loc"]) if part != "")
-        message = " ".join(first["msg"].removeprefix("Value error, ").split())
+        key = ".".join(shortened(str(part)) for part in (within, *first["loc"]) if part != "")
+        message = first["msg"].removeprefix("Value error, ")
         given = first["input"]
         got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {shortened(repr(given))}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{source}: {key + ': ' if key else ''}{message}{got}{more}") from None
+        line = f"{source}: {key + ': ' if key else ''}{message}{got}{more}"
+        raise UserError(" ".join(line.split())) from None

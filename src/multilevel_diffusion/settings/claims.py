@@ -5,16 +5,16 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from .base import Finite, Line, Name, Positive, Removable, SetSize, Settings, Several
+from .base import FileName, Finite, Line, Name, Positive, Removable, SetSize, Settings, Several
 
-Entry = str | Annotated[int, Field(strict=True)]
+Entry = Annotated[Line, Field(max_length=100)] | Annotated[int, Field(strict=True)]
 Row = Annotated[dict[str, Entry], Field(min_length=1)]
 
 
 class QuantitySettings(Settings):
     """A number per seed from a table of results: `value` of one row, alone or against another row."""
 
-    table: str = Field(description="Name of the table.")
+    table: FileName = Field(description="Name of the table.")
     of: Row = Field(description="Column to value, which leave one row a seed.")
     over: Row | None = Field(
         None, description="Divided by the row that differs in these columns, or by `column: floor` of its own."
@@ -86,9 +86,10 @@ class ClaimSettings(CriterionSettings):
         return self
 
     @property
-    def criteria(self) -> list[CriterionSettings]:
-        """The one by which it is judged, and the first one that was written, if it is another."""
-        return [self, self.first_written] if self.first_written else [self]
+    def criteria(self) -> dict[str, CriterionSettings]:
+        """The one by which it is judged and the first one that was written, if it is another, by where their quantities stand."""
+        first = {"first_written.quantity": self.first_written} if self.first_written else {}
+        return {"quantity": self} | first
 
     @property
     def choices(self) -> list[Row]:

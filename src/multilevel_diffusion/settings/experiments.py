@@ -23,7 +23,7 @@ from .base import (
 )
 from .data import DRAWN, DataSettings, MixtureDataSettings, SampledDataSettings
 from .networks import NetworkBase, NetworkSettings
-from .priors import PriorSettings
+from .priors import FNOPriorSettings, PriorBase, PriorSettings
 from .samplers import SamplerSettings, SamplingSettings
 from .training import TrainingSettings, ValidationSettings
 
@@ -213,7 +213,10 @@ class ExperimentSettings(Settings):
         if self.mixture:
             self._demand_law(DRAWN)
         where = {"sampling.resolutions": self.sampling.resolutions}
-        where |= {"native_resolution": (self.native_resolution,), "law.resolution": (self.law.resolution or 0,)}
+        where |= {
+            "native_resolution": (self.native_resolution,),
+            "law.resolution": (self.law.resolution or self.native_resolution,),
+        }
         if self.along_training:
             where["along_training.resolution"] = (self.along_training.resolution,)
         if self.score_error:
@@ -225,6 +228,10 @@ class ExperimentSettings(Settings):
                 raise ValueError(
                     f"arms.{name}.prior.scale: auto is by the data, and a mixture is made of the prior's noise"
                 )
+            if self.truncation and 2 * max(_all_modes(arm.prior)) < max(self.truncation.resolutions):
+                raise ValueError(
+                    f"truncation.resolutions: the finest has all modes of arms.{name}.prior; give coarser ones"
+                )
             if arm.network.has_law and arm.gain is Gain.COEFFICIENTS:
                 raise ValueError(f"arms.{name}.gain: its network sees fields of one scale on every grid; leave it out")
             if sampling.start == "gaussian" and not arm.network.has_law:
@@ -235,8 +242,8 @@ class ExperimentSettings(Settings):
             if followed and training.snapshot_every is None:
                 raise ValueError(f"training.snapshot_every: {followed[0]} needs snapshots; give a number")
             for key, resolutions in where.items():
-                if any(resolution % arm.network.divisor for resolution in resolutions):
-                    raise ValueError(f"{key}: the network of {name} needs multiples of {arm.network.divisor}")
+                if not all(map(arm.network.takes, resolutions)):
+                    raise ValueError(f"{key}: the network of {name} needs {arm.network.needs}")
         return self
 
     @model_validator(mode="after")
@@ -274,6 +281,11 @@ class ExperimentSettings(Settings):
                     raise ValueError(f"training.batch_size: {size}, but data.train has only {data.train} fields")
 
 
+def _all_modes(prior: PriorBase) -> tuple[float, ...]:
+    """How many modes a direction a prior of finite rank has."""
+    return prior.modes if isinstance(prior, FNOPriorSettings) else (math.inf,)
+
+
 def _demand_that_arm_fits(
     name: str, network: NetworkBase, training: TrainingSettings, validation: ValidationSettings | None, native: int
 ) -> None:
@@ -287,8 +299,8 @@ def _demand_that_arm_fits(
     if validation and max(validation.resolutions) > native:
         raise ValueError(f"validation.resolutions: above native_resolution {native}")
     for resolution in (*levels, *(validation.resolutions if validation else ())):
-        if resolution % network.divisor:
-            raise ValueError(f"the network of {name} needs multiples of {network.divisor}, not {resolution}")
+        if not network.takes(resolution):
+            raise ValueError(f"{resolution}: the network of {name} needs {network.needs}")
 
 
 class TargetSpec(Settings):

@@ -1,5 +1,6 @@
 """The configuration of a run: config.yaml, a preset on top, then what the command line overrides."""
 
+import difflib
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
@@ -8,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from ..columns import LABELS, NO_DISTANCES
+from ..columns import LABELS, METRICS, NO_DISTANCES, QUANTITIES
 from ..errors import UserError
 from .base import Count, FileName, FilePath, Folder, Gain, Name, Removable, Settings, Start, parse
 from .catalogue import DRAWINGS, FigureSettings, TableSettings
@@ -104,8 +105,8 @@ class Config(Settings):
                 arms = table.arms or tuple(self.experiments[table.experiments[0]].arms)
                 self._demand_measured(table.experiments[0], table.drawing.section, arms[0], where)
         for name, claim in self.claims.each if self.claims else ():
-            for criterion in claim.criteria:
-                self._demand_quantity(criterion.quantity, f"config: claims.rows.{name}")
+            for key, criterion in claim.criteria.items():
+                self._demand_quantity(criterion.quantity, f"config: claims.rows.{name}: {key}")
 
     def _can_be_made(self, table: TableSettings) -> bool:
         """Whether there is what a table is made of."""
@@ -153,14 +154,18 @@ class Config(Settings):
             judged = ", ".join(name for name, table in self.tables.items() if table.drawing.columns)
             raise UserError(f"{where}: table {quantity.table} has no values a seed; those that have are {judged}")
         number = against.pop("column", "value")
-        for column, value in (*quantity.of.items(), *against.items(), (number, 0)):
-            if column not in drawing.columns:
-                known = ", ".join(drawing.columns)
-                raise UserError(f"{where}: table {quantity.table} has no column {column}; it has {known}")
-            if column not in LABELS and isinstance(value, str):
-                raise UserError(f"{where}: {column}: '{value}' is text in a column of numbers; leave the quotes out")
         if number in LABELS:
             raise UserError(f"{where}: column: {number} is a column of text; give one of numbers, as floor")
+        for column, value in (*quantity.of.items(), *against.items(), (number, 0)):
+            if column not in drawing.columns:
+                has = ", ".join(drawing.columns)
+                raise UserError(f"{where}: table {quantity.table} has no column {column}; it has {has}")
+            if column not in LABELS and isinstance(value, str):
+                raise UserError(f"{where}: {column}: '{value}' is text in a column of numbers; leave the quotes out")
+            known = {"metric": METRICS, "quantity": QUANTITIES, "gain": [*Gain]}.get(column)
+            if known and str(value).rstrip("0123456789") not in known:
+                close = difflib.get_close_matches(str(value), known, n=1, cutoff=0)[0]
+                raise UserError(f"{where}: {column}: there is no '{value}'; did you mean '{close}'?")
         if missing := [column for column in drawing.names if column not in quantity.of]:
             raise UserError(f"{where}: of: must say which {' and '.join(missing)}")
         if quantity.debiased:
@@ -204,10 +209,8 @@ class Config(Settings):
             getattr(self.experiments[experiment], section),
         )
         said = f"{where}: experiments.{experiment}.{section}"
-        if wrong := [n for n in measured.resolutions if n % network.divisor]:
-            raise UserError(
-                f"{said}.resolutions: the network of {arm} needs multiples of {network.divisor}, not {wrong[0]}"
-            )
+        if not all(map(network.takes, measured.resolutions)):
+            raise UserError(f"{said}.resolutions: the network of {arm} needs {network.needs}")
         if getattr(measured, "start", Start.PRIOR) is Start.GAUSSIAN and not network.has_law:
             raise UserError(
                 f"{said}.start: gaussian, but {arm} has no Gaussian; show an arm that has, or start from prior"
@@ -277,8 +280,11 @@ def load_config(
     if not entries:
         raise UserError("config: experiments: none is left")
     removed = dict.fromkeys(_null(given), "removed; remove this one too, or give it other data")
-    for name, entry in list(sound.items()):
-        if fault := _fault_of_data(name, entry, sound, removed | dict.fromkeys(broken, "broken")):
+    for name, entry in sorted(
+        sound.items(), key=lambda item: item[1].data is None
+    ):  # what others use the data of comes first
+        unsound = removed | {each: f"broken: {reason}" for each, reason in broken.items()}
+        if fault := _fault_of_data(name, entry, sound, unsound):
             broken[name] = f"config: experiments.{name}: {fault}"
             del sound[name]
     if only is not None and broken:
@@ -352,7 +358,8 @@ def _demand_removable(below: Mapping[str, Any], layer: Mapping[str, Any]) -> Non
 def _removable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The mappings whose entries null removes, by where they stand."""
     groups = {key: settings.get(key) for key in ("experiments", "figures", "tables")}
-    groups["claims.rows"] = (settings.get("claims") or {}).get("rows")
+    claims = settings.get("claims")
+    groups["claims.rows"] = claims.get("rows") if isinstance(claims, Mapping) else None
     experiments = groups["experiments"] if isinstance(groups["experiments"], Mapping) else {}
     entries = {name: entry for name, entry in experiments.items() if isinstance(entry, Mapping)}
     return groups | {f"experiments.{name}.arms": entry.get("arms") for name, entry in entries.items()}

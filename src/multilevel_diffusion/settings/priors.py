@@ -1,8 +1,9 @@
 """Settings of the priors N(0,Q); their formulas are in `priors`."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Finite, Kinds, Settings
 
@@ -37,6 +38,14 @@ class BesselSettings(PriorBase):
     kind: Literal["bessel"] = Field(description="A Bessel potential: A_k = (c + μ_k)^(−p).")
     shift: Annotated[Finite, Field(ge=1e-3, le=1e6)] = Field(description="c.")
     power: Annotated[Finite, Field(gt=0, le=4)] = Field(description="p; the prior is trace class for p > ½.")
+
+    @model_validator(mode="after")
+    def _has_numbers(self) -> Self:
+        mean, first = (float(mu) ** -self.power for mu in (self.shift, self.shift + (2 * math.pi) ** 2))
+        if not (first >= 1e-9 and mean <= 1e6 and mean <= 1e5 * first):
+            said = f"amplitudes {mean:.1g} of the mean and {first:.1g} of the next modes"
+            raise ValueError(f"shift, power: {said}; single precision needs 1e-9 to 1e6, and no factor of 1e5 between")
+        return self
 
 
 class CombinedSettings(PriorBase):

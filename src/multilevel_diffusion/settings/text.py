@@ -103,7 +103,8 @@ def flow(value: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text as a message has it."""
+    """A text as a message of one line has it."""
+    text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
