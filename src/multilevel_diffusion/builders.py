@@ -110,8 +110,8 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
     """The grid of an arm, the torus for an exact field. Raises a UserError if its network does not take the resolution."""
     if not isinstance(spec, settings.ArmSpec):
         return Torus(resolution)
-    if resolution % spec.network.divisor:
-        raise UserError(f"resolution {resolution}: {spec.name} needs multiples of {spec.network.divisor}")
+    if not spec.network.takes(resolution):
+        raise UserError(f"resolution {resolution}: {spec.name} needs {spec.network.needs}")
     return GRIDS[spec.grid](resolution)
 
 

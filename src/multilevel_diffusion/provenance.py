@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import grimp
 
 PACKAGE = "multilevel_diffusion"
-RUN = {f"{PACKAGE}.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
+RUN = {f"{PACKAGE}.settings.{module}" for module in ("catalogue", "claims", "load", "plugins", "text")}
 """Modules that say what a run makes, not how."""
 HERE = Path(__file__).parent
 PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")

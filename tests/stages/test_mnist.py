@@ -58,14 +58,21 @@ def gz(files):
     return {f"{name}.gz": data for name, data in files.items()}
 
 
-@pytest.fixture
-def mirror():
-    """The address of a web server that has the excerpt, as the public mirrors have the originals."""
+@contextlib.contextmanager
+def served(folder):
+    """The address of a web server that has the files of a folder."""
     handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=EXCERPT)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture
+def mirror():
+    """The address of a web server that has the excerpt, as the public mirrors have the originals."""
+    with served(EXCERPT) as address:
+        yield address
 
 
 @pytest.fixture
@@ -99,6 +106,26 @@ def test_a_folder_has_the_files_plain_or_packed(tmp_path):
 
 def test_a_mirror_has_the_files_packed(mirror):
     assert quiet([mirror]) == UNPACKED
+
+
+def test_a_mirror_may_have_the_files_plain(tmp_path):
+    with served(written(tmp_path / "plain", UNPACKED)) as address:
+        assert quiet([address]) == UNPACKED
+
+
+@pytest.mark.parametrize("below", ["raw", "MNIST/raw"])
+def test_a_folder_has_the_files_where_torchvision_puts_them(tmp_path, monkeypatch, below):
+    (tmp_path / "my data" / below).mkdir(parents=True)
+    written(tmp_path / "my data" / below, gz(PACKED))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert quiet(["~/my data"]) == UNPACKED
+
+
+def test_a_digest_may_be_in_upper_case(mld, tmp_path):
+    digests = [word for name, digest in SHA256.items() for word in ("--sha256", f"{name}={digest.upper()}")]
+    sizes = ["--train", 2, "--validation", 1, "--test", 2, "--resolution", 8]
+    done = mld("data", "mnist", "--source", EXCERPT, *digests, *sizes, "-o", tmp_path / "digits.safetensors")
+    assert done.code == 0, done.err
 
 
 def test_an_npm_package_has_the_files_plain(npm):

@@ -10,22 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
 
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.provenance import code_digest
-from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
+from multilevel_diffusion.settings import arm_spec, distinct_gains, flow, load_config, plain
 
 BASE = Path(workflow.basedir)
-
-
-def typed(value):
-    """What `--config` keeps as text inside a mapping or list, read as YAML."""
-    if isinstance(value, dict):
-        return {key: typed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [typed(inner) for inner in value]
-    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def beside(path):
@@ -33,7 +23,7 @@ def beside(path):
     return path if Path.cwd() == BASE else str(BASE / path)
 
 
-OVERRIDES = typed(dict(workflow.config_settings.config))
+OVERRIDES = plain(dict(workflow.config_settings.config))  # Snakemake reads what is in a mapping or list as text
 CONFIG_FILES = [beside("config.yaml"), *map(str, workflow.config_settings.configfiles)]
 try:
     CONFIG = load_config([Path(file) for file in CONFIG_FILES], OVERRIDES, BASE / "workflow/presets")
@@ -83,11 +73,6 @@ def code(*modules):
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
     return code_digest(*modules, plugins=CONFIG.plugins)
-
-
-def flow(value):
-    """A value as YAML on one line; JSON will not do, its 1e-05 is text in YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False).removesuffix("...\n").strip()
 
 
 def dumped(settings, *without):

@@ -77,7 +77,7 @@ def data_files(experiment):
     source = data.source if data.kind == "fields" else getattr(data, "file", None)
     if not source:
         return []
-    found = [path for path in (source, source.rpartition(":")[0]) if path and Path(path).expanduser().exists()]
+    found = [path for path in (source, source.rpartition(":")[0]) if path and os.path.exists(os.path.expanduser(path))]
     if not found:
         sys.exit(f"config: experiments.{experiment}.data: {source}: no such file or folder")
     return str(Path(found[0]).expanduser())

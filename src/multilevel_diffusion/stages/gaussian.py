@@ -13,13 +13,11 @@ from ..errors import UserError
 from ..gaussian import CHUNK, GaussianLaw, estimate
 from ..grids import Torus
 from ..mixture import GaussianMixture
-from ..settings import ArmSpec
+from ..settings import DRAWN, ArmSpec
 from ..storage import Header, checked, generator, read_tensors, write_tensors
 
 MOST_MODES = 15
 """With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
-DRAWN = 4096
-"""Fields of a mixture that its law is estimated from."""
 
 
 def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
