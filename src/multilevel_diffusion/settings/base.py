@@ -144,7 +144,9 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
-        for key in data.keys() - cls.model_fields.keys() if isinstance(data, Mapping) else ():
+        for key in data if isinstance(data, Mapping) else ():
+            if key in cls.model_fields:
+                continue
             close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(cls.model_fields)}"
             raise ValueError(f"unknown key '{shortened(str(key))}'; {hint}")
