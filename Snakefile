@@ -4,16 +4,19 @@ from snakemake.utils import min_version
 min_version("9.11")
 
 
-report: "workflow/report/workflow.rst"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/catalogue.smk"
 
 
-# `rule` is a name of JOBS here, and the name of the rule where Snakemake runs its command.
+if not MODULE:
+
+    report: "workflow/report/workflow.rst"
+
+
+# Below, `rule` is a name of JOBS, and where Snakemake runs the command it is what the rule is called.
+COMMANDS = {each: JOBS[name].shell for name in JOBS for each in (name, called(name))}
 for rule, JOB in JOBS.items():
 
     rule:
@@ -39,7 +42,7 @@ for rule, JOB in JOBS.items():
         message:
             JOB.message
         shell:
-            JOBS[rule].shell
+            COMMANDS[rule]
 
 
 for NAME in EXPERIMENTS:
@@ -96,7 +99,7 @@ rule report:
         "Report: figures and tables with captions, run times, graph of rules"
     shell:
         # the lock is that of the run which this job is part of
-        "snakemake {input.made} --snakefile {params.snakefile:q} --cores 1 --nolock --report {output.report}{params.overrides} > {log} 2>&1"
+        "snakemake {input.made:q} --snakefile {params.snakefile:q} --cores 1 --nolock --report {output.report:q}{params.overrides} > {log:q} 2>&1"
 
 
 rule all:

@@ -343,7 +343,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             {"kind": "gaussian-exponential", "stochasticity": 0.5},
             ["experiments.mixture.sampling.sampler.stochasticity", "0.5"],
         ),
-        ("experiments.mnist.data.sources", ["a b"], ["experiments.mnist.data.sources.0"]),
+        ("experiments.mnist.data.sources", [""], ["experiments.mnist.data.sources.0"]),
         ("experiments.mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("claims.seeds", 1, ["claims.seeds"]),
         ("claims.rows.u-net-degrades.quantity.of.arm", "unet", ["u-net-degrades", "there is no arm 'mnist/unet'"]),
@@ -357,6 +357,9 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "one of at_most, at_least and within"]),
         ("claims.rows.score-transfers.quantity.table", "fig1", ["score-transfers", "no table 'fig1'"]),
         ("results", "", ["results"]),
+        ("results", "-n", ["results", "at its start"]),
+        ("results", "{x}", ["results", "braces"]),
+        ("results", "$SCRATCH/x", ["results", "choose another"]),
         ("max_threads", 0, ["max_threads"]),
     ],
 )
@@ -684,3 +687,9 @@ def test_settings_import_no_torch():
     code = "import sys, multilevel_diffusion.settings; print(*sorted({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_paths_may_hold_any_letter_and_home(load, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load({"results": "~/a b+c=d's 100%"}).results == "/home/me/a b+c=d's 100%"
+    assert load({"experiments": {"mnist": {"data": {"sources": ["my 'digits' + more"]}}}}).broken == {}

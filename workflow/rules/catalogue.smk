@@ -16,7 +16,7 @@ JOBS["cost_scaling"] = Job(
     place="cost/scaling",
     code=code("bench.costs"),
     output={"table": f"{RESULTS}/cost/scaling.csv"},
-    threads=lambda wildcards: workflow.cores or 1,
+    threads=CORES,
 )
 JOBS["cost"] = Job(
     "Figure cost: time and memory of a training step as the work grows",

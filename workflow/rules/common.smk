@@ -3,6 +3,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -18,7 +19,9 @@ import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
 
-BASE = Path(workflow.basedir)
+BASE = Path(str(workflow.current_basedir)).parents[1]
+MODULE = not workflow.modifier.is_main_snakefile()
+called = workflow.modifier.modify_rulename  # what a workflow that uses this as a module calls a rule
 
 
 def typed(value):
@@ -35,20 +38,29 @@ def beside(path):
     return path if Path.cwd() == BASE else str(BASE / path)
 
 
-OVERRIDES = typed(dict(workflow.config_settings.config))
-CONFIG_FILES = [beside("config.yaml"), *map(str, workflow.config_settings.configfiles)]
+def located(path):
+    """The user's own file or folder as a command is to name it: from the working folder or else the repository, ~ being home."""
+    path = os.path.expanduser(path)
+    return path if os.path.exists(path) or not (BASE / path).exists() else beside(path)
+
+
+COMMAND_LINE = typed(dict(workflow.config_settings.config))
+OVERRIDES = dict(config) if MODULE else COMMAND_LINE  # a module has the settings that the workflow which uses it gives
+CONFIG_FILES = [beside("config.yaml"), *([] if MODULE else map(str, workflow.config_settings.configfiles))]
 try:
     CONFIG = load_config([Path(file) for file in CONFIG_FILES], OVERRIDES, BASE / "workflow/presets")
 except UserError as error:
     sys.exit(str(error))
 
-RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
+RESULTS = os.path.normpath(f"{CONFIG.results}/{CONFIG.preset}")
 EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
+CORES = workflow.resource_settings.cores or 1  # `workflow.cores` raises an error where --cores is not given
 METRICS = f"{RESULTS}/tables/metrics.csv"
 GPU = int(shutil.which("nvidia-smi") is not None)
-if CONFIG.plugins:
-    shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(CONFIG.plugins))}; ")
+PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
+if PLUGINS:
+    shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")
 IMPORTS = grimp.build_graph("multilevel_diffusion", exclude_type_checking_imports=True, cache_dir=None)
 SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
 
@@ -77,8 +89,9 @@ class Job:
 
     @property
     def shell(self):
-        """The command, as Snakemake formats it."""
-        return f"mld {self.arguments} > {{log}} 2>&1"
+        """The command, as Snakemake formats it, with every path quoted; options in params are."""
+        quoted = re.sub(r"\{((?:input|output)\.\w+)\}", r"{\1:q}", self.arguments)
+        return f"mld {quoted} > {{log:q}} 2>&1"
 
 
 @cache
@@ -100,7 +113,7 @@ def code(*modules):
     roots = [f"multilevel_diffusion.{module}" for module in modules]
     roots += [module for root in roots for module in IMPORTS.find_descendants(root)]
     reached = set(roots).union(*map(IMPORTS.find_upstream_modules, roots)) - SAID_IN_PARAMS
-    plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in CONFIG.plugins]
+    plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in PLUGINS]
     return hashlib.sha256("".join([*map(digest_of, sorted(reached)), *plugins]).encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
 
-Source = Annotated[str, Field(pattern=r"^[^\s'\"$]+$")]
+Source = Annotated[str, Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FIRST_TEST_SEED = 100_000
 """Of the trajectories of the reaction–diffusion system."""
@@ -45,7 +45,7 @@ class ReactionDiffusionDataSettings(SampledDataSettings):
     end_time: Positive = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
     laplacian: Literal["finite-volume", "spectral"] = Field(description="Published 5-point stencil, or the operator.")
-    file: Annotated[str, Field(pattern=r"^[^\s'\"]+$")] | None = Field(
+    file: Source | None = Field(
         None, description="The published HDF5 file, from which training and validation fields are then read."
     )
 
@@ -75,7 +75,7 @@ class MnistDataSettings(SampledDataSettings):
 
 class FieldsDataSettings(SampledDataSettings):
     kind: Literal["fields"] = Field(description="Your own fields, shuffled always alike.")
-    source: str = Field(min_length=1, description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
+    source: Source = Field(description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
 
     @model_validator(mode="after")
     def _floor_is_of_training_fields(self) -> Self:

@@ -2,13 +2,14 @@
 
 import itertools
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from ..errors import UserError
 from .base import Count, FileName, Gain, Name, Removable, Settings, parse
@@ -19,11 +20,19 @@ from .experiments import ArmSpec, ExperimentSettings, merge
 from .plugins import load_plugins
 
 
+def _folder(path: str) -> str:
+    if set(path) & set("{}$\n") or path.startswith("-"):
+        raise ValueError("a folder's name has no braces, $ or line breaks, and no - at its start; choose another")
+    return os.path.expanduser(path)
+
+
 class Config(Settings):
     """All settings of a run."""
 
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
-    results: str = Field(pattern=r"^[\w./-]+$", description="Folder of what the workflow makes, a subfolder a preset.")
+    results: Annotated[str, AfterValidator(_folder)] = Field(
+        min_length=1, description="Folder of what the workflow makes, a subfolder a preset."
+    )
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
