@@ -5,6 +5,7 @@ min_version("9.11")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/stages.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/catalogue.smk"
@@ -31,11 +32,12 @@ for rule, JOB in JOBS.items():
         benchmark:
             f"{RESULTS}/benchmarks/{JOB.place}.tsv"
         priority: JOB.priority
+        localrule: JOB.local
         conda:
             "envs/multilevel-diffusion.yaml"
         threads: JOB.threads
         resources:
-            gpu=JOB.gpu,
+            **asks(rule, JOB),
         params:
             **JOB.params,
             code=JOB.code,
@@ -89,6 +91,7 @@ rule report:
         report=f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
+    localrule: True
     conda:
         "envs/multilevel-diffusion.yaml"
     params:

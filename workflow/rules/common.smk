@@ -55,9 +55,7 @@ except UserError as error:
 RESULTS = os.path.normpath(f"{CONFIG.results}/{CONFIG.preset}")
 EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
-CORES = workflow.resource_settings.cores or 1  # `workflow.cores` raises an error where --cores is not given
 METRICS = f"{RESULTS}/tables/metrics.csv"
-GPU = int(shutil.which("nvidia-smi") is not None)
 PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
 if PLUGINS:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")
@@ -70,7 +68,8 @@ class Job:
     """A rule that runs `mld` with some arguments.
 
     place: of its log and its benchmark. code: the digest of the modules it reaches, by default of the stage that it runs.
-    params: a job runs again when they change, but for those that take `output`, which are not recorded.
+    params: a job runs again when they change, but for those that take `output`, which are not recorded. gpu: whether one is of use.
+    local: whether it takes seconds, and is not worth a scheduler's time.
     """
 
     message: str
@@ -83,6 +82,7 @@ class Job:
     threads: Any = 1
     gpu: int = 0
     priority: int = 0
+    local: bool = False
 
     def __post_init__(self):
         self.code = self.code or code(f"stages.{self.arguments.split()[0].replace('-', '_')}")

@@ -6,22 +6,7 @@ OF_RUN = f"{OF_ARM}, seed {{wildcards.seed}}"
 AT_RUN = "{experiment}/{arm}/seed{seed}"
 
 
-def at_most(threads):
-    """Threads of a job that can do with so many."""
-    return min(max(threads, 1), CONFIG.max_threads or max(threads, 1))
-
-
-def share_of_cores(wildcards):
-    """Threads for each of the long jobs of an experiment, which may run side by side."""
-    return at_most(CORES // len(EXPERIMENTS[wildcards.experiment].runs))
-
-
-LONG = {"threads": share_of_cores, "gpu": GPU}
-
-
-def threads_of_training(wildcards):
-    """Paired arms are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
-    return at_most(CORES) if EXPERIMENTS[wildcards.experiment].paired else share_of_cores(wildcards)
+LONG = {"threads": share_of_cores, "gpu": 1}
 
 
 def training_data(wildcards):
@@ -182,6 +167,7 @@ JOBS = {
         f"Freeze the settings of {OF_ARM}",
         f"resolve {{params.config}} --arm {OF_ARM} {{params.data}} --output {{output.spec}}",
         place="{experiment}/{arm}/resolve",
+        local=True,
         code=code("settings"),
         input={"data": data_of_scale},  # a prior's scale that is `auto` is known when the data are
         output={"spec": f"{ARM}/spec.json"},
@@ -196,6 +182,7 @@ JOBS = {
         f"Freeze the true law of {OF_ARM}",
         f"resolve {{params.config}} --arm {OF_ARM} --target --output {{output.target}}",
         place="{experiment}/{arm}/resolve-target",
+        local=True,
         code=code("settings"),
         output={"target": f"{ARM}/target.json"},
         params={
@@ -244,7 +231,7 @@ JOBS = {
             "folder": lambda wildcards, output: Path(output.model).parent,
         },
         threads=threads_of_training,
-        gpu=GPU,
+        gpu=1,
         priority=1,  # samples and metrics wait for it
     ),
     "sample": Job(
@@ -263,7 +250,7 @@ JOBS = {
         input={"target": f"{ARM}/target.json"},
         output={"samples": directory(f"{RUN}/exact")},
         params={"options": lambda wildcards: options(section(of(wildcards).sampling, "start"))},
-        gpu=GPU,
+        gpu=1,
     ),
     "sample_snapshot": Job(
         f"Sample {OF_RUN}, after epoch {{wildcards.epoch}}",
@@ -329,7 +316,7 @@ JOBS = {
         input={"target": f"{ARM}/target.json"},
         output={"table": f"{RUN}/truncation.csv"},
         params={"options": lambda wildcards: options(section(of(wildcards).truncation))},
-        gpu=GPU,
+        gpu=1,
     ),
 }
 for NAME in DATA_SETS:
@@ -345,8 +332,8 @@ for NAME in DATA_SETS:
             "what": lambda wildcards, experiment=NAME: data_options(experiment),
             "stamp": lambda wildcards, experiment=NAME: data_stamp(experiment),
         },
-        threads=(lambda wildcards: at_most(CORES)) if DATA.kind == "reaction-diffusion" else 1,
-        gpu=GPU if DATA.kind == "reaction-diffusion" else 0,
+        threads=all_cores if DATA.kind == "reaction-diffusion" else 1,
+        gpu=1 if DATA.kind == "reaction-diffusion" else 0,
     )
 # By the network (values) and, of mixtures, by the exact field.
 for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/target.json"}.items():

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, Field, PrivateAttr
@@ -34,6 +34,9 @@ class Config(Settings):
         min_length=1, description="Folder of what the workflow makes, a subfolder a preset."
     )
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
+    gpu: Literal["auto", 0, 1] = Field(
+        "auto", description="GPUs of a job that can use one; auto: one where this machine has any, none on a cluster."
+    )
     plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
     figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")
