@@ -20,7 +20,7 @@ from snakemake.settings.types import (
 )
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
+SNAKEFILE = Path(__file__).resolve().parent / "Snakefile"
 
 
 def jobs_of(config: dict, configfiles: list[Path]) -> tuple[list, dict]:
@@ -70,5 +70,5 @@ if __name__ == "__main__":
     parser.add_argument("--configfile", nargs="*", default=[], type=Path)
     given = parser.parse_args()
     config = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in given.config)}
-    table = expected(*jobs_of(config, given.configfile))
-    print(table.to_markdown(index=False, floatfmt=".3g", missingval=""))
+    table = expected(*jobs_of(config, given.configfile)).round(2).convert_dtypes()
+    print(table.astype(object).where(table.notna(), "").to_markdown(index=False))

@@ -1,4 +1,4 @@
-"""What jobs ask of Slurm, by a stand-in `sbatch` that notes its arguments; a real one is in tests/slurm."""
+"""What jobs ask of Slurm, by a stand-in `sbatch` that notes its arguments (a real one is in tests/slurm), and what all expect."""
 
 import json
 import os
@@ -7,8 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
-pytest.importorskip("snakemake_executor_plugin_slurm")
 
 SBATCH = """#!{python}
 import json, os, subprocess, sys
@@ -27,9 +25,18 @@ ARM = "results/laptop/mixture/fno-combined"
 MODEL = f"{ARM}/seed3/model.safetensors"
 
 
+def test_the_docs_say_what_preset_paper_is_expected_to_take(root, tmp_path):
+    command = [sys.executable, root / "workflow/expected.py", "--config", "preset=paper", "gpu=1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    table = done.stdout.strip()
+    assert table.count("\n") > 15
+    assert table in (root / "docs/cluster.md").read_text()
+
+
 @pytest.fixture
 def submitted(root, tmp_path):
     """The options of every `sbatch` of a run that trains a network, each of which fails at once, before what Slurm is to run."""
+    pytest.importorskip("snakemake_executor_plugin_slurm")
     for name, text in STAND_INS.items():
         (tmp_path / name).write_text(text.replace("{python}", sys.executable))
         (tmp_path / name).chmod(0o755)
@@ -40,7 +47,7 @@ def submitted(root, tmp_path):
     def run(*options):
         path = os.pathsep.join([str(tmp_path), os.path.dirname(sys.executable), os.environ["PATH"]])
         env = os.environ | {"PATH": path, "NOTED": str(tmp_path / "noted")}
-        command = [sys.executable, "-m", "snakemake", MODEL, "--snakefile", str(root / "Snakefile")]
+        command = [sys.executable, "-m", "snakemake", MODEL, "--snakefile", str(root / "workflow/Snakefile")]
         command += ["--workflow-profile", "slurm", "--slurm-init-seconds-before-status-checks", "1"]
         how = {"cwd": tmp_path, "env": env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         done = subprocess.run([*command, "--slurm-status-command", "squeue", *options], **how)

@@ -49,7 +49,7 @@ def run(root, tmp_path_factory):
     (folder / "my own.yaml").write_text(yaml.safe_dump(own))
 
     def snakemake(*options, files=("my own.yaml",)):
-        command = [sys.executable, "-m", "snakemake", "-s", str(root / "Snakefile"), "--cores", "2", *options]
+        command = [sys.executable, "-m", "snakemake", "-s", str(root / "workflow/Snakefile"), "--cores", "2", *options]
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
         how = {
             "cwd": folder,

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -53,7 +54,7 @@ def digest(folder):
 @pytest.mark.parametrize("how", ["snakefile", "directory", "absolute results"])
 def test_it_runs_from_another_folder(snakemake, root, tmp_path, jobs, how):
     place = root if how == "directory" else tmp_path
-    options = {"directory": ["--directory", tmp_path]}.get(how, ["--snakefile", root / "Snakefile"])
+    options = {"directory": ["--directory", tmp_path]}.get(how, ["--snakefile", root / "workflow/Snakefile"])
     results = tmp_path / "elsewhere" if how == "absolute results" else "none"
     assert count(snakemake(place, "--dry-run", *options, "--config", "preset=smoke", f"results={results}")) == jobs
 
@@ -61,15 +62,30 @@ def test_it_runs_from_another_folder(snakemake, root, tmp_path, jobs, how):
 @pytest.mark.parametrize("prefix", ["", " as mld_*"])
 def test_it_is_a_module_of_another_workflow(snakemake, root, tmp_path, jobs, prefix):
     target = "none/smoke/report.html"
-    text = MODULE.format(snakefile=str(root / "Snakefile"), results="none", prefix=prefix, target=target)
+    text = MODULE.format(snakefile=str(root / "workflow/Snakefile"), results="none", prefix=prefix, target=target)
     (tmp_path / "Snakefile").write_text(text)
     # the rule `mine` stands for `all`
     assert count(snakemake(tmp_path, "--dry-run", "--cores", 1)) == jobs
 
 
+def test_it_is_a_module_by_a_commit_as_the_catalogue_deploys_it(snakemake, root, tmp_path, jobs):
+    clone, deployed = tmp_path / "clone", tmp_path / "deployed"
+    deployed.mkdir()
+    for place in ("workflow", "envs"):
+        shutil.copytree(root / place, clone / place)
+    shutil.copy(root / "config.yaml", clone)
+    git = ["git", "-C", str(clone), "-c", "user.name=me", "-c", "user.email=me@here"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    snakefile = f'gitfile({str(clone)!r}, path="workflow/Snakefile", tag="v1")'
+    text = MODULE.format(snakefile="", results="none", prefix=" as mld_*", target="none/smoke/report.html")
+    (deployed / "Snakefile").write_text(text.replace("snakefile: ''", f"snakefile: {snakefile}"))
+    assert count(snakemake(deployed, "--dry-run", "--cores", 1)) == jobs
+
+
 def test_a_module_runs_its_commands_under_other_names(snakemake, root, tmp_path):
     target = "none/smoke/mixture/gaussian/target.json"
-    text = MODULE.format(snakefile=str(root / "Snakefile"), results="none", prefix=" as mld_*", target=target)
+    text = MODULE.format(snakefile=str(root / "workflow/Snakefile"), results="none", prefix=" as mld_*", target=target)
     (tmp_path / "Snakefile").write_text(text.replace("smoke", "laptop"))
     done = snakemake(tmp_path, "--cores", 1)
     assert done.returncode == 0, done.stdout
@@ -78,10 +94,19 @@ def test_a_module_runs_its_commands_under_other_names(snakemake, root, tmp_path)
 
 
 def test_nothing_is_written_beside_the_snakefile(snakemake, root, tmp_path):
-    places = ["Snakefile", "config.yaml", "workflow", "profiles", "envs", "tests/mnist"]
+    places = ["config.yaml", "workflow", "envs", "tests/mnist"]
     before = [digest(root / place) if (root / place).is_dir() else (root / place).read_bytes() for place in places]
     done = snakemake(
-        *(tmp_path, "--snakefile", root / "Snakefile", "--cores", 1, "--config", "preset=smoke", "results=made"),
+        *(
+            tmp_path,
+            "--snakefile",
+            root / "workflow/Snakefile",
+            "--cores",
+            1,
+            "--config",
+            "preset=smoke",
+            "results=made",
+        ),
         "--until=data_mnist",
     )
     assert done.returncode == 0, done.stdout

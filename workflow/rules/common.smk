@@ -14,12 +14,32 @@ from typing import Any
 
 import grimp
 import yaml
+from snakemake.sourcecache import LocalSourceFile
 
 import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
 
-BASE = Path(str(workflow.current_basedir)).parents[1]
+READ = ["config.yaml", "workflow/resources.yaml"]
+READ += [f"workflow/presets/{preset}.yaml" for preset in ("smoke", "laptop", "gaussian", "paper")]
+READ += [f"workflow/report/{caption}.rst" for caption in ("entry", "workflow")]
+
+
+def home():
+    """The folder of the repository; of a module that is not in a folder, one with what is read of it, beside the results."""
+    here = workflow.current_basedir
+    if isinstance(here, LocalSourceFile):
+        return Path(str(here)).resolve().parents[1]
+    folder = Path(".snakemake/multilevel-diffusion").absolute()
+    for file in READ:
+        copy, content = folder / file, Path(workflow.sourcecache.get_path(here.join(f"../../{file}"))).read_bytes()
+        if not copy.exists() or copy.read_bytes() != content:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+    return folder
+
+
+BASE = home()
 MODULE = not workflow.modifier.is_main_snakefile()
 called = workflow.modifier.modify_rulename  # what a workflow that uses this as a module calls a rule
 
@@ -56,6 +76,7 @@ RESULTS = os.path.normpath(f"{CONFIG.results}/{CONFIG.preset}")
 EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
 METRICS = f"{RESULTS}/tables/metrics.csv"
+os.environ["MULTILEVEL_DIFFUSION"] = str(BASE)  # for envs/multilevel-diffusion.yaml
 PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
 if PLUGINS:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")

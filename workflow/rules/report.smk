@@ -12,7 +12,7 @@ CAPTIONS = sorted(map(str, (BASE / "workflow/report").glob("*.rst")))
 def in_report(path, category, content, form):
     """`path` as part of the report, with its caption."""
     labels = {"content": content, "form": form}
-    return report(path, caption="workflow/report/entry.rst", category=category, labels=labels)
+    return report(path, caption="report/entry.rst", category=category, labels=labels)
 
 
 def picture(name, figure):
