@@ -470,9 +470,11 @@ def project(root):
 
 
 def test_constraints_pin_every_dependency_within_its_bounds(root, project):
-    pins = dict(line.split("==") for line in (root / "constraints.txt").read_text().split())
-    pins = {canonicalize_name(name): version for name, version in pins.items()}
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    lines = (root / "constraints.txt").read_text().splitlines()
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    pins = {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["cluster"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
@@ -483,7 +485,9 @@ def test_the_conda_file_asks_for_what_pyproject_asks_for(root, project):
     for file in environments:
         *conda, pip = yaml.safe_load(file.read_text())["dependencies"]
         assert conda == [f"python {project['requires-python']}", "pip"]
-        assert pip == {"pip": project["dependencies"]}
+        package, *others = pip["pip"]
+        assert package == "-e ${MULTILEVEL_DIFFUSION}"  # which the Snakefile sets
+        assert others == project["dependencies"]
 
 
 def test_an_experiment_that_is_asked_for_and_missing_is_refused_with_the_known_ones(load):

@@ -37,6 +37,9 @@ class Config(Settings):
     gpu: Literal["auto", 0, 1] = Field(
         "auto", description="GPUs of a job that can use one; auto: one where this machine has any, none on a cluster."
     )
+    container: str | None = Field(
+        None, description="Image (docker://…) or file (.sif) that jobs run in, where Snakemake is to use Apptainer."
+    )
     plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
     figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")
