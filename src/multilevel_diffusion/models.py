@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,13 +38,34 @@ __all__ = [
 def device_of(given: torch.device | str | None = None) -> torch.device:
     """The device that is given, or else CUDA if there is one (CUDA_VISIBLE_DEVICES="" hides it), or else the CPU.
 
+    Of several GPUs each process on this machine has one of its own, as long as there are some left.
+
     Raises:
         UserError: if there is no such device.
     """
+    if given is None and torch.cuda.is_available():
+        _take_gpu()
     try:
         return torch.empty(0, device=given or ("cuda" if torch.cuda.is_available() else "cpu")).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device: '{given}': {str(error).splitlines()[0]}") from None
+
+
+@cache
+def _take_gpu() -> int | None:
+    """Let CUDA mean the first of several GPUs that no other process has taken, which is this one's until it ends."""
+    count = torch.cuda.device_count()
+    for i in range(count if count > 1 else 0):
+        name = f"mld-{os.getuid()}-{torch.cuda.get_device_properties(i).uuid}.lock"
+        lock = os.open(Path(tempfile.gettempdir(), name), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+        else:
+            torch.cuda.set_device(i)
+            return lock
+    return None
 
 
 class _Source(ABC):

@@ -25,7 +25,7 @@ class Run:
         self.folder, self.command = folder, [sys.executable, "-m", "snakemake", "--cores", "2", *TARGETS]
         self.command += ["--config", "preset=smoke", f"experiments={json.dumps(LONGER)}"]
         folder.mkdir(exist_ok=True)
-        names = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src")
+        names = ("config.yaml", "workflow", "envs", "src")
         for name in names:
             copy = shutil.copytree if (root / name).is_dir() else shutil.copy
             copy(root / name, folder / name)

@@ -344,6 +344,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             ["experiments.mixture.sampling.sampler.stochasticity", "0.5"],
         ),
         ("experiments.mnist.data.sources", ["a\nb"], ["experiments.mnist.data.sources.0"]),
+        ("experiments.mnist.data.sources", [""], ["experiments.mnist.data.sources.0"]),
         ("experiments.mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("claims.seeds", 1, ["claims.seeds"]),
         ("claims.rows.u-net-degrades.quantity.of.arm", "unet", ["u-net-degrades", "there is no arm 'mnist/unet'"]),
@@ -357,6 +358,9 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "one of at_most, at_least and within"]),
         ("claims.rows.score-transfers.quantity.table", "fig1", ["score-transfers", "no table 'fig1'"]),
         ("results", "", ["results"]),
+        ("results", "-n", ["results", "at its start"]),
+        ("results", "{x}", ["results", "braces"]),
+        ("results", "$SCRATCH/x", ["results", "choose another"]),
         ("max_threads", 0, ["max_threads"]),
     ],
 )
@@ -467,9 +471,11 @@ def project(root):
 
 
 def test_constraints_pin_every_dependency_within_its_bounds(root, project):
-    pins = dict(line.split("==") for line in (root / "constraints.txt").read_text().split())
-    pins = {canonicalize_name(name): version for name, version in pins.items()}
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    lines = (root / "constraints.txt").read_text().splitlines()
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    pins = {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["cluster"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
@@ -480,7 +486,9 @@ def test_the_conda_file_asks_for_what_pyproject_asks_for(root, project):
     for file in environments:
         *conda, pip = yaml.safe_load(file.read_text())["dependencies"]
         assert conda == [f"python {project['requires-python']}", "pip"]
-        assert pip == {"pip": project["dependencies"]}
+        package, *others = pip["pip"]
+        assert package == "-e ${MULTILEVEL_DIFFUSION}"  # which the Snakefile sets
+        assert others == project["dependencies"]
 
 
 def test_an_experiment_that_is_asked_for_and_missing_is_refused_with_the_known_ones(load):
@@ -684,3 +692,9 @@ def test_settings_import_no_torch():
     code = "import sys, multilevel_diffusion.settings; print(*sorted({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_paths_may_hold_any_letter_and_home(load, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load({"results": "~/a b+c=d's 100%"}).results == "/home/me/a b+c=d's 100%"
+    assert load({"experiments": {"mnist": {"data": {"sources": ["my 'digits' + more"]}}}}).broken == {}

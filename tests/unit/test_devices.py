@@ -4,7 +4,10 @@ PyTorch then refuses operations that mix devices, and values that the host would
 What it does in another way on CUDA than elsewhere, such as Adam on all tensors at once, is not seen here.
 """
 
+import os
+import tempfile
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from multilevel_diffusion import grids, mixture, networks, training
+from multilevel_diffusion import grids, mixture, models, networks, training
 from multilevel_diffusion.builders import build_denoiser, build_network, build_prior
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture
@@ -174,3 +177,20 @@ def test_what_a_sampler_asks_of_a_network_and_a_prior_stays_where_it_is(trainer,
 def test_fields_are_restricted_where_they_are(waits, grid):
     for source, target in ((16, 8), (16, 9), (15, 15)):
         assert restrict(fields(3, source), grid(source), grid(target)).device == DEVICE
+
+
+def test_of_several_gpus_each_process_has_one_of_its_own_while_there_are_some(monkeypatch, tmp_path):
+    taken = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(uuid=f"GPU-{i}"))
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    take = models._take_gpu.__wrapped__  # as by a process of its own: a lock is of an open file
+    first, second = take(), take()
+    assert taken == [0, 1]
+    assert take() is None  # they share the first, as CUDA has it
+    os.close(first)
+    again = take()
+    assert taken == [0, 1, 0]
+    for lock in (second, again):
+        os.close(lock)

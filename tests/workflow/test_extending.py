@@ -40,7 +40,7 @@ from multilevel_diffusion.settings import (
 from multilevel_diffusion.storage import generator, read_csv, read_tensors
 
 PAGES = {"prior": "matern", "network": "periodic_cnn", "sampler": "adams_bashforth", "data": "media"}
-PLACES = ("Snakefile", "config.yaml", "envs", "workflow", "docs/extending")
+PLACES = ("config.yaml", "envs", "workflow", "docs/extending")
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ ALL = {
     **dict.fromkeys([*FIGURES, *RULES_OF_TABLES, "report"], 1),
 }
 EXACT = ("sample_exact", "convergence_exact", "log_density_exact", "truncation")
-PLACES_OF_WORK = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "src", "tests/mnist")
+PLACES_OF_WORK = ("config.yaml", "workflow", "envs", "src", "tests/mnist")
 
 
 def only(*rules):

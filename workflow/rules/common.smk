@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -10,12 +11,34 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from snakemake.sourcecache import LocalSourceFile
 
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.provenance import code_digest
 from multilevel_diffusion.settings import arm_spec, distinct_gains, flow, load_config, plain
 
-BASE = Path(workflow.basedir)
+READ = ["config.yaml", "workflow/resources.yaml"]
+READ += [f"workflow/presets/{preset}.yaml" for preset in ("smoke", "laptop", "gaussian", "paper")]
+READ += [f"workflow/report/{caption}.rst" for caption in ("entry", "workflow")]
+
+
+def home():
+    """The folder of the repository; of a module that is not in a folder, one with what is read of it, beside the results."""
+    here = workflow.current_basedir
+    if isinstance(here, LocalSourceFile):
+        return Path(str(here)).resolve().parents[1]
+    folder = Path(".snakemake/multilevel-diffusion").absolute()
+    for file in READ:
+        copy, content = folder / file, Path(workflow.sourcecache.get_path(here.join(f"../../{file}"))).read_bytes()
+        if not copy.exists() or copy.read_bytes() != content:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+    return folder
+
+
+BASE = home()
+MODULE = not workflow.modifier.is_main_snakefile()
+called = workflow.modifier.modify_rulename  # what a workflow that uses this as a module calls a rule
 
 
 def beside(path):
@@ -23,20 +46,28 @@ def beside(path):
     return path if Path.cwd() == BASE else str(BASE / path)
 
 
-OVERRIDES = plain(dict(workflow.config_settings.config))  # Snakemake reads what is in a mapping or list as text
-CONFIG_FILES = [beside("config.yaml"), *map(str, workflow.config_settings.configfiles)]
+def located(path):
+    """The user's own file or folder as a command is to name it: from the working folder or else the repository, ~ being home."""
+    path = os.path.expanduser(path)
+    return path if os.path.exists(path) or not (BASE / path).exists() else beside(path)
+
+
+COMMAND_LINE = plain(dict(workflow.config_settings.config))  # Snakemake reads what is in a mapping or list as text
+OVERRIDES = dict(config) if MODULE else COMMAND_LINE  # a module has the settings that the workflow which uses it gives
+CONFIG_FILES = [beside("config.yaml"), *([] if MODULE else map(str, workflow.config_settings.configfiles))]
 try:
     CONFIG = load_config([Path(file) for file in CONFIG_FILES], OVERRIDES, BASE / "workflow/presets")
 except UserError as error:
     sys.exit(str(error))
 
-RESULTS = f"{CONFIG.results}/{CONFIG.preset}"
+RESULTS = os.path.normpath(f"{CONFIG.results}/{CONFIG.preset}")
 EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
 METRICS = f"{RESULTS}/tables/metrics.csv"
-GPU = int(shutil.which("nvidia-smi") is not None)
-if CONFIG.plugins:
-    shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(CONFIG.plugins))}; ")
+os.environ["MULTILEVEL_DIFFUSION"] = str(BASE)  # for envs/multilevel-diffusion.yaml
+PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
+if PLUGINS:
+    shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")
 
 
 @dataclass
@@ -44,7 +75,8 @@ class Job:
     """A rule that runs `mld` with some arguments.
 
     place: of its log and its benchmark. code: the digest of the modules it reaches, by default of the stage that it runs.
-    params: a job runs again when they change, but for those that take `output`, which are not recorded.
+    params: a job runs again when they change, but for those that take `output`, which are not recorded. gpu: whether one is of use.
+    local: whether it takes seconds, and is not worth a scheduler's time.
     """
 
     message: str
@@ -57,14 +89,16 @@ class Job:
     threads: Any = 1
     gpu: int = 0
     priority: int = 0
+    local: bool = False
 
     def __post_init__(self):
         self.code = self.code or code(f"stages.{self.arguments.split()[0].replace('-', '_')}")
 
     @property
     def shell(self):
-        """The command, as Snakemake formats it."""
-        return f"mld {self.arguments} > {{log}} 2>&1"
+        """The command, as Snakemake formats it, with every path quoted; options in params are."""
+        quoted = re.sub(r"\{((?:input|output)\.\w+)\}", r"{\1:q}", self.arguments)
+        return f"mld {quoted} > {{log:q}} 2>&1"
 
 
 def code(*modules):
@@ -72,7 +106,7 @@ def code(*modules):
 
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
-    return code_digest(*modules, plugins=CONFIG.plugins)
+    return code_digest(*modules, plugins=PLUGINS)
 
 
 def dumped(settings, *without):

@@ -12,7 +12,7 @@ CAPTIONS = sorted(map(str, (BASE / "workflow/report").glob("*.rst")))
 def in_report(path, category, content, form):
     """`path` as part of the report, with its caption."""
     labels = {"content": content, "form": form}
-    return report(path, caption="workflow/report/entry.rst", category=category, labels=labels)
+    return report(path, caption="report/entry.rst", category=category, labels=labels)
 
 
 def picture(name, figure):
@@ -86,9 +86,11 @@ def made(experiment):
 
 def entry(rule):
     """What the caption of a figure or table says."""
-    named = {name: (name, figure, (figure.experiment,)) for name, figure in FIGURES.items()}
+    named = {called(name): (name, figure, (figure.experiment,)) for name, figure in FIGURES.items()}
     everywhere = tuple(EXPERIMENTS)
-    named |= {RULE_OF_TABLE[name]: (name, table, table.experiments or everywhere) for name, table in TABLES.items()}
+    named |= {
+        called(RULE_OF_TABLE[name]): (name, table, table.experiments or everywhere) for name, table in TABLES.items()
+    }
     name, found, experiments = named[rule]
     words = [f"{each}: {made(each)}" for each in experiments if each in EXPERIMENTS]
     if section := found.drawing.section:
@@ -116,7 +118,7 @@ def entry(rule):
 def config_option():
     """What the command line changed, as Snakemake's own options."""
     files = workflow.config_settings.configfiles
-    changed = [f"{key}={value if isinstance(value, str) else flow(value)}" for key, value in OVERRIDES.items()]
+    changed = [f"{key}={value if isinstance(value, str) else flow(value)}" for key, value in COMMAND_LINE.items()]
     words = [*(["--configfile", *map(str, files)] if files else []), *(["--config", *changed] if changed else [])]
     return f" {shlex.join(words)}" if words else ""
 
@@ -147,4 +149,5 @@ def last_screen():
 
 
 # all that a caption sees of a run besides its own job
-config["about"] = {"preset": CONFIG.preset} | {each.__name__: each for each in (entry, verdicts, command, origin)}
+about = {"preset": CONFIG.preset} | {each.__name__: each for each in (entry, verdicts, command, origin)}
+config = {**config, "about": about}  # not that of a workflow that uses this as a module

@@ -6,22 +6,7 @@ OF_RUN = f"{OF_ARM}, seed {{wildcards.seed}}"
 AT_RUN = "{experiment}/{arm}/seed{seed}"
 
 
-def at_most(threads):
-    """Threads of a job that can do with so many; `workflow.cores` is None where nothing runs."""
-    return min(threads or 1, CONFIG.max_threads or threads or 1)
-
-
-def share_of_cores(wildcards):
-    """Threads for each of the long jobs of an experiment, which may run side by side."""
-    return at_most((workflow.cores or 1) // len(EXPERIMENTS[wildcards.experiment].runs))
-
-
-LONG = {"threads": share_of_cores, "gpu": GPU}
-
-
-def threads_of_training(wildcards):
-    """Paired arms are compared by the time they take: nothing runs beside them, if `max_threads` leaves them all cores."""
-    return at_most(workflow.cores) if EXPERIMENTS[wildcards.experiment].paired else share_of_cores(wildcards)
+LONG = {"threads": share_of_cores, "gpu": 1}
 
 
 def training_data(wildcards):
@@ -38,7 +23,7 @@ def data_of_scale(wildcards):
 
 def option(name):
     """A file of a command that may do without it."""
-    return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
+    return lambda wildcards, input: options({name: input[name]} if input[name] else {})
 
 
 def law_of(wildcards):
@@ -53,13 +38,15 @@ def data_options(experiment):
     settings = EXPERIMENTS[experiment]
     data, kind = dumped(settings.data, "kind"), settings.data.kind
     also = {"resolution": settings.native_resolution, "name": experiment}
+    if "file" in data:
+        data["file"] = located(data["file"])
     match kind:
         case "mnist":
-            return options({"source": data.pop("sources")} | data | also, kind)
+            return options({"source": [*map(located, data.pop("sources"))]} | data | also, kind)
         case "reaction-diffusion":
             return options(data | also, kind)
         case "fields":
-            source = data.pop("source")
+            source = located(data.pop("source"))
             return options(data | {"grid": settings.grid.value} | also, kind, source)
     values = {name: flow(value) for name, value in data.items()}
     return options({"set": values, "grid": settings.grid.value} | also, "build", kind)
@@ -71,24 +58,31 @@ def data_code(kind):
     return code(home if find_spec(f"multilevel_diffusion.{home}") else "data.sets", "data.sets")
 
 
-def data_files(experiment):
-    """The user's own files that data are made from, of a source FILE:NAME the file; the run ends if there are none."""
+def data_source(experiment):
+    """The user's own file or folder that data are made from, of a source FILE:NAME the file; the run ends if there is none."""
     data = EXPERIMENTS[experiment].data
     source = data.source if data.kind == "fields" else getattr(data, "file", None)
     if not source:
-        return []
-    found = [path for path in (source, source.rpartition(":")[0]) if path and os.path.exists(os.path.expanduser(path))]
+        return None
+    found = [path for path in map(located, filter(None, (source, source.rpartition(":")[0]))) if os.path.exists(path)]
     if not found:
         sys.exit(f"config: experiments.{experiment}.data: {source}: no such file or folder")
-    return str(Path(found[0]).expanduser())
+    return found[0]
+
+
+def data_files(experiment):
+    """The user's own file or folder as an input, unless it has braces, which are wildcards to Snakemake."""
+    source = data_source(experiment)
+    return source if source and "{" not in source else []
 
 
 def data_stamp(experiment):
-    """Names, sizes and times of the files in a folder of fields; Snakemake sees but the folder's own time."""
-    folder = Path(getattr(EXPERIMENTS[experiment].data, "source", "")).expanduser()
-    if not (folder.is_dir() and EXPERIMENTS[experiment].data.kind == "fields"):
+    """Names, sizes and times of what Snakemake does not see: the files in a folder, and a file with braces in its name."""
+    source = data_source(experiment)
+    if not source or not (os.path.isdir(source) or "{" in source):
         return ""
-    stamps = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder))
+    found = os.scandir(source) if os.path.isdir(source) else [Path(source)]
+    stamps = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in found)
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]
 
 
@@ -107,7 +101,11 @@ def classifier_of(wildcards):
 def classifier_options(wildcards):
     """The files of the digits and their native resolution, as options of a command."""
     data = dumped(of(wildcards).data)
-    found = {"source": data["sources"], "sha256": data["sha256"], "resolution": of(wildcards).native_resolution}
+    found = {
+        "source": [*map(located, data["sources"])],
+        "sha256": data["sha256"],
+        "resolution": of(wildcards).native_resolution,
+    }
     return options(found)
 
 
@@ -169,6 +167,7 @@ JOBS = {
         f"Freeze the settings of {OF_ARM}",
         f"resolve {{params.config}} --arm {OF_ARM} {{params.data}} --output {{output.spec}}",
         place="{experiment}/{arm}/resolve",
+        local=True,
         code=code("settings"),
         input={"data": data_of_scale},  # a prior's scale that is `auto` is known when the data are
         output={"spec": f"{ARM}/spec.json"},
@@ -183,6 +182,7 @@ JOBS = {
         f"Freeze the true law of {OF_ARM}",
         f"resolve {{params.config}} --arm {OF_ARM} --target --output {{output.target}}",
         place="{experiment}/{arm}/resolve-target",
+        local=True,
         code=code("settings"),
         output={"target": f"{ARM}/target.json"},
         params={
@@ -218,7 +218,7 @@ JOBS = {
     ),
     "train": Job(
         f"Train {OF_RUN}",
-        "train {input.spec} {params.data} --gaussian {input.gaussian} --seed {wildcards.seed} --output {params.folder}",
+        "train {input.spec} {params.data} --gaussian {input.gaussian} --seed {wildcards.seed} --output {params.folder:q}",
         place=f"{AT_RUN}/train",
         input={"spec": f"{ARM}/spec.json", "data": training_data, "gaussian": law_of},
         output={
@@ -231,7 +231,7 @@ JOBS = {
             "folder": lambda wildcards, output: Path(output.model).parent,
         },
         threads=threads_of_training,
-        gpu=GPU,
+        gpu=1,
         priority=1,  # samples and metrics wait for it
     ),
     "sample": Job(
@@ -250,7 +250,7 @@ JOBS = {
         input={"target": f"{ARM}/target.json"},
         output={"samples": directory(f"{RUN}/exact")},
         params={"options": lambda wildcards: options(section(of(wildcards).sampling, "start"))},
-        gpu=GPU,
+        gpu=1,
     ),
     "sample_snapshot": Job(
         f"Sample {OF_RUN}, after epoch {{wildcards.epoch}}",
@@ -272,7 +272,7 @@ JOBS = {
     ),
     "evaluate": Job(
         f"Evaluate the samples of {OF_RUN}",
-        "evaluate {params.samples} {params.data} {params.classifier} --projections {params.projections}"
+        "evaluate {params.samples:q} {params.data} {params.classifier} --projections {params.projections}"
         " --output {output.metrics}",
         place=f"{AT_RUN}/evaluate",
         input={
@@ -283,7 +283,7 @@ JOBS = {
         output={"metrics": f"{RUN}/metrics.csv"},
         params={
             "samples": lambda wildcards: samples_of(*wildcards),
-            "data": lambda wildcards, input: [f"--data {path}" for path in input.data],
+            "data": lambda wildcards, input: options({"data": [*input.data]}),
             "classifier": option("classifier"),
             "projections": lambda wildcards: of(wildcards).metrics.projections,
         },
@@ -316,7 +316,7 @@ JOBS = {
         input={"target": f"{ARM}/target.json"},
         output={"table": f"{RUN}/truncation.csv"},
         params={"options": lambda wildcards: options(section(of(wildcards).truncation))},
-        gpu=GPU,
+        gpu=1,
     ),
 }
 for NAME in DATA_SETS:
@@ -328,9 +328,12 @@ for NAME in DATA_SETS:
         code=data_code(DATA.kind),
         input={"files": lambda wildcards, experiment=NAME: data_files(experiment)},
         output={"data": f"{RESULTS}/{NAME}/data.safetensors"},
-        params={"what": data_options(NAME), "stamp": data_stamp(NAME)},
-        threads=(lambda wildcards: at_most(workflow.cores)) if DATA.kind == "reaction-diffusion" else 1,
-        gpu=GPU if DATA.kind == "reaction-diffusion" else 0,
+        params={
+            "what": lambda wildcards, experiment=NAME: data_options(experiment),
+            "stamp": lambda wildcards, experiment=NAME: data_stamp(experiment),
+        },
+        threads=all_cores if DATA.kind == "reaction-diffusion" else 1,
+        gpu=1 if DATA.kind == "reaction-diffusion" else 0,
     )
 # By the network (values) and, of mixtures, by the exact field.
 for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/target.json"}.items():

@@ -111,15 +111,16 @@ Line = Annotated[
 ]
 PathText = Annotated[
     str,
-    Field(pattern=r"^[^\x00-\x1f\x7f{}]+$"),
-    InWords(f"a path without braces or control characters; {QUOTED}"),
+    Field(pattern=r"^[^\x00-\x1f\x7f]+$"),
+    InWords(f"a path without control characters; {QUOTED}"),
 ]
 FilePath = Annotated[PathText, AfterValidator(_expanded)]
 Folder = Annotated[
     str,
-    Field(pattern=r"^[\w./~+=]([\w./~+=, -]*[\w./~+=,-])?$", max_length=200),
+    Field(pattern=r"^[^-\s\x00-\x1f\x7f{}$]([^\x00-\x1f\x7f{}$]*[^\s\x00-\x1f\x7f{}$])?$", max_length=200),
     InWords(
-        f"a folder, of letters, digits, spaces and ./~+=,_- without a - at its beginning; {QUOTED}, or write ./2024"
+        f"a folder, whose name has no braces, $ or line breaks, no - at its start and no space around it; {QUOTED}, or "
+        "write ./2024"
     ),
     AfterValidator(_expanded),
     AfterValidator(_no_file),

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -36,6 +36,12 @@ class Config(Settings):
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
     results: Folder = Field(description="Folder of what the workflow makes, a subfolder a preset.")
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
+    gpu: Literal["auto", 0, 1] = Field(
+        "auto", description="GPUs of a job that can use one; auto: one where this machine has any, none on a cluster."
+    )
+    container: str | None = Field(
+        None, description="Image (docker://…) or file (.sif) that jobs run in, where Snakemake is to use Apptainer."
+    )
     plugins: Plugins = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
     figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")

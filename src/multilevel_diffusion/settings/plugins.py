@@ -25,7 +25,7 @@ def load_plugins(files: Iterable[str | Path]) -> None:
 
     Raises a UserError if a file is missing or fails, or has a kind that there is already.
     """
-    for path in (Path(file).resolve() for file in files):
+    for path in (Path(file).expanduser().resolve() for file in files):
         if path in _loaded:
             continue
         name = f"multilevel_diffusion_plugin_{path.stem}"
