@@ -360,7 +360,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         ("results", "", ["results"]),
         ("results", "-n", ["results", "at its start"]),
         ("results", "{x}", ["results", "braces"]),
-        ("results", "$SCRATCH/x", ["results", "choose another"]),
+        ("results", "$SCRATCH/x", ["results", "no braces, $"]),
         ("max_threads", 0, ["max_threads"]),
     ],
 )
