@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-import grimp
 import pytest
 import typer
 from snakemake.cli import parse_config
+from snakemake.sourcecache import LocalSourceFile
 from snakemake.utils import format as snakemake_format
 
 from multilevel_diffusion import settings
@@ -92,10 +92,9 @@ class Workflow:
     """The rules that the workflow makes of a configuration, and its jobs, without Snakemake."""
 
     def __init__(self):
-        folder, names = ROOT / "workflow" / "rules", ("common", "stages", "report", "catalogue")
+        folder, names = ROOT / "workflow" / "rules", ("common", "resources", "stages", "report", "catalogue")
         texts = [(folder / f"{name}.smk").read_text().partition("wildcard_constraints:")[0] for name in names]
         self.first, *self.rest = (compile(text, name, "exec") for name, text in zip(names, texts, strict=True))
-        self.imports = grimp.build_graph("multilevel_diffusion", cache_dir=None)
         self.mld = typer.main.get_command(app)
 
     def demand_sound(self, config):
@@ -121,13 +120,13 @@ class Workflow:
         return stop.value.code
 
     def _rules(self, given):
-        about = {"basedir": str(ROOT), "cores": 2, "main_snakefile": "Snakefile"}
-        about["config_settings"] = SimpleNamespace(config=given, configfiles=[])
+        main = SimpleNamespace(is_main_snakefile=lambda: True, modify_rulename=str)
+        about = {"current_basedir": LocalSourceFile(str(ROOT / "workflow/rules")), "modifier": main}
+        about |= {"config_settings": SimpleNamespace(config=given, configfiles=[]), "executor_plugin": None}
+        about |= {"resource_settings": SimpleNamespace(cores=2), "local_exec": True, "remote_exec": False}
         rules = {"workflow": SimpleNamespace(**about), "directory": str, "report": lambda path, **kwargs: path}
         rules |= {"shell": SimpleNamespace(prefix=str), "config": {}}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(grimp, "build_graph", lambda *args, **kwargs: self.imports)
-            exec(self.first, rules)
+        exec(self.first, rules)
         return rules
 
     def _pattern(self, path):

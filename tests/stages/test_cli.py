@@ -110,7 +110,7 @@ def test_presets_are_those_beside_the_first_file_and_only_what_is_asked_for_must
 def test_a_config_without_presets_beside_it_is_told_what_to_do(mld, root, tmp_path):
     shutil.copy(root / "config.yaml", tmp_path)
     line = mld("resolve", tmp_path / "config.yaml", "--arm", "mixture/fno-combined", "-o", tmp_path / "x").refusal
-    assert f"--presets: no folder {tmp_path / 'workflow' / 'presets'}" in line
+    assert f"--presets: no YAML in {tmp_path / 'workflow' / 'presets'}" in line
     assert "the config.yaml of a checkout" in line
 
 

@@ -60,9 +60,6 @@ def read_config(
 ) -> settings.Config:
     """The settings of a run; `overrides` as `--set` has them. Raises as `load_config` and `parse_overrides`."""
     presets = presets or configs[0].parent / "workflow" / "presets"
-    if not presets.is_dir():
-        wrong = f"no folder {presets}, where a checkout has the presets that lie over its config.yaml"
-        raise UserError(f"--presets: {wrong}; give that folder, or the config.yaml of a checkout")
     return settings.load_config(configs, parse_overrides(overrides), presets, only)
 
 

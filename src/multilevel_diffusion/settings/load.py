@@ -262,6 +262,9 @@ def load_config(
     known = sorted(path.stem for path in presets.glob("*.yaml"))
     if preset is None:
         raise UserError(f"{files[0]}: names no preset; give config.yaml before files of your own")
+    if not known:
+        wrong = f"no YAML in {presets}, where a checkout has the presets that lie over its config.yaml"
+        raise UserError(f"--presets: {wrong}; give that folder, or the config.yaml of a checkout")
     if preset not in known:
         raise UserError(f"preset: '{preset}' is not one of {', '.join(known)} (the files in {presets})")
     settings = base
