@@ -38,6 +38,13 @@ layers, the last one as `--set KEY=VALUE`.
 or an arm the figures, tables and claims that are about nothing else. Anywhere else it is a value, where the type says
 so.
 
+**Text.** YAML is read as version 1.2 has it: `5e-1` is a number; `010` is ten; `yes`, `1:30` and `2020-01-01` are
+text. A key that is there twice is refused. Snakemake (seen of 9.27.1) reads `--config` and `--configfile` before us: a
+mapping given to `--config` comes as texts, of which we type numbers, truth values and null, and of a key in it that is
+there twice the last one stays; what is no `NAME=VALUE`, and files that its own YAML does not read (another encoding
+than UTF-8, dates that are none, 5,000 digits), end in its words and its stack. `mld resolve config.yaml FILE` says
+what is wrong with such a file.
+
 Everything is checked before anything runs: an unknown key is refused with the nearest known one, and an experiment
 that does not fit together stops only the targets that need it. A *name* is of lower-case letters, digits and hyphens;
 in headings, NAME is one that you choose, and `[]` is an entry of a list.

@@ -30,6 +30,7 @@ NUMBERS = (0, -1, 1, 2, 33, 4096, 10**30, 0.0, -0.5, 0.5, 1e-300, 1e300, float("
 OTHERS = (None, True, [], {}, [None], [[]], {"kind": "nothing-there"}, {"kind": None})
 NAMES = ("Bad Name", "", 32, None, True, "x" * 300, "all", "data_mnist", "mnist-metrics")
 REMOVED = object()
+MIXTURE, MNIST, PDE = (("experiments", name) for name in ("mixture", "mnist", "reaction-diffusion"))
 
 
 def changes(node, path=()):
@@ -80,6 +81,11 @@ def load(monkeypatch):
     return read
 
 
+def takes(function):
+    """The names of its arguments that Snakemake gives a function."""
+    return {name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty}
+
+
 class Wildcards(dict):
     def __getattr__(self, name):
         return self[name]
@@ -98,7 +104,10 @@ class Workflow:
         self.mld = typer.main.get_command(app)
 
     def demand_sound(self, config):
-        """Every file of a run of everything has one rule that makes it, of inputs that have one too, by a command that parses."""
+        """Every file of a run of everything has one rule that makes it, of inputs that have one too, by a command that parses.
+
+        Returns, by file, the command, the params that Snakemake records of it, without their names and order, and the inputs.
+        """
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settings, "load_config", lambda *args: config)
             rules = self._rules({})
@@ -107,11 +116,12 @@ class Workflow:
             exec(part, rules)
         self.settings = config
         self.outputs = [(self._pattern(path), job) for job in rules["JOBS"].values() for path in job.output.values()]
-        left, known = [path for job in rules["MADE"].values() for path in job.output.values()], set()
+        left, made = [path for job in rules["MADE"].values() for path in job.output.values()], {}
         while left:
-            if (path := left.pop()) not in known:
-                known.add(path)
-                left += self._inputs(path)
+            if (path := left.pop()) not in made:
+                made[path] = self._made(path)
+                left += made[path][-1]
+        return made
 
     def refusal(self, *given):
         """What a run with `--config` says before any job."""
@@ -139,24 +149,26 @@ class Workflow:
             seen.add(name)
         return re.compile("".join(part if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
-    def _inputs(self, path):
+    def _made(self, path):
         made_by = [(job, found) for pattern, job in self.outputs if (found := pattern.fullmatch(path))]
         if not made_by and (ROOT / path).exists():
-            return []
+            return "", set(), set()
         assert len({id(job) for job, _ in made_by}) == 1, f"{path}: {[job.place for job, _ in made_by]}"
         job, wildcards = made_by[0][0], Wildcards(made_by[0][1].groupdict())
         known = {"wildcards": wildcards, "log": "log"}
         for part in ("input", "output", "params"):
             found = {name: self._value(value, known) for name, value in getattr(job, part).items()}
             known[part] = Wildcards(found)
+        derived = {name for name, value in job.params.items() if callable(value) and not takes(value) <= {"wildcards"}}
+        recorded = {repr(value) for name, value in known["params"].items() if name not in derived}
         line = snakemake_format(job.shell, **known)
         self._parse(self.mld, shlex.split(line.partition(" > ")[0])[1:])
         flat = [each if isinstance(each, list) else [each] for each in known["input"].values()]
-        return [str(path) for path in itertools.chain(*flat) if path]
+        return line, recorded, {str(path) for path in itertools.chain(*flat) if path}
 
     def _value(self, value, known):
         if callable(value):
-            return value(**{name: known[name] for name in inspect.signature(value).parameters if name in known})
+            return value(**{name: known[name] for name in takes(value) & known.keys()})
         return (
             re.sub(r"{(\w+)}", lambda found: known["wildcards"][found[1]], value) if isinstance(value, str) else value
         )
@@ -174,7 +186,7 @@ def workflow():
 
 
 def demand_sound(config, workflow):
-    """Specs survive JSON, priors are finite and not zero on every grid, and the workflow can be formed."""
+    """Specs survive JSON, priors are finite and not zero on every grid, and the workflow can be formed, which is returned."""
     for name, each in config.experiments.items():
         for arm in each.arms:
             spec = settings.arm_spec(config, name, arm)
@@ -189,7 +201,13 @@ def demand_sound(config, workflow):
                         roots = prior.spectrum(build_grid(spec, n)).sqrt().float()
                         assert roots.isfinite().all()
                         assert roots.square().max() > 0
-    workflow.demand_sound(config)
+    return workflow.demand_sound(config)
+
+
+def demand_noticed(made, before):
+    """What is made by another command has other params or inputs too, so that Snakemake makes it anew."""
+    for path in made.keys() & before.keys():
+        assert made[path][0] == before[path][0] or made[path][1:] != before[path][1:], path
 
 
 def test_the_sound_settings_are_sound(sound, load, workflow):
@@ -204,6 +222,7 @@ def one_line(text):
 
 def test_a_changed_setting_is_refused_in_one_line_that_names_it_or_is_as_good_as_sound(sound, load, workflow, request):
     every, faults, outcomes = list(changes(sound)), [], Counter()
+    before = workflow.demand_sound(load(sound))
     count = request.config.getoption("--faults-count") or 120
     for path, value in random.Random(request.config.getoption("--faults-seed")).sample(every, min(count, len(every))):
         refusals = []
@@ -211,7 +230,7 @@ def test_a_changed_setting_is_refused_in_one_line_that_names_it_or_is_as_good_as
             config = load(changed(sound, path, value))
             refusals += config.broken.values()
             if not refusals:
-                demand_sound(config, workflow)
+                demand_noticed(demand_sound(config, workflow), before)
         except (UserError, SystemExit) as error:
             refusals.append(str(error))
         except Exception as error:
@@ -224,6 +243,26 @@ def test_a_changed_setting_is_refused_in_one_line_that_names_it_or_is_as_good_as
         outcomes["refused" if refusals else "sound"] += 1
     print(f"{len(every)} changes, of which drawn: {dict(outcomes)}, faults: {len(faults)}")
     assert not faults, "\n".join(faults)
+
+
+def test_two_numbers_that_are_swapped_are_noticed(sound, load, workflow):
+    path, before = (*MIXTURE, "score_error"), workflow.demand_sound(load(sound))
+    section = sound["experiments"]["mixture"]["score_error"]
+    for batches, batch_size in ((4, 8), (8, 4)):
+        made = workflow.demand_sound(
+            load(changed(sound, path, section | {"batches": batches, "batch_size": batch_size}))
+        )
+        demand_noticed(made, before)
+        before = made
+
+
+def test_arms_in_another_order_are_noticed(sound, load, workflow):
+    arms = dict(reversed(sound["experiments"]["mnist"]["arms"].items()))
+    made = workflow.demand_sound(load(changed(sound, (*MNIST, "arms"), arms)))
+    before = workflow.demand_sound(load(sound))
+    demand_noticed(made, before)
+    moved = {Path(path).name for path in made if path in before and made[path][0] != before[path][0]}
+    assert {"fig4.svg", "metrics.csv"} <= moved
 
 
 NO_YAML = {
@@ -357,7 +396,6 @@ def test_a_digest_in_upper_case_is_the_same(sound, load):
     assert load(changed(sound, ("experiments", "mnist", "data", "sha256"), upper)) == lower
 
 
-MIXTURE, MNIST, PDE = (("experiments", name) for name in ("mixture", "mnist", "reaction-diffusion"))
 FNO_ARM = (*MIXTURE, "arms", "fno-combined")
 PUBLISHED = {"kind": "reaction-diffusion", "train": 8, "validation": 2, "test": 32, "steps": 8, "file": "x.h5"}
 PUBLISHED |= {"laplacian": "finite-volume"}
