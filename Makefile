@@ -1,5 +1,6 @@
 # `make reproduce` runs everything, `make report` makes the report alone, `make test` tests it all, `make check` in two minutes what it can;
-# `make docs` writes what of the documentation comes from the code. All set up .venv first.
+# `make faults SEED=1 COUNT=500` tries to break it for as long as you like, `make docs` writes what of the documentation comes from
+# the code. All set up .venv first.
 BIN := .venv/bin
 PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
 # what is made already is not made again, but the report is: the run then ends by saying where all lies
@@ -7,7 +8,7 @@ SNAKEMAKE = $(BIN)/snakemake --cores all --forcerun report $(if $(PRESET),--conf
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce report check test lint docs setup clean
+.PHONY: reproduce report check test faults lint docs setup clean
 
 reproduce: setup
 	$(SNAKEMAKE)
@@ -19,7 +20,10 @@ check: lint
 	$(BIN)/pytest $(PARALLEL) tests/unit
 
 test: lint
-	$(BIN)/pytest $(PARALLEL) tests/workflow tests/stages tests/unit
+	$(BIN)/pytest $(PARALLEL) tests/workflow tests/stages tests/faults tests/unit
+
+faults: setup
+	$(BIN)/pytest -s tests/faults --faults-seed $(or $(SEED),0) --faults-count $(or $(COUNT),100)
 
 lint: setup
 	$(BIN)/ruff check .

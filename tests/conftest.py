@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -18,6 +19,24 @@ from multilevel_diffusion.cli import main
 os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch starts: on fields this small, threads only wait for each other
 
 MLD = Path(sys.executable).with_name("mld")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--faults-seed", type=int, default=0, help="Of the random moments and mutants of tests/faults.")
+    parser.addoption("--faults-count", type=int, help="How many of each; by default few.")
+
+
+@pytest.fixture
+def count(request):
+    """How many of something random, by default so many."""
+    asked = request.config.getoption("--faults-count")
+    return lambda default: default if asked is None else asked
+
+
+@pytest.fixture
+def chance(request):
+    """The random numbers of one test."""
+    return random.Random(f"{request.config.getoption('--faults-seed')} {request.node.name}")
 
 
 @dataclass

@@ -48,8 +48,8 @@ def expected(jobs: list, names: dict) -> pd.DataFrame:
         if job.rule.norun:
             continue
         local, gpu = known is None or known.local, int(job.resources.get("gres") is not None)
-        take = names["TAKEN"].take("" if local else job.rule.name, dict(job.wildcards_dict))
-        hours = names["TAKEN"].seconds(take, job.threads, gpu) / 3600
+        take = names["EXPECTED"].take("" if local else job.rule.name, dict(job.wildcards_dict))
+        hours = names["EXPECTED"].seconds(take, job.threads, gpu) / 3600
         row = {"rule": "on the login node" if local else job.rule.name, "jobs": 1, "threads": job.threads}
         row |= {"mem_mb": job.resources.get("mem_mb"), "minutes": job.resources.get("runtime"), "hours": hours}
         row |= {"core-hours": hours * job.threads, "GPU-hours": hours * gpu}

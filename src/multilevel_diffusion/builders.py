@@ -3,8 +3,10 @@
 A kind of prior, network, sampler or data is a pair: its settings, and the function that `builds` it. A plugin adds a pair.
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -14,10 +16,10 @@ from . import priors, sample, settings
 from .data.sets import GRIDS
 from .denoise import Denoiser, LearnedDenoiser, PreconditionedDenoiser, gain_factor
 from .errors import UserError
-from .gaussian import GaussianDenoiser, GaussianLaw
-from .grids import Grid, Torus
+from .gaussian import GaussianDenoiser, GaussianLaw, from_state
+from .grids import CellCentred, Grid, Torus
 from .sde import ForwardSDE
-from .storage import generator
+from .storage import demand_like, generator
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 NOISE_TO_DATA = 1.9
@@ -108,14 +110,47 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
     """The grid of an arm, the torus for an exact field. Raises a UserError if its network does not take the resolution."""
     if not isinstance(spec, settings.ArmSpec):
         return Torus(resolution)
-    if resolution % spec.network.divisor:
-        raise UserError(f"resolution {resolution}: {spec.name} needs multiples of {spec.network.divisor}")
+    if not spec.network.takes(resolution):
+        raise UserError(f"resolution {resolution}: {spec.name} needs {spec.network.needs}")
     return GRIDS[spec.grid](resolution)
 
 
 def law_grid(spec: settings.ArmSpec) -> Grid:
     """The grid on which the Gaussian law of the data is estimated. Raises a UserError as `build_grid`."""
     return build_grid(spec, spec.law.resolution or spec.native_resolution)
+
+
+def law_tail(spec: settings.ArmSpec) -> float:
+    """κ of the modes above the native grid: a mixture is drawn on every grid anew, and other data end there."""
+    return 1.0 if spec.mixture else 0.0
+
+
+def build_law(
+    spec: settings.ArmSpec, prior: priors.Prior, state: Mapping[str, Tensor], modes: int | None, path: Path, mend: str
+) -> GaussianLaw:
+    """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes a direction.
+
+    Files of before do not say how many: None. Raises a UserError if the tensors are not those of such a law, or no covariance.
+    """
+    grid = law_grid(spec)
+    side = math.isqrt(len(state.get("low", ()))) if modes is None else 2 * modes + 1
+    n = grid.resolution
+    shapes = {"mean": (n, n), "variances": (n, n // 2 + 1)}
+    shapes |= {"low": (side**2, side**2)} if side > 1 else {}
+    shapes |= {"cosines": (n, n)} if isinstance(grid, CellCentred) else {}
+    like = {name: torch.empty(shape, dtype=torch.float64, device="meta") for name, shape in shapes.items()}
+    demand_like(path, "law", state, like, mend)
+    for name in shapes.keys() - {"mean"}:
+        if not (_is_covariance(state[name]) if name == "low" else (state[name] >= 0).all()):
+            raise UserError(f"{path}: its law is none ({name} is not positive); {mend}")
+    return from_state(prior, grid, state, law_tail(spec))
+
+
+def _is_covariance(matrix: Tensor) -> bool:
+    """Whether a matrix is symmetric and positive, but for rounding."""
+    rounding = 1e-9 * matrix.diagonal().abs().max()
+    lifted = matrix + rounding * torch.eye(len(matrix), dtype=matrix.dtype)
+    return bool((matrix - matrix.T).abs().max() <= rounding and torch.linalg.cholesky_ex(lifted).info == 0)
 
 
 def build_denoiser(

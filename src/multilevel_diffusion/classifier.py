@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from .errors import UserError
 from .grids import Grid, Torus
-from .storage import read_tensors, write_tensors
+from .settings import Resolution, Settings
+from .storage import Header, checked, demand_like, read_tensors, write_tensors
 
 GRID = Torus(32)
 """What it sees."""
@@ -76,6 +78,23 @@ class Classifier:
         return torch.cat([each for each, _ in found]).numpy(), torch.cat([each for _, each in found]).numpy()
 
 
+class Digits(Settings):
+    """What names the digits that a classifier has learned."""
+
+    kind: Literal["mnist"]
+    native_resolution: Resolution
+    sha256: dict[str, str]
+
+
+class ClassifierHeader(Header):
+    """The header of a file of a classifier, see `Classifier`."""
+
+    mend = "give a file of `mld classifier`, or make it again"
+    target: Digits
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    training: dict[str, Any]
+
+
 def write_classifier(path: Path, classifier: Classifier, facts: Mapping[str, Any]) -> None:
     """Write the weights, with how good they are and how they were made. Raises as `write_tensors`."""
     header = {"target": classifier.target, "accuracy": classifier.accuracy, "training": classifier.training}
@@ -84,14 +103,13 @@ def write_classifier(path: Path, classifier: Classifier, facts: Mapping[str, Any
 
 def read_classifier(path: Path) -> Classifier:
     """The classifier in a file of `write_classifier`. Raises a UserError if that is missing, damaged or something else."""
-    tensors, header = read_tensors(path)
-    network = DigitNetwork()
-    shapes = {name: values.shape for name, values in network.state_dict().items()}
-    fits = {name: values.shape for name, values in tensors.items()} == shapes
-    if not fits or not {"accuracy", "target", "training"} <= header.keys() or not isinstance(header["target"], dict):
-        raise UserError(f"{path}: not a file of a classifier; make it by `mld classifier`")
+    tensors, given = read_tensors(path)
+    header, network = checked(path, ClassifierHeader, given), DigitNetwork()
+    demand_like(path, "network", tensors, network.state_dict(), header.mend)
+    if any((values < 0).any() for name, values in tensors.items() if name.endswith("running_var")):
+        raise UserError(f"{path}: a variance is negative; {header.mend}")
     network.load_state_dict(tensors)
-    return Classifier(network, header["accuracy"], header["target"], header["training"])
+    return Classifier(network, header.accuracy, given["target"], header.training)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -44,6 +44,26 @@ floor: what as many true fields have as value, the mean over `floor_sets` disjoi
 what the value is divided by to be without units, the data's standard deviation per unit area or 1; empty where neither is right.
 """
 
+METRICS = (
+    *("sliced_wasserstein", "moment_sliced_wasserstein", "moment_sliced_wasserstein_minmax", "max_sliced_wasserstein"),
+    *("sliced_wasserstein_within", "component_share", "spectrum_distance", "pixel_distance", "histogram_distance"),
+    *("increment_distance_near", "increment_distance_far", "increment_flatness_near", "increment_flatness_far"),
+    *("mmd", "mmd_p_value", "nearest_neighbour_accuracy", "nearest_neighbour_p_value", "vendi_score"),
+    *("frechet_distance", "class_entropy", "density", "coverage", "legible_share"),
+    *("relative_score_error", "skill", "truncation_error", "truncation_rate"),
+)
+"""What the column `metric` names."""
+NO_DISTANCES = (
+    "vendi_score",
+    "component_share",
+    "density",
+    "coverage",
+    "class_entropy",
+    "legible_share",
+    "nearest_neighbour_accuracy",
+)
+"""Metrics whose floor is the value of true fields, on either side of which others may lie."""
+
 ALONG_TRAINING_COLUMNS = [*COLUMNS, "epoch"]
 """The tables of `mld along-training`."""
 
@@ -69,12 +89,40 @@ HISTORY_COLUMNS = ["experiment", "arm", "network", "ladder", "seed", "epoch", "r
 SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
 """What is read of a history.csv where skill is, beside its columns skill_N and validation_N."""
 
+QUANTITIES = ("seconds_per_step_", "seconds", "test_loss", "speedup", "loss_at_equal_time", "gap", "epochs_to_close")
+"""What the column `quantity` names; the first goes on with a resolution."""
 LADDER_COLUMNS = ["experiment", "arm", "ladder", "seed", "quantity", "value"]
 """The table of `mld table ladders`: one number a row."""
 
 COST_COLUMNS = ["against", "value", "resolution", "batch", "width"]
 COST_COLUMNS += ["seconds", "expected_seconds", "bytes", "expected_bytes"]
 """What the figure of costs reads of the table of `mld bench scaling`."""
+
+
+COUNTS = (
+    *("seed", "steps", "resolution", "floor_sets", "n_samples", "n_reference", "n_projections", "epoch", "step"),
+    *("drawn_on", "reference_resolution", "evaluations", "field", "probes", "batch", "width"),
+)
+"""The columns of whole numbers."""
+
+FORMS = {
+    "gain": "values|coefficients",
+    "ladder": r"\d+(-\d+)*",
+    "trace": "exact|hutchinson",
+    "against": "resolution|batch|width",
+}
+"""What a label must be, where not every text will do, as a regular expression."""
+
+MAY_BE_EMPTY = {
+    "evaluations": ("gain", "ladder", "n_reference", "n_projections"),
+    "epoch": ("gaussian_loss", "n_reference"),
+    "metric": ("gain", "ladder", "sampler", "steps", *COLUMNS[COLUMNS.index("stderr") :], "samples_needed"),
+    "trace": ("gain", "probes"),
+    "quantity": ("value",),
+}
+"""The columns in which a cell may be empty, by the first of these columns that a table has."""
+
+MAY_BE_INFINITE = ("power",)
 
 
 def skill_resolutions(columns: Iterable[str]) -> list[int]:

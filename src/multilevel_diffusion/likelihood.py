@@ -24,6 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .checkpoints import Checkpoint
 from .denoise import Denoiser
 from .grids import Grid, squared_norm
 from .priors import Prior
@@ -60,7 +61,13 @@ def hutchinson(denoiser: Denoiser, generator: torch.Generator, probes: int) -> N
 
 @torch.no_grad()
 def log_density(
-    noise_and_trace: NoiseAndTrace, prior: Prior, sde: ForwardSDE, u_0: Tensor, grid: Grid, times: Tensor
+    noise_and_trace: NoiseAndTrace,
+    prior: Prior,
+    sde: ForwardSDE,
+    u_0: Tensor,
+    grid: Grid,
+    times: Tensor,
+    keep: Checkpoint | None = None,
 ) -> tuple[Tensor, Tensor]:
     """log ρ_0(u_0) − log ρ_1(u_1), shape (batch,), and u_1, shape (batch, N, N), by Heun's method in φ, of order 2.
 
@@ -69,6 +76,7 @@ def log_density(
     Args:
         u_0: shape (batch, N, N), float64, in the range of Q.
         times: from 1 to 0, as for a sampler; the flow is followed from 0 to 1.
+        keep: where the state is saved as it goes, and taken up.
 
     Raises:
         ValueError: if u_0 has a component in the kernel of Q, where N(0,Q) has no mass.
@@ -86,13 +94,18 @@ def log_density(
 
     times = times.flip(0).to(u_0.device)
     angles = torch.atan2(sde.noise_scale(times), sde.mean_scale(times))
-    u, change = u_0, u_0.new_zeros(len(u_0))
-    for t, s, h in zip(times[:-1], times[1:], angles.diff(), strict=True):
-        velocity, growth = rate(u, t)
-        velocity_s, growth_s = rate(u + h * velocity, s)
-        u, change = u + 0.5 * h * (velocity + velocity_s), change + 0.5 * h * (growth + growth_s)
-        if not change.isfinite().all():
-            raise FloatingPointError(f"the log density is not finite at t = {s:.4g}, resolution {grid.resolution}")
+    steps, keep = [*zip(times[:-1], times[1:], angles.diff(), strict=True)], keep or Checkpoint()
+    tensors, header = keep.state("flow") or ({"u": u_0, "change": u_0.new_zeros(len(u_0))}, {"done": 0})
+    u, change = (tensors[name].to(u_0) for name in ("u", "change"))
+    with keep.saving("flow") as save:
+        for done, (t, s, h) in enumerate(steps[header["done"] :], start=header["done"] + 1):
+            velocity, growth = rate(u, t)
+            velocity_s, growth_s = rate(u + h * velocity, s)
+            u, change = u + 0.5 * h * (velocity + velocity_s), change + 0.5 * h * (growth + growth_s)
+            if not change.isfinite().all():
+                raise FloatingPointError(f"the log density is not finite at t = {s:.4g}, resolution {grid.resolution}")
+            now = {"u": u, "change": change}
+            save(lambda now=now, done=done: (now, {"done": done}), last=done == len(steps))
     return -change, u
 
 

@@ -3,7 +3,18 @@
 import contextlib
 import ctypes
 import math
+import re
 from pathlib import Path
+
+SIGNS: tuple[str, ...] = (
+    "out of memory",
+    "allocate memory",
+    "bad_alloc",
+    "Storage size calculation overflowed",
+    "multiplication overflow",
+)
+SIGNS += ("Memory allocation", "could not create a memory")
+"""What errors for want of memory say, of PyTorch, C++, MKL and oneDNN."""
 
 
 def keep_freed_memory() -> None:
@@ -11,6 +22,19 @@ def keep_freed_memory() -> None:
     m_trim_threshold, m_mmap_max = -1, -4
     _glibc("mallopt", m_mmap_max, 0)
     _glibc("mallopt", m_trim_threshold, -1)  # never; a number of bytes would have to be below 2 GiB
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """What to say of an error that is for want of memory; None of any other.
+
+    PyTorch and the libraries below it raise a RuntimeError of which only the text tells.
+    """
+    text = " ".join(str(error).split())
+    if not isinstance(error, MemoryError) and not any(sign in text for sign in SIGNS):
+        return None
+    found = re.search(r"(\d+) bytes", text)
+    asked = f": {int(found[1]) / 2**30:.3g} GiB were asked for at once" if found else ""
+    return f"memory does not suffice{asked}; take fewer points a side, fewer samples or a smaller batch"
 
 
 _before = 0.0

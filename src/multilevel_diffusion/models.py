@@ -10,21 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from . import priors
-from .builders import build, build_denoiser, build_grid, build_network, build_prior, law_grid
+from .builders import build, build_denoiser, build_grid, build_law, build_network, build_prior, law_tail
+from .checkpoints import Checkpoint
+from .data.checks import Epoch, Target, demand_target
 from .denoise import Denoiser
 from .errors import UserError
-from .gaussian import GaussianLaw, from_state
+from .gaussian import GaussianLaw
 from .mixture import GaussianMixture, MixtureDenoiser
 from .sample import time_grid
 from .sde import ForwardSDE
 from .settings import ArmSpec, Count, Gain, Resolution, SamplerBase, Seed, Start, TargetSpec, parse, parse_sampler
-from .storage import generator, part, read_json, read_tensors, write_tensors
+from .storage import Header, checked, demand_like, generator, part, read_json, read_tensors, write_tensors
 
 __all__ = [
     "ExactModel", "Model", "device_of", "load", "read_exact", "read_model", "read_source", "read_target",
@@ -95,6 +98,7 @@ class _Source(ABC):
         start: Start | str = Start.PRIOR,
         stage: str | None = None,
         dtype: torch.dtype = torch.float32,
+        keep: Checkpoint | None = None,
     ) -> Tensor:
         """Samples on any grid, by running time backwards from N(0,Q): those of `mld sample` with the same seed.
 
@@ -109,6 +113,7 @@ class _Source(ABC):
             start: prior, or gaussian: the law of the Gaussian closed form at t = 1, of a model that has one.
             stage: names the random stream; that of `mld sample` by default.
             dtype: of the fields, which are computed in float64.
+            keep: where what is done is kept, from which a run that was cut off goes on.
 
         Returns:
             Shape (n, N, N), on the device.
@@ -139,7 +144,7 @@ class _Source(ABC):
                 f"{name}: start: gaussian needs a denoiser with a Gaussian: preconditioning, or that network"
             )
         try:
-            return solver.sample(n, grid, times, stream, advance, begin).to(dtype)
+            return solver.sample(n, grid, times, stream, advance, begin, keep).to(dtype)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"{name}: the memory of the device does not suffice for fields of {resolution} points a side: "
@@ -195,6 +200,25 @@ class Model(_Source):
         return self
 
 
+class ModelHeader(Header):
+    """The header of a model file. modes, tail: of the Gaussian law of the data, where the network is put on one."""
+
+    mend = "give a model.safetensors, or train it again"
+    spec: ArmSpec
+    seed: Seed
+    epoch: Epoch
+    target: Target
+    modes: Epoch | None = None
+    tail: float | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one_arm(self) -> Self:
+        demand_target(self.spec, self.target)
+        if self.spec.network.has_law and self.tail != law_tail(self.spec):
+            raise ValueError(f"tail: {self.tail}, which is not that of {self.spec.name}")
+        return self
+
+
 def write_model(path: Path, model: Model, facts: Mapping[str, Any]) -> None:
     """Write a model file: the network, the drawn part of its prior, and the settings of its arm."""
     tensors = {f"network/{key}": value for key, value in model.network.state_dict().items()}
@@ -202,7 +226,7 @@ def write_model(path: Path, model: Model, facts: Mapping[str, Any]) -> None:
     if model.law:
         tensors |= {f"law/{key}": value for key, value in model.law.state().items()}
     header = {"spec": model.settings.model_dump(mode="json"), "seed": model.seed, "epoch": model.epoch}
-    header["tail"] = model.law.tail if model.law else None
+    header |= {"modes": model.law.side // 2, "tail": model.law.tail} if model.law else {"modes": None, "tail": None}
     write_tensors(path, tensors, header | {"target": model.target, "provenance": facts})
 
 
@@ -212,19 +236,22 @@ def read_model(path: Path, on: torch.device) -> Model:
     Raises:
         UserError: if the file is missing, damaged or not a model, or its tensors are not those of its settings.
     """
-    tensors, header = read_tensors(path)
-    weights, drawn, law = (part(tensors, f"{name}/") for name in ("network", "prior", "law"))
-    if not {"spec", "seed", "epoch", "target"} <= header.keys() or not (weights or law):
-        raise UserError(f"{path}: not a model file; give the model.safetensors of a training")
-    spec = parse(ArmSpec, header["spec"], source=str(path))
-    network = build_network(spec, seed=0)
-    for name, made, found in (("network", network.state_dict(), weights), ("prior", build_prior(spec).state(), drawn)):
-        if {key: value.shape for key, value in made.items()} != {key: value.shape for key, value in found.items()}:
-            raise UserError(f"{path}: its {name} is not that of its settings; train it again")
-    network.load_state_dict(weights)
-    prior = build_prior(spec, drawn)
-    known = from_state(prior, law_grid(spec), law, header["tail"]) if law else None
-    return Model(spec, header["seed"], header["epoch"], header["target"], network.to(on).eval(), prior, known)
+    tensors, given = read_tensors(path)
+    header = checked(path, ModelHeader, given)
+    spec, mend = header.spec, header.mend
+    parts = {name: part(tensors, f"{name}/") for name in ("network", "prior", "law")}
+    if extra := tensors.keys() - {f"{name}/{key}" for name, found in parts.items() for key in found}:
+        raise UserError(f"{path}: a tensor {min(extra)}, which no model has; {mend}")
+    network, drawn = build_network(spec, seed=0), build_prior(spec).state()
+    demand_like(path, "network", parts["network"], network.state_dict(), mend)
+    demand_like(path, "prior", parts["prior"], drawn, mend)
+    same_draws = header.provenance.get("torch") == torch.__version__
+    if same_draws and not all(torch.allclose(parts["prior"][name], values) for name, values in drawn.items()):
+        raise UserError(f"{path}: its prior is not the one that its prior_seed draws; {mend}")
+    network.load_state_dict(parts["network"])
+    prior = build_prior(spec, parts["prior"])
+    law = build_law(spec, prior, parts["law"], header.modes, path, mend) if spec.network.has_law else None
+    return Model(spec, header.seed, header.epoch, given["target"], network.to(on).eval(), prior, law)
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Model:

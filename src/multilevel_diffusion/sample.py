@@ -21,11 +21,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from . import checkpoints
+from .checkpoints import Checkpoint
 from .denoise import Denoiser
 from .gaussian import GaussianDenoiser, GaussianLaw, prior_law
 from .grids import Grid, white_noise
@@ -87,7 +90,7 @@ class State:
 
 
 class Sampler(ABC):
-    """Steps a field from time t to an earlier time s. A subclass writes `step`."""
+    """Steps a field from time t to an earlier time s. A subclass writes `step`, and keeps nothing from one step to the next."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         self.denoiser, self.sde, self.prior = denoiser, denoiser.sde, denoiser.prior
@@ -144,6 +147,7 @@ class Sampler(ABC):
         stream: Callable[[int], torch.Generator],
         progress: Callable[[], object] = lambda: None,
         start: Start = Start.PRIOR,
+        keep: Checkpoint | None = None,
     ) -> Tensor:
         """`n` samples, shape (n, N, N), float64, on the device of the streams.
 
@@ -156,6 +160,7 @@ class Sampler(ABC):
             stream: block index to the generator of samples 64 × block … 64 × block + 63.
             progress: called after each step of each block.
             start: at t = 1, prior for N(0,Q), gaussian for the law of the denoiser's Gaussian.
+            keep: where finished blocks and the state of those in progress are kept, and taken up.
 
         Raises:
             ValueError: if the denoiser has no Gaussian to start from.
@@ -170,13 +175,15 @@ class Sampler(ABC):
         self._at_once = max(1, PIXELS // grid.resolution**2)
         if streams[0].device.type == "cpu":
             self._at_once = min(self._at_once, BLOCK)
-        blocks = max(1, self._at_once // BLOCK)
-        return torch.cat(
-            [
-                self._together(n - i * BLOCK, grid, times, streams[i : i + blocks], progress, start)
-                for i in range(0, len(streams), blocks)
-            ]
-        )
+        blocks, keep = max(1, self._at_once // BLOCK), keep or Checkpoint()
+
+        def together(first: int) -> Tensor:
+            """The samples of `blocks` blocks from this one on."""
+            chosen, inner = streams[first : first + blocks], keep.at(f"{first}")
+            return self._together(n - first * BLOCK, grid, times, chosen, progress, start, inner)
+
+        on = streams[0].device
+        return torch.cat([keep.tensor(f"{i}", partial(together, i), on) for i in range(0, len(streams), blocks)])
 
     def _together(
         self,
@@ -186,26 +193,52 @@ class Sampler(ABC):
         streams: Sequence[torch.Generator],
         progress: Callable[[], object],
         start: Start,
+        keep: Checkpoint,
     ) -> Tensor:
         """The samples of these blocks, the first `n` of them if there are more."""
 
         def noise() -> Tensor:
             return torch.cat([self.prior.sample(BLOCK, grid, each, torch.float64) for each in streams])[:n]
 
-        if start is Start.PRIOR:
-            u, before = noise(), None
+        def advance() -> None:
+            for _ in streams:
+                progress()
+
+        done, before = 0, None
+        if state := keep.state("steps"):
+            u, before, done = self._resume(state, streams)
+            for _ in range(done):
+                advance()
+        elif start is Start.PRIOR:
+            u = noise()
         else:
             xi = torch.cat([white_noise(BLOCK, grid, each, torch.float64) for each in streams])[:n]
             law: GaussianLaw = self.denoiser.law  # type: ignore[attr-defined]
-            u, before = law.at(xi, times[:1].to(xi).expand(len(xi)), grid), None
-        for t, s in pairwise(times):
-            now = self.state(u, t, grid)
-            u, before = self.step(now, s, before, grid, noise), now
-            for _ in streams:
-                progress()
+            u = law.at(xi, times[:1].to(xi).expand(len(xi)), grid)
+        with keep.saving("steps") as save:
+            for t, s in [*pairwise(times)][done:]:
+                now = self.state(u, t, grid)
+                u, before, done = self.step(now, s, before, grid, noise), now, done + 1
+                advance()
+                save(lambda u=u, before=before, done=done: self._state(u, before, done, streams))
         if not u.isfinite().all():
             raise FloatingPointError(f"the samples at resolution {grid.resolution} are not finite")
         return u
+
+    def _state(self, u: Tensor, before: State, done: int, streams: Sequence[torch.Generator]) -> checkpoints.State:
+        """All that the steps after the first `done` depend on."""
+        tensors = {"u": u} | {f"before/{name}": value for name, value in vars(before).items()}
+        tensors |= {f"streams/{i}": stream.get_state() for i, stream in enumerate(streams)}
+        return tensors, {"done": done, "at_once": self._at_once}
+
+    def _resume(self, state: checkpoints.State, streams: Sequence[torch.Generator]) -> tuple[Tensor, State, int]:
+        """The field, the process one step earlier, and how many steps are done; the streams go on from where they were."""
+        tensors, header = state
+        for i, stream in enumerate(streams):
+            stream.set_state(tensors[f"streams/{i}"])
+        self._at_once = header["at_once"]
+        u, before, eta = (tensors[name].to(streams[0].device) for name in ("u", "before/u", "before/eta"))
+        return u, State(before, tensors["before/t"], eta), header["done"]
 
 
 class EulerMaruyama(Sampler):

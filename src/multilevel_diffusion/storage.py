@@ -11,13 +11,16 @@ import hashlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from .columns import LABELS
+from .columns import COUNTS, FORMS, LABELS, MAY_BE_EMPTY, MAY_BE_INFINITE
 from .errors import UserError
+from .interrupts import partial_files
+from .settings import Settings, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +29,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+H = TypeVar("H", bound="Header")
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+"""Of file systems that cannot sync a file, as some over FUSE and CIFS."""
+
+
+class Header(Settings):
+    """What the header of a kind of file must be; `mend` says how to get another file."""
+
+    mend: ClassVar[str]
+    provenance: dict[str, Any]
 
 
 def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -41,24 +54,40 @@ def generator(seed: int, *key: str | int, device: torch.device | str = "cpu") ->
 def write_atomically(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; moved onto `path` when the block ends well, removed when it does not.
 
-    Raises a UserError if the disk is full, or `path` is a folder or a device.
+    Raises a UserError if the disk is full, or nothing can be written there.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a plain file; choose another path to write to")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
+    partial_files.add(partial)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(partial)
         partial.replace(path)
     except OSError as error:
-        if error.errno in NO_SPACE:
-            mend = "free some and rerun (nothing was kept of it)"
-            raise UserError(f"{path}: no space left on the disk; {mend}") from None
-        raise
+        raise unwritable(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        partial_files.discard(partial)
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What to say of a path that cannot be written."""
+    if error.errno in NO_SPACE:
+        return UserError(f"{path}: no space left on the disk; free some and rerun (nothing was kept of it)")
+    reason = error.strerror or type(error).__name__
+    return UserError(f"{path}: cannot be written: {reason}; choose another path to write to")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -75,19 +104,47 @@ def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tens
 
     Raises a UserError if the file is missing, truncated or not one of ours, or lacks one of these.
     """
-    arrays, header = _read(path, need, framework="pt")
+    arrays, header = _read(path, "pt", need)
+    _demand(path, need, arrays)
     # clones: the file's own memory is not aligned as complex arithmetic needs it
     return {name: tensor.clone() for name, tensor in arrays.items()}, header
+
+
+def read_arrays(path: Path, wanted: Collection[str] = ()) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
+    """The same as NumPy arrays, those of `wanted` that there are: PyTorch takes seconds to import, which pictures do without."""
+    return _read(path, "np", wanted)
+
+
+def checked(path: Path, model: type[H], header: Any) -> H:
+    """A header as its model. Raises a UserError that names the file, the first wrong key and the mend."""
+    try:
+        return parse(model, header, f"{path}: header")
+    except UserError as error:
+        raise UserError(f"{error}; {model.mend}") from None
+
+
+def demand_like(path: Path, what: str, found: Mapping[str, Tensor], like: Mapping[str, Tensor], mend: str) -> None:
+    """Refuse tensors that have not the names, shapes and types of others, or are not finite.
+
+    Raises a UserError that names the file, what of it the tensors are, and the first wrong one.
+    """
+
+    def wrong(name: str) -> str:
+        if name not in like or name not in found:
+            return "is too much" if name in found else "is missing"
+        has, wanted = (f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in (found[name], like[name]))
+        if has != wanted:
+            return f"is {has}, not {wanted}"
+        return "" if found[name].isfinite().all() else "has values that are not finite"
+
+    for name in dict.fromkeys([*like, *found]):
+        if said := wrong(name):
+            raise UserError(f"{path}: its {what} is not that of its settings ({name} {said}); {mend}")
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, under the rest of their names."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def read_arrays(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
-    """The same as NumPy arrays: PyTorch takes seconds to import, which pictures do without. Raises as `read_tensors`."""
-    return _read(path, (), framework="np")
 
 
 def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> None:
@@ -100,7 +157,11 @@ def write_csv(path: Path, table: pandas.DataFrame, facts: Mapping[str, Any]) -> 
 def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
     """A table of `write_csv`. Columns of LABELS are text, whatever they look like; what is empty is missing.
 
-    Raises a UserError if it is missing, truncated, not a table or lacks one of `columns`.
+    Args:
+        columns: those that it must have. The table then has rows, labels as FORMS says, and numbers in all other columns, which
+            are finite, and whole in those of COUNTS; nothing is missing but what MAY_BE_EMPTY.
+
+    Raises a UserError if it is missing, truncated, not a table, lacks one of `columns` or has something else in them.
     """
     import pandas
 
@@ -111,9 +172,11 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
         table = pandas.read_csv(io.StringIO(rest), dtype=as_text, keep_default_na=False, na_values=[""])
         if not text.endswith("\n") or len(table) != json.loads(first.removeprefix("# "))["rows"]:
             raise ValueError("rows are missing")
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from None
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise unreadable(path, error) from None
     _demand(path, columns, table.columns)
+    if columns and (wrong := "a table without rows" if table.empty else _wrong_column(table)):
+        raise UserError(f"{path}: {wrong}; run the stage that makes it again")
     return table
 
 
@@ -121,9 +184,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     """The provenance of a table of `write_csv`. Raises as `read_csv`."""
     try:
         with path.open() as file:
-            return json.loads(file.readline().removeprefix("# "))
+            return _mapping(file.readline().removeprefix("# "))
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -133,24 +196,54 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read JSON. Raises a UserError if the file is missing or not JSON."""
+    """Read a JSON mapping. Raises a UserError if the file is missing or something else."""
     try:
-        return json.loads(path.read_text())
+        return _mapping(path.read_text())
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _read(path: Path, need: Collection[str], framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: Path, framework: str, wanted: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework=framework) as file:
-            names, header = set(file.keys()), json.loads(file.metadata()["header"])
-            arrays = {name: file.get_tensor(name) for name in (need or names) if name in names}
+            header = _mapping(file.metadata()["header"])
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names if not wanted or name in wanted}, header
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    _demand(path, need, names)
-    return arrays, header
+        raise unreadable(path, error) from None
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    """The mapping in a JSON text. Raises a ValueError if it is something else."""
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(found, dict):
+        raise ValueError("not a mapping")
+    return found
+
+
+def _wrong_column(table: pandas.DataFrame) -> str | None:
+    """What is wrong with the first column that is."""
+    import pandas
+
+    empty = next((names for kind, names in MAY_BE_EMPTY.items() if kind in table), ())
+    for name, values in table.items():
+        number, there = name not in LABELS, values.dropna()
+        if number and not pandas.api.types.is_numeric_dtype(values):
+            return f"text among the numbers of column {name}"
+        if name in FORMS and not there.str.fullmatch(FORMS[name]).all():
+            return f"something else than {FORMS[name]} in column {name}"
+        if number and name not in MAY_BE_INFINITE and not (there.abs() < float("inf")).all():
+            return f"a number that is not finite in column {name}"
+        if name in COUNTS and (there % 1).any():
+            return f"a number that is not whole in column {name}"
+        if name not in empty and len(there) < len(table):
+            return f"an empty cell in column {name}"
+    return None
 
 
 def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
@@ -160,7 +253,8 @@ def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
         )
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What to say of a file that cannot be read."""
     if isinstance(error, FileNotFoundError):
         return UserError(f"{path}: no such file; run the stage that makes it")
     mend = "make it again (of samples the whole folder), or give another"

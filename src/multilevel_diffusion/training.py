@@ -17,26 +17,39 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from .checkpoints import Checkpoint, State
 from .denoise import Denoiser
 from .errors import UserError
 from .grids import Grid, restrict, squared_norm
 from .settings import TrainingSettings
 from .storage import generator as random_stream
-from .storage import part, read_tensors, write_tensors
+from .storage import part, write_atomically
 
-__all__ = ["Batches", "Dataset", "Epoch", "Trainer", "Validation", "denoising_loss", "epochs_of", "finish", "one_cycle"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "Epoch",
+    "Trainer",
+    "Validation",
+    "denoising_loss",
+    "epochs_of",
+    "one_cycle",
+    "publish",
+]
 
-CHECKPOINT, SNAPSHOTS = "state.safetensors", "snapshots"
-"""What is in the folder of a run."""
+STATE, SNAPSHOTS, EPOCHS = "training", "snapshots", "epoch_*.safetensors"
+"""The name of the state of a run, the folder of its snapshots, and their names."""
+
+DIVERGED = 1000
+"""Times ½ E(‖u_0‖² + ‖η‖²), the size of what a network is given, at which its loss is beyond all reason."""
 
 CHUNK = 128
 """Fields that are restricted or validated on together, to bound memory."""
@@ -153,15 +166,13 @@ def one_cycle(step: int, steps: int) -> float:
 
 @dataclass(eq=False, repr=False)
 class Trainer:
-    """Trains the network of a denoiser, one epoch at a time, from the last checkpoint in `folder` if there is one.
+    """Trains the network of a denoiser, one epoch at a time, from the last state in `keep` if there is one.
 
     network: what is trained. denoiser: makes E_θ[η | u_t] of it. batches: of an epoch. steps_in_pass: batch size to the steps of
     a pass through the data, which is an epoch if settings.steps_per_epoch is None. grid: resolution to grid. loss_scale:
-    N_native². generator: the stream of data, times and noise. folder: where checkpoint and snapshots are kept until the run is
-    finished, see `finish`; None keeps neither. identity: what must agree for a checkpoint to be taken up: settings, seed, device,
-    PyTorch, source. write_model: (path, network, epoch) to a model file. checkpoint_seconds: time between checkpoints, which fall
-    on ends of epochs. validate: network to columns of the history, validation_N among them for N_ref; the epoch of its least
-    value is kept.
+    N_native². generator: the stream of data, times and noise. keep: where states are saved, after a step, and snapshots.
+    write_model: (path, network, epoch) to a model file. validate: network to columns of the history, validation_N among them for
+    N_ref; the epoch of its least value is kept.
 
     Raises:
         UserError: if the checkpoint is damaged.
@@ -176,10 +187,8 @@ class Trainer:
     grid: Callable[[int], Grid]
     loss_scale: float
     generator: torch.Generator
-    folder: Path | None
-    identity: dict[str, Any]
-    write_model: Callable[[Path, nn.Module, int], None]
-    checkpoint_seconds: float
+    write_model: Callable[[Path, nn.Module, int], object]
+    keep: Checkpoint = field(default_factory=Checkpoint)
     validate: Callable[[nn.Module], dict[str, float]] | None = None
 
     def __post_init__(self) -> None:
@@ -190,8 +199,8 @@ class Trainer:
         self.average = AveragedModel(self.network, multi_avg_fn=averaging) if self.settings.averaging else None
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
-        if self.folder:
-            self._resume(self.folder)
+        self._begin()
+        self._resume()
 
     @property
     def result(self) -> nn.Module:
@@ -206,11 +215,6 @@ class Trainer:
         key = f"validation_{self.settings.ladder[-1].resolution}"
         return min(reversed(self.history), key=lambda row: row[key])["epoch"]
 
-    @property
-    def snapshots(self) -> Path:
-        """Folder of the network along training, epoch_0001.safetensors and on."""
-        return self.folder / SNAPSHOTS
-
     def run(self, progress: Callable[[dict[str, float]], object] = lambda row: None) -> pd.DataFrame:
         """Train to the end.
 
@@ -222,20 +226,18 @@ class Trainer:
             last step), seconds (of optimisation since the start), and the columns of `validate`.
 
         Raises:
-            UserError: if the loss stops being finite or the disk is full.
+            UserError: if the loss is not finite or beyond all reason, see DIVERGED, or the disk is full.
         """
-        saved = time.monotonic()
-        for number, epoch in enumerate(self.epochs[len(self.history) :], start=len(self.history) + 1):
-            row = self._epoch(number, epoch)
-            if self.validate:
-                self._keep_the_best(row)
-            every = self.settings.snapshot_every
-            if self.folder and every and (number % every == 0 or number == len(self.epochs)):
-                self.write_model(self.snapshots / f"epoch_{number:04d}.safetensors", self.result, number)
-            if self.folder and time.monotonic() - saved >= self.checkpoint_seconds:
-                self._save()
-                saved = time.monotonic()
-            progress(row)
+        with self.keep.saving(STATE) as save:
+            for number, epoch in enumerate(self.epochs[len(self.history) :], start=len(self.history) + 1):
+                row = self._epoch(number, epoch, save)
+                if self.validate:
+                    self._keep_the_best(row)
+                every = self.settings.snapshot_every
+                if self.keep.folder and every and (number % every == 0 or number == len(self.epochs)):
+                    self.write_model(self.keep.path(f"{SNAPSHOTS}/epoch_{number:04d}"), self.result, number)
+                save(self._state)
+                progress(row)
         if self.best:
             self.result.load_state_dict(self.best)
         return pd.DataFrame(self.history)
@@ -247,27 +249,41 @@ class Trainer:
         if self.kept == row["epoch"]:
             self.best = {name: value.clone() for name, value in self.result.state_dict().items()}
 
-    def _epoch(self, number: int, epoch: Epoch) -> dict[str, float]:
+    def _begin(self) -> None:
+        """Note where the stream is as an epoch begins, of which nothing is done."""
+        self._stream = self.generator.get_state()
+        self._done, self._seconds = 0, 0.0
+        self._total, self._size = (torch.zeros((), device=self.generator.device) for _ in range(2))
+
+    def _epoch(self, number: int, epoch: Epoch, save: Callable[[Callable[[], State]], None]) -> dict[str, float]:
         grid, before = self.grid(epoch.resolution), self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
-        start = time.perf_counter()
-        total = torch.zeros((), device=self.generator.device)
-        for step, u_0 in enumerate(self.batches(grid, self.generator, epoch.batch_size, epoch.steps), before["step"]):
+        start, done = time.perf_counter() - self._seconds, self._done
+        for index, u_0 in enumerate(self.batches(grid, self.generator, epoch.batch_size, epoch.steps)):
+            step = before["step"] + index
             rate = epoch.learning_rate * (one_cycle(step, self.steps) if self.settings.schedule == "one-cycle" else 1)
-            self.optimizer.param_groups[0]["lr"] = rate
             t = torch.rand(len(u_0), generator=self.generator, device=u_0.device)
             eta = self.denoiser.prior.sample(len(u_0), grid, self.generator)
+            if index < done:
+                continue  # drawn once more, for the stream
+            self.optimizer.param_groups[0]["lr"] = rate
             loss = denoising_loss(self.denoiser, u_0, t, eta, grid).mean()
             self.optimizer.zero_grad()
             (self.loss_scale * loss).backward()
             self.optimizer.step()
             if self.average:
                 self.average.update_parameters(self.network)
-            total += loss.detach()
-        mean = total.item() / epoch.steps
+            self._total += loss.detach()
+            self._size += 0.5 * (squared_norm(u_0) + squared_norm(eta)).mean()
+            self._done, now = index + 1, time.perf_counter()
+            self._seconds = now - start
+            save(self._state)
+            start += time.perf_counter() - now
+        diverged = ~(self._total < DIVERGED * self._size)
+        mean = torch.where(diverged, math.inf, self._total).item() / epoch.steps  # read at once: a device is waited for
         if not math.isfinite(mean):
             raise UserError(
-                f"the loss is {mean} in epoch {number} at resolution {epoch.resolution}: lower training.learning_rate "
-                f"(now {epoch.learning_rate}) or look for non-finite data"
+                f"the loss is not finite, or beyond all reason, in epoch {number} at resolution {epoch.resolution}: lower "
+                f"training.learning_rate (now {epoch.learning_rate}) or look for non-finite data"
             )
         row = {
             "epoch": number,
@@ -278,31 +294,25 @@ class Trainer:
             "seconds": time.perf_counter() - start + before["seconds"],
         }
         self.history.append(row)
+        self._begin()
         return row
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file from which a run that was cut off goes on."""
-        return self.folder / CHECKPOINT
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"network": self.network} | ({"average": self.average} if self.average else {})
 
-    def _save(self) -> None:
+    def _state(self) -> State:
         optimizer = self.optimizer.state_dict()
         parts = {name: module.state_dict() for name, module in self._modules().items()} | {"best": self.best}
         parts |= {f"optimizer/{index}": state for index, state in optimizer["state"].items()}
         tensors = {f"{name}/{key}": value for name, values in parts.items() for key, value in values.items()}
-        tensors["generator"] = self.generator.get_state()
-        header = {"identity": self.identity, "history": self.history, "optimizer": optimizer["param_groups"]}
-        write_tensors(self.checkpoint, tensors, header)
+        tensors |= {"generator": self._stream, "total": self._total, "size": self._size}
+        header = {"history": self.history, "optimizer": optimizer["param_groups"]}
+        return tensors, header | {"done": self._done, "seconds": self._seconds}
 
-    def _resume(self, folder: Path) -> None:
-        tensors, header = read_tensors(self.checkpoint) if self.checkpoint.exists() else ({}, {})
-        if header.get("identity") != self.identity:
-            if folder.exists():
-                shutil.rmtree(folder)  # its snapshots are of another run, and must not be taken for this one's
+    def _resume(self) -> None:
+        if not (state := self.keep.state(STATE)):
             return
+        tensors, header = state
         for name, module in self._modules().items():
             module.load_state_dict(part(tensors, f"{name}/"))
         (group,) = header["optimizer"]
@@ -310,12 +320,18 @@ class Trainer:
         self.optimizer.load_state_dict({"state": moments, "param_groups": [group]})
         self.generator.set_state(tensors["generator"])
         self.history, self.best = header["history"], part(tensors, "best/")
+        self._begin()
+        self._done, self._seconds = header["done"], header["seconds"]
+        self._total, self._size = (tensors[name].to(self.generator.device) for name in ("total", "size"))
 
 
-def finish(folder: Path, snapshots: Path) -> None:
-    """Remove the folder of a run whose results are written, but for its snapshots, which are moved and replace older ones."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    shutil.rmtree(snapshots, ignore_errors=True)
-    (folder / SNAPSHOTS).mkdir(parents=True, exist_ok=True)
-    (folder / SNAPSHOTS).rename(snapshots)
-    folder.rmdir()
+def publish(keep: Checkpoint, snapshots: Path) -> None:
+    """Copy the snapshots of a run to where they belong, in place of older ones; other files there stay."""
+    snapshots.mkdir(parents=True, exist_ok=True)
+    new = sorted((keep.folder / SNAPSHOTS).glob(EPOCHS)) if keep.folder else []
+    for path in new:
+        with write_atomically(snapshots / path.name) as partial:
+            shutil.copyfile(path, partial)
+    for path in snapshots.glob(EPOCHS):
+        if path.name not in {each.name for each in new}:
+            path.unlink()

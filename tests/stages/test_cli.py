@@ -107,6 +107,13 @@ def test_presets_are_those_beside_the_first_file_and_only_what_is_asked_for_must
     assert "stepz" in mld("resolve", *files, "--arm", "mnist/fno-combined", "-o", tmp_path / "x").refusal
 
 
+def test_a_config_without_presets_beside_it_is_told_what_to_do(mld, root, tmp_path):
+    shutil.copy(root / "config.yaml", tmp_path)
+    line = mld("resolve", tmp_path / "config.yaml", "--arm", "mixture/fno-combined", "-o", tmp_path / "x").refusal
+    assert f"--presets: no folder {tmp_path / 'workflow' / 'presets'}" in line
+    assert "the config.yaml of a checkout" in line
+
+
 MIXTURE = ["data", "mixture", "{spec}", "--samples", "4", "-o", "{out}"]
 SAMPLE = ["--resolution", "8", "--samples", "4", "--steps", "2", "--seed", "1", "-o", "{out}"]
 SCORE = ["score-error", "{snapshots}", "--resolution", "8", "--batches", "1", "--batch-size", "4", "-o", "{out}"]
@@ -591,7 +598,7 @@ def test_truncation_is_measured_on_every_grid_beside_its_tail_and_has_its_rate(m
 def test_a_network_that_returns_nan_is_one_line_that_names_it(mld, files, tmp_path, command):
     tensors, header = read_tensors(files.model)
     model, out = tmp_path / "model.safetensors", tmp_path / "out" / "x.csv"
-    write_tensors(model, {k: v * torch.nan if k.startswith("network/") else v for k, v in tensors.items()}, header)
+    write_tensors(model, {k: v * 1e30 if k.startswith("network/") else v for k, v in tensors.items()}, header)
     words = [arg.format(spec=model, out=out) for arg in command]
     extra = ["--sampler", "heun"] if command is CONVERGE else ["--resolution", 8, "--drawn-on", 9]
     line = mld(*words, *extra).refusal
@@ -620,6 +627,36 @@ def test_samples_that_are_not_finite_are_refused_by_name(mld, files, tmp_path):
     done = mld("evaluate", tmp_path / "samples", "--data", files.data, "--projections", 2, "-o", tmp_path / "out.csv")
     assert f"{tmp_path / 'samples'}: samples has values that are not finite" in done.refusal
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gain": None}, "field: learned, which does not go with its spec, gain and epoch"),
+        ({"field": "exact"}, "field: exact, which does not go with its spec, gain and epoch"),
+        ({"gain": "large"}, "gain: Input should be 'values' or 'coefficients', got 'large'"),
+        ({"resolution": 9}, "samples has shape (4, 8, 8), not (n, 9, 9)"),
+        ({"steps": "2"}, "steps: Input should be a valid integer, got '2'"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0, got -1"),
+        ({"epoch": 2.5}, "epoch: Input should be a valid integer, got 2.5"),
+        ({"sampler": ""}, "sampler: String should have at least 1 character"),
+        (
+            {"target": {"kind": "mnist", "name": "mnist", "images": True}},
+            "target: another one than that of mixture/tiny",
+        ),
+        ({"more": 1}, "unknown key 'more'"),
+    ],
+)
+def test_samples_with_a_header_of_another_version_are_refused_by_every_command(mld, files, tmp_path, change, said):
+    tensors, header = read_tensors(files.samples)
+    path, out = tmp_path / "samples", tmp_path / "out" / "x"
+    write_tensors(path, tensors, header | change)
+    for command in (["evaluate", path, "--data", files.data, "--projections", 2], ["figure", "fields", path]):
+        line = mld(*command, "-o", out).refusal
+        assert line.startswith(f"mld: {path}: ")
+        assert said in line
+        assert "give a file of `mld sample`, or draw it again" in line
+        assert not out.parent.exists()
 
 
 def test_the_loss_is_scaled_by_the_native_grid(mld, files, tmp_path, monkeypatch):

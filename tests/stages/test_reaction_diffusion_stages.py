@@ -49,6 +49,27 @@ def stages(mld, tiny, tmp_path_factory):
     return made
 
 
+def test_data_on_another_grid_are_refused_by_every_command_that_compares_with_them(mld, stages, tmp_path):
+    """The same fields as of a torus: `kind: fields` may lie on either grid."""
+    tensors, header = read_tensors(stages.data)
+    arm, data, model, out = (tmp_path / name for name in ("spec.json", "data", "model", "out"))
+    arm.write_text(json.dumps(json.loads(stages.spec.read_text()) | {"kind": "fields", "data_set": "fields"}))
+    header["target"] |= {"kind": "fields", "name": "fields"}
+    for name, grid in (("right", "cell-centred"), ("data", "torus")):
+        write_tensors(tmp_path / name, tensors, header | {"grid": grid})
+    assert mld("train", arm, "--data", tmp_path / "right", "--seed", 1, "-o", model).code == 0
+    counts = ["--evaluations", 2, "--reference-evaluations", 2, "--samples", 2, "--projections", 2, "--seed", 1]
+    curve = ["convergence", model / "model.safetensors", "--resolution", 16, "--sampler", "heun", *counts, "-o", out]
+    told = ["table", "priors", arm, "-o", out]
+    for command in (curve, told):
+        assert "grid" in mld(*command, "--data", data).refusal
+        assert not [*tmp_path.glob("out*")]
+        done = mld(*command, "--data", tmp_path / "right")
+        assert done.code == 0, done.err
+        for path in tmp_path.glob("out*"):
+            path.unlink()
+
+
 def spec_of(tiny, **training):
     settings = tiny(**({"steps_per_epoch": None, "snapshot_every": None} | training))
     return settings | {
@@ -112,7 +133,7 @@ def test_a_checkpoint_of_other_data_is_not_taken_up(mld, tiny, stages, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr("multilevel_diffusion.cli.stages.write_csv", interrupt)
         assert mld(*train, "--data", stages.data, "-o", cut).code == 130
-    assert (cut / "checkpoint" / "state.safetensors").exists()
+    assert [*cut.glob("checkpoint/train/*/training.state.safetensors")]
     assert mld(*train, "--data", other, "-o", cut).code == mld(*train, "--data", other, "-o", whole).code == 0
     first, second = (read_csv(folder / "history.csv").drop(columns="seconds") for folder in (cut, whole))
     assert first.equals(second)

@@ -1,9 +1,11 @@
 import copy
+import itertools
 import json
 import math
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import torch
 from conftest import MLD
 
 from multilevel_diffusion.builders import build_denoiser, build_network, build_prior
+from multilevel_diffusion.checkpoints import Checkpoint
 from multilevel_diffusion.denoise import LearnedDenoiser
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
@@ -30,13 +33,20 @@ from multilevel_diffusion.training import (
 
 
 @pytest.fixture
-def trainer(tiny, tmp_path):
+def warned():
+    """What trainers warned of."""
+    return []
+
+
+@pytest.fixture
+def trainer(tiny, tmp_path, warned):
     """A trainer of the tiny arm, whose checkpoints go to `folder`."""
 
     def make(folder="run", seed=1, loss_scale=256, checkpoint_seconds=0.0, validate=None, **training):
         spec = parse(ArmSpec, tiny(**training), source="tiny")
         prior, network = build_prior(spec), build_network(spec, seed)
-        mixture = GaussianMixture(prior)
+        mixture, keep = GaussianMixture(prior), Checkpoint(tmp_path / folder, checkpoint_seconds, warn=warned.append)
+        keep.bind("train", torch.device("cpu"), {"spec": spec.model_dump(mode="json"), "seed": seed})
         return Trainer(
             network,
             build_denoiser(spec, network, prior, Gain.VALUES),
@@ -46,14 +56,16 @@ def trainer(tiny, tmp_path):
             grid=Torus,
             loss_scale=loss_scale,
             generator=generator(seed, "train"),
-            folder=tmp_path / folder,
-            identity={"spec": spec.model_dump(mode="json"), "seed": seed},
             write_model=lambda path, network, epoch: write_tensors(path, network.state_dict(), {}),
-            checkpoint_seconds=checkpoint_seconds,
+            keep=keep,
             validate=validate,
         )
 
     return make
+
+
+def snapshots(trainer):
+    return trainer.keep.folder / "snapshots"
 
 
 def interrupt_at(epoch):
@@ -197,8 +209,8 @@ def test_one_cycle_spans_the_whole_ladder(trainer):
 def test_snapshots_are_taken_every_so_many_epochs_and_at_the_end(trainer):
     t = trainer(ladder=one_level(5), snapshot_every=2)
     t.run()
-    assert sorted(path.name for path in t.snapshots.iterdir()) == [f"epoch_000{i}.safetensors" for i in (2, 4, 5)]
-    assert_same(read_tensors(t.snapshots / "epoch_0005.safetensors")[0], weights(t.result))
+    assert sorted(path.name for path in snapshots(t).iterdir()) == [f"epoch_000{i}.safetensors" for i in (2, 4, 5)]
+    assert_same(read_tensors(snapshots(t) / "epoch_0005.safetensors")[0], weights(t.result))
 
 
 def test_a_constant_schedule_keeps_the_learning_rate(trainer):
@@ -243,7 +255,7 @@ def test_what_is_validated_written_along_training_and_kept_is_the_average(traine
     t.run(average_by_hand)
     for number, (average, mean) in enumerate(zip(averages, means, strict=True), start=1):
         torch.testing.assert_close(average, mean)
-        assert_same(read_tensors(t.snapshots / f"epoch_{number:04d}.safetensors")[0], average)
+        assert_same(read_tensors(snapshots(t) / f"epoch_{number:04d}.safetensors")[0], average)
     assert_same(weights(t.result), averages[1])
 
 
@@ -282,14 +294,14 @@ def test_the_network_of_the_epoch_with_least_validation_loss_is_kept(trainer):
     assert list(history.validation_8) == [3.0, 1.0, 2.0, 4.0, 1.5]
     assert_same(weights(validated.result), weights(after_two.result))
     assert (validated.kept, after_two.kept) == (2, 2)
-    assert_same(read_tensors(validated.snapshots / "epoch_0002.safetensors")[0], weights(validated.result))
+    assert_same(read_tensors(snapshots(validated) / "epoch_0002.safetensors")[0], weights(validated.result))
 
 
 def test_the_best_epoch_is_that_on_the_finest_level(trainer):
     losses = iter([{"validation_8": a, "validation_12": b} for a, b in ((1.0, 3.0), (2.0, 1.0), (3.0, 2.0))])
     t = trainer(ladder=[*one_level(1), *one_level(2, 12)], validate=lambda network: next(losses))
     t.run()
-    assert_same(weights(t.result), read_tensors(t.snapshots / "epoch_0002.safetensors")[0])
+    assert_same(weights(t.result), read_tensors(snapshots(t) / "epoch_0002.safetensors")[0])
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_run(trainer):
@@ -407,41 +419,74 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(trainer):
     assert [row["epoch"] for row in trainer(ladder=one_level(5)).history] == [1, 2, 3]
 
 
-def test_without_a_checkpoint_a_run_starts_anew_and_clears_what_was_left(trainer):
+def test_a_run_stopped_within_an_epoch_ends_with_the_bits_of_an_uninterrupted_one(trainer):
+    settings = {"ladder": one_level(3), "steps_per_epoch": 4, "averaging": 0.9, "schedule": "one-cycle"}
+    whole = trainer("whole", **settings)
+    history = whole.run()
+    for step in (1, 3, 4, 6):
+        cut, seen = trainer(f"cut{step}", **settings), itertools.count(1)
+        save = cut.keep.saving
+
+        @contextmanager
+        def saving(name, save=save, seen=seen, step=step):
+            with save(name) as inner:
+
+                def then_stop(collect, last=False):
+                    inner(collect, last)
+                    if next(seen) == step:
+                        raise KeyboardInterrupt
+
+                yield then_stop
+
+        cut.keep.saving = saving
+        with pytest.raises(KeyboardInterrupt):
+            cut.run()
+        resumed = trainer(f"cut{step}", **settings)
+        assert sum(row["step"] for row in resumed.history[-1:]) + resumed._done > 0
+        pd.testing.assert_frame_equal(*map(without_seconds, (resumed.run(), history)), check_exact=True)
+        assert_same(weights(resumed.result), weights(whole.result))
+
+
+def test_a_run_goes_on_from_the_bytes_of_its_checkpoint_and_not_from_what_else_is_there(trainer):
     with pytest.raises(KeyboardInterrupt):
         trainer(ladder=one_level(5), checkpoint_seconds=1e9).run(interrupt_at(3))
     again = trainer(ladder=one_level(5), checkpoint_seconds=1e9)
     assert again.history == []
-    assert not again.snapshots.exists()
+    left = snapshots(again) / ".epoch_0001.safetensors.1234.partial"
+    left.write_bytes(b"half")
+    (snapshots(again) / "notes.txt").write_text("mine")
+    third = trainer(ladder=one_level(5))
+    assert not left.exists()
+    third.run()
+    third.keep.finish()
+    assert [path.name for path in snapshots(third).iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("other", [{"learning_rate": 2e-3}, {"seed": 2}, {"ladder": one_level(6)}, {"averaging": 0.5}])
-def test_a_checkpoint_of_other_settings_is_not_taken_up(trainer, other):
+def test_a_checkpoint_of_other_settings_is_kept_told_and_not_taken_up(trainer, warned, other):
+    first = trainer(ladder=one_level(5))
     with pytest.raises(KeyboardInterrupt):
-        trainer(ladder=one_level(5)).run(interrupt_at(3))
+        first.run(interrupt_at(3))
     settings = {"ladder": one_level(5)} | other
     second, fresh = trainer(**settings), trainer("fresh", **settings)
     assert second.history == []
+    (told,) = warned
+    assert f"{first.keep.folder}: kept, but not gone on from" in told
+    assert all(key in told for key in other)
     pd.testing.assert_frame_equal(without_seconds(second.run()), without_seconds(fresh.run()), check_exact=True)
     assert_same(weights(second.result), weights(fresh.result))
+    assert len(trainer(ladder=one_level(5)).history) == 3
 
 
-def test_what_was_left_and_cannot_be_cleared_stops_the_run(trainer, monkeypatch):
-    left = trainer().folder / "snapshots"
-    left.mkdir(parents=True)
-
-    def refuse(*args, **kwargs):
-        raise PermissionError
-
-    monkeypatch.setattr("os.rmdir", refuse)
-    with pytest.raises(PermissionError):
-        trainer()
+def test_a_loss_that_is_finite_but_beyond_all_reason_ends_the_run(trainer):
+    with pytest.raises(UserError, match=r"beyond all reason, in epoch 1 .*: lower training.learning_rate"):
+        trainer(learning_rate=1e4, ladder=one_level(5)).run()
 
 
 def test_a_damaged_checkpoint_is_refused_with_path_and_mend(trainer):
     with pytest.raises(KeyboardInterrupt):
         trainer(ladder=one_level(5)).run(interrupt_at(3))
-    path = trainer(ladder=one_level(5)).checkpoint
+    path = trainer(ladder=one_level(5)).keep.folder / "training.state.safetensors"
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(UserError, match=f"{path}: .*make it again"):
         trainer(ladder=one_level(5))
@@ -472,17 +517,16 @@ def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(mld, tiny, tmp_
     spec, killed, whole = tmp_path / "spec.json", tmp_path / "killed", tmp_path / "whole"
     spec.write_text(json.dumps(tiny(snapshot_every=15, **training)))
     command = ["train", spec, "--seed", 1, "--checkpoint-seconds", 0, "-o"]
-    checkpoint = killed / "checkpoint" / "state.safetensors"
-    seen = killed / "checkpoint" / "snapshots" / "epoch_0015.safetensors"
+    folder = killed / "checkpoint" / "train"
 
     process = subprocess.Popen([MLD, *map(str, [*command, killed])], stdout=subprocess.DEVNULL)
-    while not (seen.exists() and checkpoint.exists()):
+    while not (seen := [*folder.glob("*/snapshots/epoch_0015.safetensors")]):
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (killed / "model.safetensors").exists()
-    done = read_tensors(checkpoint)[1]["history"]
+    done = read_tensors(seen[0].parents[1] / "training.state.safetensors")[1]["history"]
     assert len(done) >= 14
 
     assert mld(*command, killed).code == 0

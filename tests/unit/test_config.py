@@ -343,6 +343,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             {"kind": "gaussian-exponential", "stochasticity": 0.5},
             ["experiments.mixture.sampling.sampler.stochasticity", "0.5"],
         ),
+        ("experiments.mnist.data.sources", ["a\nb"], ["experiments.mnist.data.sources.0"]),
         ("experiments.mnist.data.sources", [""], ["experiments.mnist.data.sources.0"]),
         ("experiments.mnist.data.sha256", {"train-images-idx3-ubyte": "abc"}, ["train-images-idx3-ubyte", "abc"]),
         ("claims.seeds", 1, ["claims.seeds"]),
@@ -359,7 +360,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         ("results", "", ["results"]),
         ("results", "-n", ["results", "at its start"]),
         ("results", "{x}", ["results", "braces"]),
-        ("results", "$SCRATCH/x", ["results", "choose another"]),
+        ("results", "$SCRATCH/x", ["results", "no braces, $"]),
         ("max_threads", 0, ["max_threads"]),
     ],
 )

@@ -38,7 +38,7 @@ def test_the_page_and_the_schema_are_those_of_the_settings(root):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("model", subclasses(Settings))
+@pytest.mark.parametrize("model", [each for each in subclasses(Settings) if ".settings." in each.__module__])
 def test_every_key_and_every_section_is_described(model):
     assert model.__doc__ or model.__name__.startswith("_") or "kind" in model.model_fields
     for name, field in model.model_fields.items():

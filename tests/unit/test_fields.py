@@ -303,13 +303,13 @@ def test_a_file_holds_what_was_written(sets):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"grid": None}, "header: no valid grid"),
-        ({"grid": "sphere"}, "header: no valid grid"),
-        ({"resolution": "8"}, "header: no valid resolution"),
-        ({"resolution": True}, "header: no valid resolution"),
-        ({"target": None}, "header: no valid target"),
-        ({"target": {"experiment": "mnist"}}, "header: no valid target"),
-        ({"provenance": 1}, "header: no valid provenance"),
+        ({"grid": None}, "header: grid: Input should be"),
+        ({"grid": "sphere"}, "header: grid: Input should be"),
+        ({"resolution": "8"}, "header: resolution: Input should be"),
+        ({"resolution": True}, "header: resolution: Input should be"),
+        ({"target": None}, "header: target.sampled: Input should be"),
+        ({"target": {"experiment": "mnist"}}, "header: target.sampled.kind: Field required"),
+        ({"provenance": 1}, "header: provenance: Input should be"),
         ({"resolution": 9}, "has shape (5, 8, 8), not (n, 9, 9)"),
     ],
 )

@@ -13,7 +13,7 @@ from PIL import Image
 from multilevel_diffusion import figures
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.figures.style import PAPER_WIDTH, PNG_BYTES
-from multilevel_diffusion.storage import read_csv, write_csv, write_tensors
+from multilevel_diffusion.storage import read_csv, read_tensors, write_csv, write_tensors
 
 
 def scores(arm, gains=("values", "coefficients"), network="fno"):
@@ -472,7 +472,6 @@ def test_rows_of_fields_are_named_by_what_tells_them_apart():
         ([test_set(8), test_set(12), samples()], r"FILES: no bessel, values at resolution \[12\]"),
         ([test_set(8), samples(), samples(resolution=12)], r"FILES: no test set at resolution \[12\].*mld data"),
         ([samples(gain="coefficients", resolution=12), samples()], r"no bessel, values at resolution \[12\]"),
-        ([({"network/weight": np.zeros(3)}, {"target": IMAGES})], "file-0: neither a test set nor samples"),
         # the row above is of another network: where its gains agree tells nothing
         ([samples("fno-fno"), samples("fno-fno", resolution=12), samples(resolution=12)], r"at resolution \[8\]"),
     ],
@@ -482,19 +481,33 @@ def test_fields_that_make_no_figure_are_one_line(files, line):
         arranged(*files)
 
 
-def test_fields_are_drawn_from_files_of_samples_alone_under_the_colours_of_the_first_row(mld, tmp_path):
-    paths = []
-    for gain, n in (("values", 8), ("values", 12), ("coefficients", 12)):
-        _, header = samples(gain=gain, resolution=n)
-        paths.append(tmp_path / f"{gain}-{n}.safetensors")
-        write_tensors(paths[-1], {"samples": torch.rand(2, n, n)}, header)
-    done = mld("figure", "fields", *sorted(paths), "--count", 1, "-o", tmp_path / "out" / "samples.pdf")
+def test_fields_are_drawn_from_files_of_samples_alone_under_the_colours_of_the_first_row(mld, files, tmp_path):
+    both = ["--resolution", 8, "--resolution", 12, "--gain", "values", "--gain", "coefficients"]
+    assert mld("sample", files.model, *both, "--samples", 2, "--steps", 1, "--seed", 1, "-o", tmp_path / "in").code == 0
+    paths = sorted((tmp_path / "in").iterdir())
+    assert [path.stem for path in paths] == ["coefficients-12", "values-12", "values-8"]
+    done = mld("figure", "fields", *paths, "--count", 1, "-o", tmp_path / "out" / "samples.pdf")
     assert done.code == 0, done.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["samples.pdf"]
 
     low, high = np.zeros((1, 8, 8)), np.full((1, 8, 8), 7.0)
     drawn = figures.fields({"a": {8: np.concatenate([low, high])}, "b": {8: 100 + high}}, count=1)
     assert {image.get_clim() for axes in drawn.axes for image in axes.get_images()} == {(0, 7)}
+
+
+@pytest.mark.parametrize("spoilt", ["a NaN", "another shape", "another header", "another file"])
+def test_a_figure_of_spoilt_fields_is_refused_by_the_name_of_the_file(mld, files, tmp_path, spoilt):
+    tensors, header = read_tensors(files.model if spoilt == "another file" else files.data)
+    if spoilt == "a NaN":
+        tensors["reference"][0, 1, 2] = torch.nan
+    elif spoilt == "another shape":
+        tensors["reference"] = tensors["reference"][:, 1:].contiguous()
+    elif spoilt == "another header":
+        header["resolution"] = 16
+    write_tensors(tmp_path / "spoilt", tensors, header)
+    line = mld("figure", "fields", tmp_path / "spoilt", "-o", tmp_path / "out" / "f").refusal
+    assert line.startswith(f"mld: {tmp_path / 'spoilt'}: ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_commands_write_the_numbers_beside_and_refuse_a_table_given_twice(mld, tmp_path):

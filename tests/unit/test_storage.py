@@ -3,6 +3,7 @@ import os
 import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from multilevel_diffusion.provenance import provenance
 from multilevel_diffusion.storage import (
     generator,
     read_csv,
+    read_facts,
     read_json,
     read_tensors,
     write_atomically,
@@ -118,6 +120,23 @@ def test_a_garbage_file_is_refused_with_path_and_mend_in_one_line(tmp_path, kind
         READ[kind](path)
     assert "make it again" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "null", '"x"', "[" * 100_000, '{"a":' * 100_000], ids=len)
+def test_json_that_is_no_mapping_or_nested_without_end_is_refused_wherever_it_stands(tmp_path, text):
+    table, tensors = tmp_path / "x.csv", tmp_path / "x.safetensors"
+    (tmp_path / "x.json").write_text(text)
+    table.write_text(f"# {text}\na\n1\n")
+    save_file({"u": torch.zeros(3)}, tensors, {"header": text})
+    for read, path in (
+        (read_json, tmp_path / "x.json"),
+        (read_csv, table),
+        (read_facts, table),
+        (read_tensors, tensors),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"{path}: truncated or not a file of ours")) as refused:
+            read(path)
+        assert len(str(refused.value).splitlines()) == 1
 
 
 @KINDS
@@ -223,6 +242,40 @@ def test_provenance_says_what_ran_and_from_which_commit(root):
     assert facts["seed"] == 7
     assert facts["command"].startswith(Path(sys.argv[0]).name)
     assert facts["commit"].removesuffix("-dirty") == (head.stdout.strip() if head.returncode == 0 else "unknown")
+
+
+def commit_of(folder):
+    """The commit that provenance names where the package lies in a folder."""
+    shutil.copytree(Path(multilevel_diffusion.__file__).parent, folder / "multilevel_diffusion")
+    command = [sys.executable, "-c", "from multilevel_diffusion.provenance import _commit; print(_commit())"]
+    found = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, capture_output=True, text=True
+    )
+    return found.stdout.strip()
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("noted", [True, False])
+def test_the_commit_of_a_repository_that_does_not_track_the_package_is_not_named(tmp_path, tracked, noted):
+    """As of an installation into a virtual environment that lies in the checkout of something else."""
+    git = ["git", "-C", tmp_path, "-c", "user.name=x", "-c", "user.email=x"]
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    site = tmp_path / "venv"
+    (site / "multilevel_diffusion-9.dist-info").mkdir(parents=True)
+    (site / "multilevel_diffusion-9.dist-info/METADATA").write_text("Name: multilevel-diffusion\nVersion: 9\n")
+    if noted:
+        said = {"url": "https://example.org", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}
+        (site / "multilevel_diffusion-9.dist-info/direct_url.json").write_text(json.dumps(said))
+    (tmp_path / "theirs").touch()
+    subprocess.run([*git, "add", "theirs"], check=True)
+    if tracked:
+        (site / "multilevel_diffusion").mkdir()
+        (site / "multilevel_diffusion/provenance.py").write_bytes(Path(provenance.__code__.co_filename).read_bytes())
+        subprocess.run([*git, "add", "venv/multilevel_diffusion"], check=True)
+        shutil.rmtree(site / "multilevel_diffusion")
+    subprocess.run([*git, "commit", "--quiet", "-m", "theirs"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert commit_of(site) == (head if tracked else "c0ffee" if noted else "unknown")
 
 
 def test_only_what_is_needed_is_read(tmp_path):

@@ -338,6 +338,61 @@ def test_arms_named_by_numbers_go_through_the_tables(mld, tmp_path):
     assert claims(rule, {"metrics": read_csv(tmp_path / "metrics.csv")}).value.item() == 1
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("value", math.inf, "a number that is not finite in column value"),
+        ("value", None, "an empty cell in column value"),
+        ("value", "many", "text among the numbers of column value"),
+        ("seed", None, "an empty cell in column seed"),
+        ("resolution", 32.5, "a number that is not whole in column resolution"),
+        ("n_reference", math.inf, "a number that is not finite in column n_reference"),
+        ("arm", None, "an empty cell in column arm"),
+        ("metric", None, "an empty cell in column metric"),
+        ("ladder", "coarse", "something else than"),
+        ("gain", "large", "something else than values|coefficients in column gain"),
+    ],
+)
+def test_a_table_with_a_wrong_cell_is_refused_by_every_command_that_reads_it(mld, root, tmp_path, column, value, said):
+    table, out = tmp_path / "metrics.csv", tmp_path / "out" / "t"
+    rows = distances({("a", 1, "values", 32): 1.0, ("a", 2, "values", 32): 3.0}).reindex(columns=COLUMNS)
+    rows = rows.assign(network="fno", prior="bessel").astype({column: object})
+    rows.loc[1, column] = value
+    write_csv(table, rows, {})
+    config = [root / "config.yaml", "--set", "preset=smoke"]
+    for command in (
+        ["table", "metrics", table, "-o", out],
+        ["table", "distances", table, "--experiment", "mnist", "-o", out],
+        ["table", "power", table, "-o", out],
+        ["compare", table, table, "-o", out],
+        *(
+            [["table", "claims", *config, "--table", f"metrics={table}", "-o", out]]
+            if column in ("seed", "value")
+            else []
+        ),
+    ):
+        assert mld(*command).refusal.startswith(f"mld: {table}: {said}")
+        assert not out.parent.exists()
+
+
+def test_what_does_not_apply_is_empty_and_a_power_may_be_infinite(tmp_path):
+    rows = distances({("a", 1, None, 32): 1.0}).reindex(columns=COLUMNS).assign(network="exact", prior="bessel")
+    write_csv(tmp_path / "metrics.csv", rows.assign(ladder=None, steps=None), {})
+    assert read_csv(tmp_path / "metrics.csv", COLUMNS).gain.isna().all()
+    known = {"experiment": ["e"], "metric": ["m"], "resolution": [8], "n_samples": [4], "power": [math.inf]}
+    write_csv(tmp_path / "power.csv", pd.DataFrame(known), {})
+    assert read_csv(tmp_path / "power.csv", list(known)).power.item() == math.inf
+
+
+def test_a_table_is_written_as_what_its_suffix_says_or_refused(mld, tmp_path):
+    rows = distances({("a", 1, "values", 32): 1.0}).reindex(columns=COLUMNS).assign(network="fno", prior="bessel")
+    write_csv(tmp_path / "metrics.csv", rows, {})
+    assert (
+        "not as .xlsx" in mld("table", "metrics", tmp_path / "metrics.csv", "-o", tmp_path / "out" / "t.xlsx").refusal
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_tables_that_cannot_be_read_together_are_one_line_that_names_the_file(mld, tmp_path):
     rows = distances({("a", 1, "values", 32): 1.0}).reindex(columns=COLUMNS)
     made = {"good": rows, "copy": rows, "empty": rows.head(0), "text": rows.astype({"value": object})}

@@ -1,5 +1,5 @@
 # A job for every figure and table of the catalogue, and for the metrics of every experiment.
-from multilevel_diffusion.settings import DRAWINGS, FigureSettings, TableSettings
+from multilevel_diffusion.settings import TableSettings
 
 JOBS["compare"] = Job(
     "Compare the metrics with those of the reference run of this preset",
@@ -30,27 +30,7 @@ JOBS["cost"] = Job(
 )
 
 
-def default_figures(experiment):
-    """Of an experiment that no figure is of: its samples, its losses and skill along training, and of every section that is measured."""
-    draws = {"samples": "fields", "losses": "losses"} if EXPERIMENTS[experiment].validation else {"samples": "fields"}
-    draws |= {
-        draw: draw
-        for draw, drawing in DRAWINGS.items()
-        if drawing.section and getattr(EXPERIMENTS[experiment], drawing.section)
-    }
-    return {
-        f"{experiment}-{name}": FigureSettings(draw=draw, experiment=experiment, title=f"{name} of {experiment}")
-        for name, draw in draws.items()
-    }
-
-
-FIGURES = {name: figure for name, figure in CONFIG.figures.items() if figure.experiment in EXPERIMENTS}
-for NAME in EXPERIMENTS:
-    if not any(figure.experiment == NAME for figure in FIGURES.values()):
-        FIGURES |= default_figures(NAME)
-TABLES = {
-    name: table for name, table in CONFIG.tables.items() if set(table.experiments or EXPERIMENTS) & set(EXPERIMENTS)
-}
+FIGURES, TABLES = CONFIG.drawn, CONFIG.made
 RULE_OF_TABLE = {name: f"{name}_table" if name in FIGURES else name for name in TABLES}
 
 
@@ -134,9 +114,9 @@ def needs_and_command(table):
         case "power":
             return [METRICS], options({"enough": CONFIG.claims.power} if CONFIG.claims else {}, "power", METRICS)
         case "claims":
-            of_claims = (claim.quantity.table for _, claim in CONFIG.claims.each)
-            names = dict.fromkeys([*of_claims, *({"power"} & {*TABLES})])
-            tables = {name: f"{RESULTS}/tables/{name}.csv" for name in names}
+            criteria = [each for _, claim in CONFIG.claims.each for each in claim.criteria.values()]
+            of_claims = [criterion.quantity.table for criterion in criteria]
+            tables = {name: f"{RESULTS}/tables/{name}.csv" for name in (*of_claims, "power") if name in TABLES}
             return list(tables.values()), options({"table": tables}, "claims")
     return [METRICS], options({"experiment": experiments}, table.make, METRICS)
 
@@ -163,12 +143,22 @@ def table_job(name, table, output):
 
 MADE = {name: figure_job(name, figure) for name, figure in FIGURES.items()}
 MADE |= {RULE_OF_TABLE[name]: table_job(name, table, page(name, table)) for name, table in TABLES.items()}
-NAMES = [*MADE, *EXPERIMENTS, *CONFIG.broken]
-for NAME in NAMES:
-    if NAME in (*JOBS, "report", "all", "logs", "benchmarks", "figures", "tables") or NAMES.count(NAME) > 1:
-        sys.exit(f"config: {NAME}: something else in the workflow has this name; choose another")
-
-JOBS |= MADE
 for NAME in EXPERIMENTS:
     TABLE = TableSettings(make="metrics", experiments=(NAME,), title=f"metrics of {NAME}")
     JOBS[f"metrics_{NAME}"] = table_job(f"{NAME}-metrics", TABLE, files(f"tables/{NAME}-metrics", "csv", "md", "html"))
+NAMES = [*MADE, *EXPERIMENTS, *CONFIG.broken]
+TAKEN = [
+    *JOBS,
+    *(f"{name}-metrics" for name in EXPERIMENTS),
+    "report",
+    "all",
+    "logs",
+    "benchmarks",
+    "figures",
+    "tables",
+]
+for NAME in NAMES:
+    if NAME in TAKEN or NAMES.count(NAME) > 1:
+        sys.exit(f"config: {NAME}: something else in the workflow has this name; choose another")
+
+JOBS |= MADE

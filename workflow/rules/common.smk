@@ -1,5 +1,4 @@
 # What all rules share: the settings, where files lie, and what a job is.
-import ast
 import hashlib
 import json
 import os
@@ -8,17 +7,15 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
-from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import grimp
-import yaml
 from snakemake.sourcecache import LocalSourceFile
 
-import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.settings import arm_spec, distinct_gains, load_config
+from multilevel_diffusion.provenance import code_digest
+from multilevel_diffusion.settings import arm_spec, distinct_gains, flow, load_config, plain
 
 READ = ["config.yaml", "workflow/resources.yaml"]
 READ += [f"workflow/presets/{preset}.yaml" for preset in ("smoke", "laptop", "gaussian", "paper")]
@@ -44,15 +41,6 @@ MODULE = not workflow.modifier.is_main_snakefile()
 called = workflow.modifier.modify_rulename  # what a workflow that uses this as a module calls a rule
 
 
-def typed(value):
-    """What `--config` keeps as text inside a mapping or list, read as YAML."""
-    if isinstance(value, dict):
-        return {key: typed(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [typed(inner) for inner in value]
-    return yaml.safe_load(value) if isinstance(value, str) else value
-
-
 def beside(path):
     """A file of the repository as a command is to name it: relative where the run is in the repository."""
     return path if Path.cwd() == BASE else str(BASE / path)
@@ -64,7 +52,7 @@ def located(path):
     return path if os.path.exists(path) or not (BASE / path).exists() else beside(path)
 
 
-COMMAND_LINE = typed(dict(workflow.config_settings.config))
+COMMAND_LINE = plain(dict(workflow.config_settings.config))  # Snakemake reads what is in a mapping or list as text
 OVERRIDES = dict(config) if MODULE else COMMAND_LINE  # a module has the settings that the workflow which uses it gives
 CONFIG_FILES = [beside("config.yaml"), *([] if MODULE else map(str, workflow.config_settings.configfiles))]
 try:
@@ -80,8 +68,6 @@ os.environ["MULTILEVEL_DIFFUSION"] = str(BASE)  # for envs/multilevel-diffusion.
 PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
 if PLUGINS:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")
-IMPORTS = grimp.build_graph("multilevel_diffusion", exclude_type_checking_imports=True, cache_dir=None)
-SAID_IN_PARAMS = {f"multilevel_diffusion.settings.{module}" for module in ("catalogue", "claims", "load", "plugins")}
 
 
 @dataclass
@@ -115,32 +101,12 @@ class Job:
         return f"mld {quoted} > {{log:q}} 2>&1"
 
 
-@cache
-def digest_of(module):
-    """A digest of what a module of the package does: comments, docstrings and layout do not count."""
-    path = Path(multilevel_diffusion.__file__).parent.joinpath(*module.split(".")[1:])
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-
-
 def code(*modules):
     """A digest of the modules that some of the package reach, and of the plugins.
 
     Snakemake does not see imported modules; a rule that carries this digest in its params reruns when one of them changes.
     """
-    roots = [f"multilevel_diffusion.{module}" for module in modules]
-    roots += [module for root in roots for module in IMPORTS.find_descendants(root)]
-    reached = set(roots).union(*map(IMPORTS.find_upstream_modules, roots)) - SAID_IN_PARAMS
-    plugins = [hashlib.sha256(Path(plugin).read_bytes()).hexdigest() for plugin in PLUGINS]
-    return hashlib.sha256("".join([*map(digest_of, sorted(reached)), *plugins]).encode()).hexdigest()[:16]
-
-
-def flow(value):
-    """A value as YAML on one line; JSON will not do, its 1e-05 is text in YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False).removesuffix("...\n").strip()
+    return code_digest(*modules, plugins=PLUGINS)
 
 
 def dumped(settings, *without):

@@ -1,8 +1,9 @@
 # What jobs ask for: threads and a GPU on one machine, and of a scheduler memory and time too.
 from multilevel_diffusion.bench.jobs import Costs, Jobs
+from multilevel_diffusion.settings import read_yaml
 
-COSTS = Costs.model_validate(yaml.safe_load((BASE / "workflow/resources.yaml").read_text()))
-TAKEN = Jobs(COSTS, CONFIG)
+COSTS = Costs.model_validate(read_yaml((BASE / "workflow/resources.yaml").read_text(), "workflow/resources.yaml"))
+EXPECTED = Jobs(COSTS, CONFIG)
 CORES = workflow.resource_settings.cores or 1  # `workflow.cores` raises an error where --cores is not given
 if CONFIG.gpu == 0:
     shell.prefix("export CUDA_VISIBLE_DEVICES=; ")
@@ -51,7 +52,7 @@ def asks(rule, job):
 
     def of(which):
         def ask(wildcards, attempt, threads):
-            return 2 ** (attempt - 1) * TAKEN.asked(stage, dict(wildcards.items()), threads, gpus(job))[which]
+            return 2 ** (attempt - 1) * EXPECTED.asked(stage, dict(wildcards.items()), threads, gpus(job))[which]
 
         return ask
 

@@ -55,7 +55,7 @@ def data_options(experiment):
 def data_code(kind):
     """The digest of the module that makes data of a kind, of those that are no plugin's."""
     home = f"data.{kind.replace('-', '_')}"
-    return code(home if f"multilevel_diffusion.{home}" in IMPORTS.modules else "data.sets", "data.sets")
+    return code(home if find_spec(f"multilevel_diffusion.{home}") else "data.sets", "data.sets")
 
 
 def data_source(experiment):

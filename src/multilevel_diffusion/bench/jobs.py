@@ -14,15 +14,13 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from ..settings import Config, ExperimentSettings, SampledDataSettings, SamplerBase
+from ..settings import DRAWN, Config, ExperimentSettings, SampledDataSettings, SamplerBase
 
 BLOCK = 64
 """Fields that are sampled together on a CPU."""
 FLOAT = 4
 SETS, FLOORS = 2, 8
 """Test sets in a file, the reference and the floor; and how many times as many fields as samples those of a mixture have."""
-DRAWN = 4096
-"""Fields of a mixture that its law is estimated from."""
 
 
 class NetworkCost(BaseModel, frozen=True, extra="forbid"):

@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from ..memory import keep_freed_memory
+from ..memory import keep_freed_memory, out_of_memory
 from ..settings import load_plugins
 from . import stages
 from .bench import bench
@@ -70,8 +70,10 @@ def main() -> None:
         text = error.format_message()
         print(text if bare else f"mld: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(2)
-    except (UserError, OSError) as error:
-        print(f"mld: {error}", file=sys.stderr)
+    except (UserError, OSError, MemoryError, RuntimeError) as error:
+        if not (text := error if isinstance(error, UserError | OSError) else out_of_memory(error)):
+            raise
+        print(f"mld: {text}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import columns
-from ..storage import read_arrays, write_csv
+from ..storage import write_csv
 from .options import Output, facts, read_rows
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ def fields(
     count: Annotated[int, typer.Option(min=1, help="Fields a row and resolution.")] = 3,
 ) -> None:
     """Test set and samples on several grids, a row a network."""
+    from ..data.checks import read_fields
     from ..figures import arrange, fields
 
-    rows, rows_down = arrange((path, *read_arrays(path)) for path in files)
+    rows, rows_down = arrange((path, *read_fields(path)) for path in files)
     losses = read_rows(history, columns.HISTORY_COLUMNS) if history else None
     _write(fields(rows, count, rows_down=rows_down, history=losses), losses, output)
 

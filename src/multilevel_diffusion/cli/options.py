@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from .. import settings
+from ..checkpoints import Checkpoint, locked
 from ..errors import UserError
 from ..provenance import provenance
-from ..storage import read_json
+from ..storage import read_json, unreadable
 
 if TYPE_CHECKING:
     import pandas
@@ -49,6 +50,7 @@ Beginning = Annotated[settings.Start, typer.Option(help="At t = 1: N(0,Q), or th
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
 OneGain = Annotated[settings.Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
+Seconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Seconds between checkpoints.")]
 SomeGains = Annotated[list[settings.Gain] | None, typer.Option(help="One or several; by default that of its training.")]
 Gains = Annotated[list[settings.Gain], typer.Option(help="One or several; at N_ref they agree and the first is taken.")]
 
@@ -58,6 +60,9 @@ def read_config(
 ) -> settings.Config:
     """The settings of a run; `overrides` as `--set` has them. Raises as `load_config` and `parse_overrides`."""
     presets = presets or configs[0].parent / "workflow" / "presets"
+    if not presets.is_dir():
+        wrong = f"no folder {presets}, where a checkout has the presets that lie over its config.yaml"
+        raise UserError(f"--presets: {wrong}; give that folder, or the config.yaml of a checkout")
     return settings.load_config(configs, parse_overrides(overrides), presets, only)
 
 
@@ -67,11 +72,8 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals:
-            raise UserError(f"--set: '{text}' is not KEY=VALUE")
-        try:
-            overrides[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set: '{text}': not valid YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"--set: '{settings.shortened(text)}' is not KEY=VALUE")
+        overrides[key] = settings.read_yaml(value, f"--set: '{settings.shortened(text)}'")
     return overrides
 
 
@@ -79,7 +81,7 @@ def fetch_digits(sources: list[str], sha256: list[str]) -> tuple[dict[str, bytes
     """The four files of MNIST and their digests. Raises as `data.mnist.fetch`, or a UserError if a digest is not given."""
     from ..data.mnist import FILES, fetch
 
-    known = dict(entry.partition("=")[::2] for entry in sha256)
+    known = {name: digest.lower() for name, _, digest in (entry.partition("=") for entry in sha256)}
     if missing := [file for file in FILES if file not in known]:
         raise UserError(f"--sha256: no digest for {', '.join(missing)}")
     return fetch(sources, known), known
@@ -106,6 +108,44 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+@contextmanager
+def kept(folder: Path, name: str, checkpoint_seconds: float, writes: Collection[str] = ()) -> Iterator[Checkpoint]:
+    """The checkpoint of what is written into a folder under `name`, removed when the block ends well.
+
+    What a killed process left half-written goes: of `name`, in a folder of that name, and of the files that match `writes`.
+
+    Raises a UserError if another process writes there.
+    """
+    root = folder / "checkpoint" / name
+    with locked(root):
+        for pattern in (f".{name}", f"{name}/.", *writes):
+            for left in folder.glob(f"{pattern}*.partial"):
+                left.unlink(missing_ok=True)
+        keep = Checkpoint(root, checkpoint_seconds, warn)
+        yield keep
+        keep.finish()
+
+
+def warn(line: str) -> None:
+    """A line on stderr that is no refusal."""
+    typer.echo(f"mld: {line}", err=True)
+
+
+def identity(options: Mapping[str, Any], *files: Path | None) -> dict[str, Any]:
+    """What the numbers of a command depend on: its options, and what is in its files.
+
+    Raises a UserError if one cannot be read.
+    """
+    found = {key: str(value) for key, value in options.items()}
+    for number, path in enumerate(filter(None, files)):
+        try:
+            with path.open("rb") as file:
+                found[f"file {number}"] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(path, error) from None
+    return found
 
 
 def seconds() -> float:

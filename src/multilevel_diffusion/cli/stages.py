@@ -54,18 +54,18 @@ def train(
     output: given.Output,
     data: given.Data = None,
     gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`; without, made if needed.")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints.")] = 30.0,
+    checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Train one arm up its ladder of levels.
 
-    It writes OUTPUT/model.safetensors, history.csv and snapshots/. Killed and started again, it goes on from its last checkpoint
+    It writes OUTPUT/model.safetensors, history.csv and snapshots/. Stopped and started again, it goes on from its last checkpoint
     and ends with the same numbers.
     """
     from ..data.sets import read_sets
     from ..models import device_of, write_model
     from ..stages.gaussian import fitted, read_law
     from ..stages.train import train
-    from ..training import finish
+    from ..training import publish
 
     arm, on = given.read_spec(spec), device_of()
     tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
@@ -77,12 +77,13 @@ def train(
     def write(path: Path, model: Model) -> None:
         write_model(path, model, given.facts(on, seed=seed))
 
-    keeping = {"folder": output / "checkpoint", "write": write, "checkpoint_seconds": checkpoint_seconds}
-    telling = {"warn": lambda line: typer.echo(f"mld: {line}", err=True), "progress": progress}
-    model, history = train(arm, seed, sets, law=law, source=given_as, device=on, **keeping, **telling)
-    write(output / "model.safetensors", model)
-    write_csv(output / "history.csv", history, given.facts(on, model.settings, seed=seed))
-    finish(output / "checkpoint", output / "snapshots")
+    written = (".model", ".history", "snapshots/.epoch_")
+    with given.kept(output, "train", checkpoint_seconds, written) as keep:
+        how = {"device": on, "keep": keep, "write": write, "warn": given.warn, "progress": progress}
+        model, history = train(arm, seed, sets, law=law, source=given_as, **how)
+        publish(keep, output / "snapshots")
+        write(output / "model.safetensors", model)
+        write_csv(output / "history.csv", history, given.facts(on, model.settings, seed=seed))
 
 
 def gaussian(spec: given.Spec, output: given.Output, data: given.Data = None) -> None:
@@ -107,6 +108,7 @@ def score_error(
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a batch.")],
     output: given.Output,
     gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`, whose loss is noted too.")] = None,
+    checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Error of the learned score of a mixture along training.
 
@@ -117,8 +119,8 @@ def score_error(
     from ..stages.score_error import score_error
 
     law = read_law(gaussian, read_model(snapshots_in(snapshots)[-1], "cpu").settings, {}) if gaussian else None
-    options = {"resolutions": resolution, "gains": gain, "batches": batches, "batch_size": batch_size, "law": law}
-    _follow(score_error, snapshots, output, **options)
+    options = {"resolutions": resolution, "gains": gain, "batches": batches, "batch_size": batch_size}
+    _follow(score_error, snapshots, output, checkpoint_seconds, options, {"law": law}, gaussian)
 
 
 def sample(
@@ -131,25 +133,34 @@ def sample(
     gain: given.SomeGains = None,
     sampler: given.Sampler = "euler-maruyama",
     start: given.Beginning = Start.PRIOR,
+    checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
-    It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors.
+    It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors. Such files
+    that are there and would be the same are not drawn again. Stopped and started again, it goes on where it was.
     """
     from ..models import device_of, read_source
-    from ..stages.sample import sample, write_samples
+    from ..stages.sample import made_by, sample, write_samples
 
-    on = device_of()
-    how = {"steps": steps, "gains": gain, "sampler": sampler, "start": start}
-    drawn = sample(read_source(source, on), samples, resolutions=resolution, seed=seed, **how, progress=progress)
-    while True:
-        before = given.seconds()
-        with given.naming(source):
-            made = next(drawn, None)
-        if made is None:
-            break
-        spent = round(given.seconds() - before, 3)
-        write_samples(output / f"{made.name}.safetensors", made, given.facts(on, seed=seed) | {"seconds": spent})
+    on, read = device_of(), read_source(source, device_of())
+    how = {"steps": steps, "sampler": sampler, "start": start}
+    with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
+        keep.bind("sample", on, given.identity(how | {"samples": samples, "seed": seed}, source))
+
+        def path(name: str) -> Path:
+            return output / f"{name}.safetensors"
+
+        where = {"resolutions": resolution, "gains": gain, "there": lambda name: made_by(path(name)) == keep.digest}
+        drawn = sample(read, samples, seed=seed, keep=keep, progress=progress, **how, **where)
+        while True:
+            before = given.seconds()
+            with given.naming(source):
+                made = next(drawn, None)
+            if made is None:
+                break
+            facts = given.facts(on, seed=seed, identity=keep.digest)
+            write_samples(path(made.name), made, facts | {"seconds": round(given.seconds() - before, 3)})
 
 
 def along_training(
@@ -161,6 +172,7 @@ def along_training(
     projections: given.Projections,
     output: given.Output,
     sampler: given.Sampler = "euler-maruyama",
+    checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Distance of samples to the test set along training.
 
@@ -170,8 +182,8 @@ def along_training(
     from ..stages.along_training import along_training
 
     test = read_sets(data, need={"reference": 1, "floor": samples})
-    options = {"samples": samples, "steps": steps, "projections": projections, "gains": gain}
-    _follow(along_training, snapshots, output, test, **options, sampler=sampler)
+    options = {"samples": samples, "steps": steps, "projections": projections, "gains": gain, "sampler": sampler}
+    _follow(along_training, snapshots, output, checkpoint_seconds, options, {"test": test}, data)
 
 
 def classifier(
@@ -237,6 +249,7 @@ def convergence(
     gain: given.OneGain = Gain.VALUES,
     start: given.Beginning = Start.PRIOR,
     data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
+    checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Distance of samples to the true law against evaluations.
 
@@ -250,7 +263,8 @@ def convergence(
     counts = {"evaluations": evaluations, "reference_evaluations": reference_evaluations, "projections": projections}
     options = {"resolution": resolution, "samples": samples, "seed": seed, "gain": gain, "start": start}
     tests = read_sets(data, need=("reference", "floor")) if data else None
-    _measure(convergence, source, output, sampler, tests, **counts, **options)
+    options |= {"samplers": sampler, **counts}
+    _measure(convergence, source, output, checkpoint_seconds, options, {"tests": tests}, data)
 
 
 def log_density(
@@ -263,6 +277,7 @@ def log_density(
     seed: given.Seed,
     output: given.Output,
     gain: given.OneGain = Gain.VALUES,
+    checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
 
@@ -274,7 +289,7 @@ def log_density(
     _demand_finer(drawn_on, resolution)
     grids = {"resolutions": resolution, "drawn_on": drawn_on}
     options = {"samples": samples, "steps": steps, "probes": probes, "seed": seed, "gain": gain}
-    _measure(log_density, source, output, **grids, **options)
+    _measure(log_density, source, output, checkpoint_seconds, options | grids, {})
 
 
 def truncation(
@@ -303,33 +318,53 @@ def truncation(
     write_csv(output, rows, given.facts(on, seed=seed))
 
 
-def _measure(stage: Stage, source: Path, output: Path, *args: Any, seed: int, **options: Any) -> None:
-    """Write the table of a stage on a model or an exact field."""
+def _measure(
+    stage: Stage,
+    source: Path,
+    output: Path,
+    checkpoint_seconds: float,
+    options: dict[str, Any],
+    objects: dict[str, Any],
+    *files: Path | None,
+) -> None:
+    """Write the table of a stage on a model or an exact field; `objects` are those that are read of `files`."""
     from ..models import device_of, read_source
 
     on = device_of()
     read = read_source(source, on)
-    with given.naming(source):
-        rows = stage(read, *args, seed=seed, progress=progress, **options)
-    write_csv(output, rows, given.facts(on, read.settings, seed=seed))
+    with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
+        keep.bind(stage.__name__, on, given.identity(options, source, *files))
+        with given.naming(source):
+            rows = stage(read, keep=keep, progress=progress, **options, **objects)
+        write_csv(output, rows, given.facts(on, read.settings, seed=options["seed"]))
 
 
-def _follow(stage: Stage, snapshots: Path, output: Path, *args: Any, **options: Any) -> None:
+def _follow(
+    stage: Stage,
+    snapshots: Path,
+    output: Path,
+    checkpoint_seconds: float,
+    options: dict[str, Any],
+    objects: dict[str, Any],
+    *files: Path | None,
+) -> None:
     """Write the table of a stage on all snapshots of a training, which are read when it is their turn."""
     from ..models import device_of, read_model, snapshots_in
 
-    files, on = snapshots_in(snapshots), device_of()
-    last = read_model(files[-1], on)
+    paths, on = snapshots_in(snapshots), device_of()
+    last = read_model(paths[-1], on)
 
     def models() -> Iterator[Model]:
-        with progress(len(files), f"{stage.__name__.replace('_', ' ')} of {snapshots}") as advance:
-            for file in files:
-                yield read_model(file, on)
-                advance(file.stem)
+        with progress(len(paths), f"{stage.__name__.replace('_', ' ')} of {snapshots}") as advance:
+            for path in paths:
+                yield read_model(path, on)
+                advance(path.stem)
 
-    with given.naming(snapshots):
-        rows = stage(models(), *args, **options)
-    write_csv(output, rows, given.facts(on, last.settings, seed=last.seed))
+    with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
+        keep.bind(stage.__name__, on, given.identity(options, *paths, *files))
+        with given.naming(snapshots):
+            rows = stage(models(), keep=keep, **options, **objects)
+        write_csv(output, rows, given.facts(on, last.settings, seed=last.seed))
 
 
 def _demand_finer(drawn_on: int, resolutions: list[int]) -> None:

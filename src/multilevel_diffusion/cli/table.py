@@ -9,7 +9,7 @@ import typer
 
 from ..columns import COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
 from ..errors import UserError
-from ..storage import read_csv, read_tensors, write_csv
+from ..storage import read_csv, write_csv
 from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows, read_spec
 
 if TYPE_CHECKING:
@@ -160,13 +160,13 @@ def priors(
     `multilevel_diffusion.tables.priors` has the formula of every column.
     """
     from ..builders import build_grid, build_prior
+    from ..data.sets import read_sets
     from ..tables.priors import priors
 
     test_sets = {}
     for path in data:
-        tensors, header = read_tensors(path, need=("reference",))
-        fields = tensors["reference"].double()
-        test_sets.setdefault(header["target"].get("name"), {})[header["resolution"]] = fields
+        sets = read_sets(path, need={"reference": 2})
+        test_sets.setdefault(sets.target.get("name"), {})[path] = sets
 
     def arms():
         for path in specs:
@@ -175,8 +175,10 @@ def priors(
             if name not in test_sets:
                 raise UserError(f"{path}: no --data of {name}; give a file of its test set, as `mld data` writes it")
             prior = build_prior(spec)
-            for resolution, fields in test_sets[name].items():
-                yield spec.labels, prior, build_grid(spec, resolution), fields
+            for file, sets in test_sets[name].items():
+                grid = build_grid(spec, sets.grid.resolution)
+                sets.demand(file, path, grid=spec.grid, resolution=grid.resolution)
+                yield spec.labels, prior, grid, sets.fields["reference"].double()
 
     _write(output, priors(arms()))
 

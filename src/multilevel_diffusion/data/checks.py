@@ -1,15 +1,95 @@
-"""What a file of fields must be, checked once for everybody who reads one. Works on tensors and arrays, without PyTorch."""
+"""What files of fields must be, data and samples, checked once for everybody who reads one. Works without PyTorch."""
 
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from ..errors import UserError
-from ..settings import Geometry
+from ..settings import ArmSpec, Count, DataBase, Gain, Geometry, Resolution, Seed, TargetSpec, kinds_of
+from ..storage import Header, checked, read_arrays
+
+Epoch = Annotated[int, Field(ge=0, strict=True)]
 
 
-def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collection[str] = ()) -> None:
+class SampledTarget(BaseModel):
+    """The true law of data that are kept in a file, with whatever else decides their content."""
+
+    model_config = {"frozen": True, "extra": "allow"}
+
+    kind: str
+    name: str
+    images: Annotated[bool, Field(strict=True)]
+    native_resolution: Resolution | None = None
+
+
+def _kind(target: Any) -> str:
+    return "mixture" if isinstance(target, dict) and target.get("kind") == "mixture" else "sampled"
+
+
+Target = Annotated[
+    Annotated[TargetSpec, Tag("mixture")] | Annotated[SampledTarget, Tag("sampled")], Discriminator(_kind)
+]
+
+
+def demand_target(spec: ArmSpec, target: TargetSpec | SampledTarget) -> None:
+    """Raises a ValueError if this is not the law that an arm is trained on."""
+    if isinstance(target, TargetSpec):
+        agrees = target == spec.target
+    else:
+        native = target.native_resolution or spec.native_resolution
+        named = target.name in (spec.data_set, spec.kind)  # data that were made without a name have their kind for one
+        agrees = named and (target.kind, native) == (spec.kind, spec.native_resolution)
+    if not agrees:
+        raise ValueError(f"target: another one than that of {spec.name}")
+
+
+class DataHeader(Header):
+    """The header of a file of data."""
+
+    mend = "give a file of `mld data`, or make it again"
+    target: Target
+    grid: Geometry
+    resolution: Resolution
+
+    @model_validator(mode="after")
+    def _lies_on_its_grid(self) -> Self:
+        kind = kinds_of(DataBase).get(self.target.kind)
+        if kind and self.grid not in kind.geometries:
+            raise ValueError(f"grid: {self.grid}, on which data of kind {self.target.kind} do not lie")
+        return self
+
+
+class SamplesHeader(Header):
+    """The header of a file of samples: spec, gain and epoch are those of a network, and null of an exact field."""
+
+    mend = "give a file of `mld sample`, or draw it again"
+    target: Target
+    spec: ArmSpec | None
+    field: Literal["learned", "exact"]
+    gain: Gain | None
+    seed: Seed
+    sampler: Annotated[str, Field(min_length=1)]
+    steps: Count
+    evaluations: Count
+    resolution: Resolution
+    epoch: Epoch | None
+
+    @model_validator(mode="after")
+    def _is_of_one_source(self) -> Self:
+        given = [value is not None for value in (self.spec, self.gain, self.epoch)]
+        if not (all(given) if self.field == "learned" else not any(given)):
+            raise ValueError(f"field: {self.field}, which does not go with its spec, gain and epoch")
+        if self.spec:
+            demand_target(self.spec, self.target)
+        elif not isinstance(self.target, TargetSpec):
+            raise ValueError(f"target: data of kind {self.target.kind} have no exact field")
+        return self
+
+
+def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collection[str] = ()) -> DataHeader:
     """Refuse a file of data whose header is not ours, or whose sets are not what the header says.
 
     Args:
@@ -18,21 +98,31 @@ def check_sets(path: Path, sets: Mapping[str, Any], header: Any, need: Collectio
 
     Raises a UserError that names the file, what is wrong and the mend.
     """
-    again = "make it again with `mld data`"
-    header = header if isinstance(header, dict) else {}
-    target, resolution = header.get("target"), header.get("resolution")
-    wrong = {
-        "grid": header.get("grid") not in list(Geometry),
-        "resolution": type(resolution) is not int or resolution < 3,
-        "target": not isinstance(target, dict) or not isinstance(target.get("kind"), str),
-        "provenance": not isinstance(header.get("provenance"), dict),
-    }
-    if bad := [key for key, is_wrong in wrong.items() if is_wrong]:
-        raise UserError(f"{path}: not a file of data of this version (header: no valid {', '.join(bad)}); {again}")
-    check_fields(path, sets, resolution, again)
+    known = checked(path, DataHeader, header)
+    check_fields(path, sets, known.resolution, known.mend)
     for name, least in (need if isinstance(need, Mapping) else dict.fromkeys(need, 1)).items():
         if len(sets[name]) < least:
             raise UserError(f"{path}: {name} has {len(sets[name])} fields, but {least} are needed; ask for fewer")
+    return known
+
+
+def check_samples(path: Path, fields: Mapping[str, Any], header: Any) -> SamplesHeader:
+    """Refuse a file of samples whose header is not ours, or whose fields are not what the header says, as `check_sets`."""
+    known = checked(path, SamplesHeader, header)
+    check_fields(path, fields, known.resolution, known.mend)
+    return known
+
+
+def read_fields(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The `reference` of a file of data or the `samples` of one of samples, as arrays, and the header.
+
+    Raises a UserError if the file is missing, damaged, neither, or holds something else.
+    """
+    arrays, header = read_arrays(path, ("reference", "samples"))
+    if not arrays:
+        raise UserError(f"{path}: neither a test set nor samples; give files of `mld data` and of `mld sample`")
+    (check_samples if "samples" in arrays else check_sets)(path, arrays, header)
+    return arrays, header
 
 
 def check_fields(path: Path | str, sets: Mapping[str, Any], resolution: int, mend: str) -> None:

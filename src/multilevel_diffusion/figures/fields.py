@@ -63,15 +63,12 @@ def arrange(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str,
     was trained: there they agree, and one file is enough.
 
     Args:
-        files: path, tensors and header of files of data and of samples.
+        files: path, arrays and header of files of data and of samples, as `data.checks.read_fields` has them.
 
     Raises:
-        UserError: if a file has neither, a row has a resolution twice, or lacks one that another row has.
+        UserError: if a row has a resolution twice, or lacks one that another row has.
     """
     files = list(files)
-    for path, arrays, _ in files:
-        if arrays.keys().isdisjoint(("reference", "samples")):
-            raise UserError(f"{path}: neither a test set nor samples; give files of `mld data` and of `mld sample`")
     of_rows = [None if "reference" in arrays else header for _, arrays, header in files]
     rows, headers = {}, {}
     for name, of_row, (path, arrays, header) in zip(_names(of_rows), of_rows, files, strict=True):

@@ -14,4 +14,5 @@ from .networks import *
 from .plugins import *
 from .priors import *
 from .samplers import *
+from .text import *
 from .training import *

@@ -1,14 +1,18 @@
 """What all settings share: frozen models that refuse unknown keys, the types of their values, kinds, and one-line errors."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import core_schema
 
 from ..errors import UserError
+from .text import shortened
 
 T = TypeVar("T")
 
@@ -50,17 +54,83 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise ValueError("there is no user of this name, whose folder ~ would be") from None
+
+
+def _no_file(folder: str) -> str:
+    there = next(each for each in (Path(folder), *Path(folder).parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; name a folder")
+    return folder
+
+
+def up_to(most: int) -> AfterValidator:
+    """A bound beyond all use, so that what is computed from a number stays within 64 bits."""
+
+    def bounded(number: int) -> int:
+        if number > most:
+            raise ValueError(f"Input should be less than or equal to {most}")
+        return number
+
+    return AfterValidator(bounded)
+
+
 def _without_null(entries: Any) -> Any:
     return {key: value for key, value in entries.items() if value is not None} if isinstance(entries, dict) else entries
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-FileName = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
-Resolution = Annotated[int, Field(ge=3, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-SetSize = Annotated[int, Field(ge=2, strict=True)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+@dataclass(frozen=True)
+class InWords:
+    """What a value must be, said instead of the check before it in an annotation that it does not pass."""
+
+    words: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.custom_error_schema(handler(source), "in_words", custom_error_message=self.words)
+
+
+QUOTED = "quote what YAML takes for something else"
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60),
+    InWords(f"a name has up to 60 lower-case letters, digits and hyphens between them; {QUOTED}"),
+]
+FileName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=60),
+    InWords(f"a name has up to 60 lower-case letters, digits, and hyphens or underscores between them; {QUOTED}"),
+]
+Line = Annotated[
+    str,
+    Field(pattern=r"^[^\x00-\x1f\x7f{}]*$"),
+    InWords(f"one line of text without braces; {QUOTED}"),
+]
+PathText = Annotated[
+    str,
+    Field(pattern=r"^[^\x00-\x1f\x7f]+$"),
+    InWords(f"a path without control characters; {QUOTED}"),
+]
+FilePath = Annotated[PathText, AfterValidator(_expanded)]
+Folder = Annotated[
+    str,
+    Field(pattern=r"^[^-\s\x00-\x1f\x7f{}$]([^\x00-\x1f\x7f{}$]*[^\s\x00-\x1f\x7f{}$])?$", max_length=200),
+    InWords(
+        f"a folder, whose name has no braces, $ or line breaks, no - at its start and no space around it; {QUOTED}, or "
+        "write ./2024"
+    ),
+    AfterValidator(_expanded),
+    AfterValidator(_no_file),
+]
+Resolution = Annotated[int, Field(ge=3, strict=True), up_to(2**16)]
+Count = Annotated[int, Field(ge=1, strict=True), up_to(10**9)]
+SetSize = Annotated[int, Field(ge=2, strict=True), up_to(10**9)]
+Seed = Annotated[int, Field(ge=0, strict=True), up_to(2**63 - 1)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Positive = Annotated[Finite, Field(gt=0)]
 Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(distinct)]
 Resolutions = Several[Resolution]
 Removable = Annotated[T, BeforeValidator(_without_null)]
@@ -75,10 +145,12 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
-        for key in data.keys() - cls.model_fields.keys() if isinstance(data, Mapping) else ():
+        for key in data if isinstance(data, Mapping) else ():
+            if key in cls.model_fields:
+                continue
             close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(cls.model_fields)}"
-            raise ValueError(f"unknown key '{key}'; {hint}")
+            raise ValueError(f"unknown key '{shortened(str(key))}'; {hint}")
         return data
 
 
@@ -100,7 +172,7 @@ class Kinds:
             raise ValueError("expected a mapping with its kind")
         kinds, kind = kinds_of(self.base), given.get("kind")
         if str(kind) not in kinds:
-            wrong = f"there is no kind {kind!r}" if "kind" in given else "kind: needed"
+            wrong = f"there is no kind {shortened(repr(kind))}" if "kind" in given else "kind: needed"
             raise ValueError(f"{wrong}; there are {', '.join(map(repr, kinds))}, and those of mld --plugin FILE")
         return kinds[str(kind)].model_validate(given)
 
@@ -138,11 +210,10 @@ def parse(model: type[T], data: Any, source: str, within: str = "") -> T:
         return TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in (within, *first["loc"]) if part != "")
-        message = " ".join(first["msg"].removeprefix("Value error, ").split())
-        if first["loc"][-1:] == ("[key]",):
-            message = "a name has lower-case letters, digits and hyphens; quote what YAML takes for something else"
+        key = ".".join(shortened(str(part)) for part in (within, *first["loc"]) if part != "")
+        message = first["msg"].removeprefix("Value error, ")
         given = first["input"]
-        got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {given!r}"
+        got = "" if isinstance(given, Mapping) or first["type"] == "missing" else f", got {shortened(repr(given))}"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{source}: {key + ': ' if key else ''}{message}{got}{more}") from None
+        line = f"{source}: {key + ': ' if key else ''}{message}{got}{more}"
+        raise UserError(" ".join(line.split())) from None

@@ -5,12 +5,14 @@ The workflow makes a rule of every entry; captions, README's table and the tests
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Count, Name, Settings, Several, distinct
+from ..columns import COLUMNS, CONVERGENCE_COLUMNS, LADDER_COLUMNS
+from .base import Count, Line, Name, Settings, Several, distinct
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Drawing:
 
     shows: the caption's first words. table: the stage's file that a run has of it, if that is its input. section: of an
     experiment's settings, which it needs. numbers: whether the numbers drawn lie beside the picture as a CSV. one_arm: of
-    one arm alone.
+    one arm alone. columns: of a table with a value a seed, which claims may be about; names: those that such a claim gives.
     """
 
     shows: str
@@ -27,6 +29,8 @@ class Drawing:
     section: str | None = None
     numbers: bool = True
     one_arm: bool = False
+    columns: Sequence[str] = ()
+    names: Sequence[str] = ("experiment", "arm", "metric")
 
 
 DRAWINGS = {
@@ -96,7 +100,8 @@ TABLES = {
         "Every metric of every arm on every grid: mean over seeds ± standard deviation (mean floor), or ± the "
         "standard error of the metric where there is a single seed. The floor is the same metric between two "
         "independent test sets. Skill is on validation fields: 1 − L / L_G, against the denoising loss L_G of the Gaussian "
-        "baseline, whose own skill, 0, is the floor."
+        "baseline, whose own skill, 0, is the floor.",
+        columns=COLUMNS,
     ),
     "samplers": Drawing(
         "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most: a / b, "
@@ -104,12 +109,15 @@ TABLES = {
         table="convergence",
         section="convergence",
         one_arm=True,
+        columns=CONVERGENCE_COLUMNS,
     ),
     "ladders": Drawing(
         "What ladders of levels cost and save against the training that starts on the finest grid: seconds a step on "
         "each level, the final test loss, the speed-up (the times at which the two first come down to the baseline's "
         "final loss, the first over the second), the gap when the finest level begins and the epochs until it closes.",
         table="history.csv",
+        columns=LADDER_COLUMNS,
+        names=("experiment", "arm", "quantity"),
     ),
     "distances": Drawing(
         "Sliced Wasserstein distance to the test set, a row a data set, network, prior and gain, a column a resolution: the "
@@ -147,7 +155,7 @@ Arms = Annotated[tuple[Name, ...], AfterValidator(distinct)]
 
 
 class _EntrySettings(Settings):
-    title: str = Field(description="What the report calls it.")
+    title: Line = Field(description="What the report calls it.")
     paper: str = Field("Nothing: it is not in the paper.", description="What the paper says, for the report.")
     claims: tuple[str, ...] = Field(
         (), description="Claims are shown in its caption that are about it, or about one of these parts of the paper."
@@ -184,8 +192,10 @@ class TableSettings(_EntrySettings):
     """A table: an entry of `tables`."""
 
     make: Literal[tuple(TABLES)] = Field(description="Kind of table.")
-    experiments: Arms | None = Field(None, description="Experiments it is of; by default all that have what it needs.")
-    arms: Arms | None = Field(
+    experiments: Several[Name] | None = Field(
+        None, description="Experiments it is of; by default all that have what it needs."
+    )
+    arms: Several[Name] | None = Field(
         None, description="Of ladders and samplers: the arms; by default all, of samplers the first."
     )
     baseline: Name | None = Field(None, description="Of ladders: the arm that is trained on the finest level alone.")

@@ -3,18 +3,19 @@
 import itertools
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from .base import Name, Removable, SetSize, Settings
+from .base import FileName, Finite, Line, Name, Positive, Removable, SetSize, Settings, Several
 
-Row = dict[str, str | int]
+Entry = Annotated[Line, Field(max_length=100)] | Annotated[int, Field(strict=True)]
+Row = Annotated[dict[str, Entry], Field(min_length=1)]
 
 
 class QuantitySettings(Settings):
     """A number per seed from a table of results: `value` of one row, alone or against another row."""
 
-    table: str = Field(description="Name of the table.")
-    of: Row = Field(min_length=1, description="Column to value, which leave one row a seed.")
+    table: FileName = Field(description="Name of the table.")
+    of: Row = Field(description="Column to value, which leave one row a seed.")
     over: Row | None = Field(
         None, description="Divided by the row that differs in these columns, or by `column: floor` of its own."
     )
@@ -43,9 +44,9 @@ class CriterionSettings(Settings):
     """A quantity and its bound."""
 
     quantity: QuantitySettings = Field(description="What is judged.")
-    at_most: float | None = Field(None, description="Upper bound of the quantity.")
-    at_least: float | None = Field(None, description="Lower bound, instead.")
-    within: PositiveFloat | None = Field(None, description="Bound of its size, instead: an equivalence test.")
+    at_most: Finite | None = Field(None, description="Upper bound of the quantity.")
+    at_least: Finite | None = Field(None, description="Lower bound, instead.")
+    within: Positive | None = Field(None, description="Bound of its size, instead: an equivalence test.")
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
@@ -67,9 +68,9 @@ class CriterionSettings(Settings):
 class ClaimSettings(CriterionSettings):
     """A claim of the paper, and when it holds."""
 
-    figure: str = Field(description="What of the paper it is about; claims about the same are judged together (Holm).")
+    figure: Line = Field(description="What of the paper it is about; claims about the same are judged together (Holm).")
     statement: str = Field(description="The claim in words, with {column} for the columns of `each`.")
-    each: dict[str, tuple[str | int, ...]] = Field({}, description="Column to values; a claim for each combination.")
+    each: dict[str, Several[Entry]] = Field({}, description="Column to values; a claim for each combination.")
     first_written: CriterionSettings | None = Field(
         None,
         description="The criterion that stood here before the runs, if it is another; it is shown beside this one.",
@@ -78,20 +79,32 @@ class ClaimSettings(CriterionSettings):
     @model_validator(mode="after")
     def _statement_names_known_columns(self) -> Self:
         try:
-            self.statement.format_map(dict.fromkeys(self.each, ""))
-        except (KeyError, IndexError, ValueError) as error:
+            for chosen in self.choices:
+                self.statement.format_map(chosen)
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"statement: {{column}} must be one of each, not {error}") from None
         return self
+
+    @property
+    def criteria(self) -> dict[str, CriterionSettings]:
+        """The one by which it is judged and the first one that was written, if it is another, by where their quantities stand."""
+        first = {"first_written.quantity": self.first_written} if self.first_written else {}
+        return {"quantity": self} | first
+
+    @property
+    def choices(self) -> list[Row]:
+        """Every combination of `each`."""
+        return [dict(zip(self.each, values, strict=True)) for values in itertools.product(*self.each.values())]
 
 
 class ClaimsSettings(Settings):
     """The claims, and how certain a verdict must be."""
 
     seeds: SetSize = Field(description='With fewer the verdict is "undecided".')
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+    confidence: Annotated[Finite, Field(gt=0, lt=1)] = Field(
         description="Of the intervals, by Student's t over seeds; of all verdicts about a figure together, by Holm's method."
     )
-    power: PositiveFloat = Field(
+    power: Positive = Field(
         description="A metric that puts the Gaussian baseline fewer standard errors above the floor judges no network."
     )
     rows: Removable[dict[Name, ClaimSettings]] = Field(description="The claims by name; null removes one.")
@@ -101,9 +114,10 @@ class ClaimsSettings(Settings):
         """Every single claim with its name, as "fields-keep-their-law fno-laplacian values 64"."""
         singles = []
         for name, claim in self.rows.items():
-            for values in itertools.product(*claim.each.values()):
-                chosen = dict(zip(claim.each, values, strict=True))
+            for chosen in claim.choices:
                 first = claim.first_written.of(chosen) if claim.first_written else None
                 changed = {"statement": claim.statement.format_map(chosen), "each": {}, "first_written": first}
-                singles.append((" ".join([name, *map(str, values)]), claim.of(chosen).model_copy(update=changed)))
+                singles.append(
+                    (" ".join([name, *map(str, chosen.values())]), claim.of(chosen).model_copy(update=changed))
+                )
         return singles

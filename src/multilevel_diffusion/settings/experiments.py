@@ -1,5 +1,6 @@
 """Settings of an experiment: data, arms, training, sampling, and what is measured; and the frozen slice that one arm needs."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -9,6 +10,7 @@ from .base import (
     Count,
     Gain,
     Geometry,
+    Line,
     Name,
     Removable,
     Resolution,
@@ -19,9 +21,9 @@ from .base import (
     Several,
     Start,
 )
-from .data import DataSettings, MixtureDataSettings, SampledDataSettings
+from .data import DRAWN, DataSettings, MixtureDataSettings, SampledDataSettings
 from .networks import NetworkBase, NetworkSettings
-from .priors import PriorSettings
+from .priors import FNOPriorSettings, PriorBase, PriorSettings
 from .samplers import SamplerSettings, SamplingSettings
 from .training import TrainingSettings, ValidationSettings
 
@@ -125,7 +127,7 @@ class ArmSettings(Settings):
 class ExperimentSettings(Settings):
     """Data, arms, training and sampling: an entry of `experiments`."""
 
-    title: str = Field("", description="Heading of its figures in the report.")
+    title: Line = Field("", description="Heading of its figures in the report.")
     data: DataSettings | None = Field(None, description="A kind of data with its settings.")
     data_set: Name | None = Field(None, description="Instead of `data`: the experiment whose data are used.")
     grid: Geometry = Field(description="torus has the points i/N, cell-centred (i + ½)/N with no-flux walls.")
@@ -170,6 +172,11 @@ class ExperimentSettings(Settings):
         gain = Gain.VALUES if self.arms[arm].network.has_law else self.arms[arm].gain
         return (gain,) if gain else self.gains
 
+    def is_transferred(self, arm: str) -> bool:
+        """Whether an arm is sampled on the grid that it was trained on and on another."""
+        grids = self.sampling.resolutions
+        return len(grids) > 1 and self.training_of(arm).reference_resolution in grids
+
     @property
     def mixture(self) -> bool:
         """Whether the true law is known."""
@@ -203,12 +210,28 @@ class ExperimentSettings(Settings):
     def _arms_fit(self) -> Self:
         if (self.law.resolution or 0) > self.native_resolution:
             raise ValueError(f"law.resolution: {self.law.resolution} is finer than the data, {self.native_resolution}")
+        if self.mixture:
+            self._demand_law(DRAWN)
         where = {"sampling.resolutions": self.sampling.resolutions}
+        where |= {
+            "native_resolution": (self.native_resolution,),
+            "law.resolution": (self.law.resolution or self.native_resolution,),
+        }
         if self.along_training:
             where["along_training.resolution"] = (self.along_training.resolution,)
+        if self.score_error:
+            where["score_error.resolutions"] = self.score_error.resolutions
         followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
             training, sampling = self.training_of(name), self.sampling_of(name)
+            if self.mixture and getattr(arm.prior, "scale", None) == "auto":
+                raise ValueError(
+                    f"arms.{name}.prior.scale: auto is by the data, and a mixture is made of the prior's noise"
+                )
+            if self.truncation and 2 * max(_all_modes(arm.prior)) < max(self.truncation.resolutions):
+                raise ValueError(
+                    f"truncation.resolutions: the finest has all modes of arms.{name}.prior; give coarser ones"
+                )
             if arm.network.has_law and arm.gain is Gain.COEFFICIENTS:
                 raise ValueError(f"arms.{name}.gain: its network sees fields of one scale on every grid; leave it out")
             if sampling.start == "gaussian" and not arm.network.has_law:
@@ -219,8 +242,8 @@ class ExperimentSettings(Settings):
             if followed and training.snapshot_every is None:
                 raise ValueError(f"training.snapshot_every: {followed[0]} needs snapshots; give a number")
             for key, resolutions in where.items():
-                if any(resolution % arm.network.divisor for resolution in resolutions):
-                    raise ValueError(f"{key}: the network of {name} needs multiples of {arm.network.divisor}")
+                if not all(map(arm.network.takes, resolutions)):
+                    raise ValueError(f"{key}: the network of {name} needs {arm.network.needs}")
         return self
 
     @model_validator(mode="after")
@@ -230,8 +253,20 @@ class ExperimentSettings(Settings):
                 raise ValueError(f"{name}.networks: {section.networks} asked for, of {len(self.seeds)} seeds")
         return self
 
+    def _demand_law(self, fields: int) -> None:
+        """Raises a ValueError if the law has more modes than so many fields, or the grid, can give."""
+        modes, resolution = self.law.modes, self.law.resolution or self.native_resolution
+        most = min((resolution - 1) // 2, (math.isqrt(fields - 1) - 1) // 2)
+        if self.grid is Geometry.CELL_CENTRED:
+            most = 0
+        if modes != "auto" and modes > most:
+            raise ValueError(
+                f"law.modes: {modes}, but {fields} fields of {resolution} points, {self.grid}, have {most}"
+            )
+
     def demand_fields(self, data: SampledDataSettings) -> None:
-        """Raises a ValueError if the data have fewer test fields than samples, or fewer training fields than a batch."""
+        """Raises a ValueError if the data have too few test fields for the samples, or training fields for a batch or the law."""
+        self._demand_law(data.train)
         counts = {"sampling.samples": self.sampling.samples, "validation.test": self.validation.test}
         if self.along_training:
             counts["along_training.samples"] = self.along_training.samples
@@ -244,6 +279,11 @@ class ExperimentSettings(Settings):
             for size in (training.batch_size, *(level.batch_size or 0 for level in training.ladder)):
                 if size > data.train:
                     raise ValueError(f"training.batch_size: {size}, but data.train has only {data.train} fields")
+
+
+def _all_modes(prior: PriorBase) -> tuple[float, ...]:
+    """How many modes a direction a prior of finite rank has."""
+    return prior.modes if isinstance(prior, FNOPriorSettings) else (math.inf,)
 
 
 def _demand_that_arm_fits(
@@ -259,8 +299,8 @@ def _demand_that_arm_fits(
     if validation and max(validation.resolutions) > native:
         raise ValueError(f"validation.resolutions: above native_resolution {native}")
     for resolution in (*levels, *(validation.resolutions if validation else ())):
-        if resolution % network.divisor:
-            raise ValueError(f"the network of {name} needs multiples of {network.divisor}, not {resolution}")
+        if not network.takes(resolution):
+            raise ValueError(f"{resolution}: the network of {name} needs {network.needs}")
 
 
 class TargetSpec(Settings):

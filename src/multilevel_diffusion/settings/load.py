@@ -1,38 +1,40 @@
 """The configuration of a run: config.yaml, a preset on top, then what the command line overrides."""
 
+import difflib
 import itertools
-import math
-import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from ..columns import LABELS, METRICS, NO_DISTANCES, QUANTITIES
 from ..errors import UserError
-from .base import Count, FileName, Gain, Name, Removable, Settings, parse
-from .catalogue import FigureSettings, TableSettings
-from .claims import ClaimsSettings
+from .base import Count, FileName, FilePath, Folder, Gain, Name, Removable, Settings, Start, parse
+from .catalogue import DRAWINGS, FigureSettings, TableSettings
+from .claims import ClaimsSettings, QuantitySettings
 from .data import DataBase
 from .experiments import ArmSpec, ExperimentSettings, merge
 from .plugins import load_plugins
+from .text import read_yaml
 
-
-def _folder(path: str) -> str:
-    if set(path) & set("{}$\n") or path.startswith("-"):
-        raise ValueError("a folder's name has no braces, $ or line breaks, and no - at its start; choose another")
-    return os.path.expanduser(path)
+Plugins = tuple[FilePath, ...]
+FROM_METRICS = ("distances", "transfer", "power")
+"""Kinds of tables that are made from the table `metrics`."""
+NEEDED = {
+    "priors": "data of their own, as a mixture has none",
+    "power": "arm with network: {kind: gaussian}",
+    "transfer": "arm is sampled on the grid it was trained on and on another",
+}
+"""What kinds of tables are made of, that not every experiment has."""
 
 
 class Config(Settings):
     """All settings of a run."""
 
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
-    results: Annotated[str, AfterValidator(_folder)] = Field(
-        min_length=1, description="Folder of what the workflow makes, a subfolder a preset."
-    )
+    results: Folder = Field(description="Folder of what the workflow makes, a subfolder a preset.")
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     gpu: Literal["auto", 0, 1] = Field(
         "auto", description="GPUs of a job that can use one; auto: one where this machine has any, none on a cluster."
@@ -40,7 +42,7 @@ class Config(Settings):
     container: str | None = Field(
         None, description="Image (docker://…) or file (.sif) that jobs run in, where Snakemake is to use Apptainer."
     )
-    plugins: tuple[str, ...] = Field((), description="Files with priors, networks, samplers and data of your own.")
+    plugins: Plugins = Field((), description="Files with priors, networks, samplers and data of your own.")
     experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
     figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")
     tables: Removable[dict[FileName, TableSettings]] = Field({}, description="By name; null removes one.")
@@ -61,13 +63,35 @@ class Config(Settings):
         """The data of an experiment, its own or those of its data set."""
         return self.experiments[self.data_set(experiment) or experiment].data
 
+    @property
+    def drawn(self) -> dict[str, FigureSettings]:
+        """The figures of experiments that can be run, and of each that has none those of its samples, losses and sections."""
+        found = {name: figure for name, figure in self.figures.items() if figure.experiment in self.experiments}
+        shown = {figure.experiment for figure in found.values()}
+        for name in self.experiments:
+            found |= {} if name in shown else self._default_figures(name)
+        return found
+
+    @property
+    def made(self) -> dict[str, TableSettings]:
+        """The tables for which there is an experiment that can be run and has what they need."""
+        return {name: table for name, table in self.tables.items() if self._can_be_made(table)}
+
+    def _default_figures(self, experiment: str) -> dict[str, FigureSettings]:
+        settings = self.experiments[experiment]
+        draws = {"samples": "fields", "losses": "losses"} if settings.validation else {"samples": "fields"}
+        draws |= {kind: kind for kind, each in DRAWINGS.items() if each.section and getattr(settings, each.section)}
+        return {
+            f"{experiment}-{name}": FigureSettings(draw=draw, experiment=experiment, title=f"{name} of {experiment}")
+            for name, draw in draws.items()
+        }
+
     def check(self) -> None:
         """Raises a UserError if anything that is not one experiment's own does not fit."""
         for name, figure in self.figures.items():
-            where = f"config: figures.{name}"
-            self._demand_experiment(figure.experiment, where)
-            if figure.experiment in self.experiments:
-                self._demand_figure(figure, where)
+            self._demand_experiment(figure.experiment, f"config: figures.{name}")
+        for name, figure in self.drawn.items():
+            self._demand_figure(figure, f"config: figures.{name}")
         for name, table in self.tables.items():
             where = f"config: tables.{name}"
             for experiment in table.experiments or ():
@@ -75,41 +99,128 @@ class Config(Settings):
                 settings, section = self.experiments.get(experiment), table.drawing.section
                 if settings and section and not getattr(settings, section):
                     raise UserError(f"{where}: a table of {table.make} needs experiments.{experiment}.{section}")
-                if settings and settings.mixture and table.make == "priors":
-                    raise UserError(f"{where}: experiments: {experiment} is a mixture, drawn from the prior itself")
-            if table.make in ("distances", "transfer", "power") and "metrics" not in self.tables:
-                raise UserError(f"{where}: is made from the table metrics, which is removed; remove {name} too")
             for arm in table.arms or ():
                 self._demand_arm(table.experiments[0], arm, where)
+            if table.make in FROM_METRICS:
+                self._demand_metrics(name, table)
+            if table.experiments and not (self._can_be_made(table) or self.broken.keys() & {*table.experiments}):
+                raise UserError(f"{where}: {', '.join(table.experiments)}: no {NEEDED[table.make]}")
             if table.baseline:
-                self._demand_arm(table.experiments[0], table.baseline, where)
-                self._demand_timed(table.experiments[0], where)
+                self._demand_baseline(table, where)
+            if table.drawing.one_arm and table.experiments[0] in self.experiments:
+                arms = table.arms or tuple(self.experiments[table.experiments[0]].arms)
+                self._demand_measured(table.experiments[0], table.drawing.section, arms[0], where)
         for name, claim in self.claims.each if self.claims else ():
-            where, row = f"config: claims.rows.{name}", claim.quantity.of
-            if claim.quantity.table not in self.tables:
-                raise UserError(f"{where}: there is no table '{claim.quantity.table}' under tables")
-            if claim.quantity.debiased and "power" not in self.tables:
+            for key, criterion in claim.criteria.items():
+                self._demand_quantity(criterion.quantity, f"config: claims.rows.{name}: {key}")
+
+    def _can_be_made(self, table: TableSettings) -> bool:
+        """Whether there is what a table is made of."""
+        names = [name for name in table.experiments or self.experiments if name in self.experiments]
+        settings = [self.experiments[name] for name in names]
+        match table.make:
+            case "priors":
+                return any(self.data_set(name) == name for name in names)
+            case "power":
+                return any(arm.network.kind == "gaussian" for each in settings for arm in each.arms.values())
+            case "transfer":
+                return any(each.is_transferred(arm) for each in settings for arm in each.arms)
+            case "claims":
+                return bool(self.claims and self.claims.rows)
+        return bool(names)
+
+    def _demand_metrics(self, name: str, table: TableSettings) -> None:
+        """What is made from the table of metrics is about experiments that are in it."""
+        metrics = self.tables.get("metrics")
+        if metrics is None:
+            raise UserError(
+                f"config: tables.{name}: is made from the table metrics, which is removed; remove {name} too"
+            )
+        if metrics.make != "metrics":
+            raise UserError(f"config: tables.metrics.make: {name} is made from it, and so it must be metrics")
+        if missing := {*(table.experiments or ())} - {*(metrics.experiments or table.experiments or ())}:
+            raise UserError(f"config: tables.{name}: experiments: {sorted(missing)[0]} is not in the table metrics")
+
+    def _demand_baseline(self, table: TableSettings, where: str) -> None:
+        """What ladders are compared with is trained, and among the arms of the table."""
+        (experiment,), arm = table.experiments, table.baseline
+        self._demand_arm(experiment, arm, where)
+        if arm not in (table.arms or (arm,)):
+            raise UserError(f"{where}: arms: {arm}, the baseline, must be among them")
+        if experiment in self.experiments and self.experiments[experiment].arms[arm].network.kind == "gaussian":
+            raise UserError(f"{where}: baseline: {arm} is not trained; give an arm that is")
+        self._demand_timed(experiment, where)
+
+    def _demand_quantity(self, quantity: QuantitySettings, where: str) -> None:
+        """A claim is about rows of a table with a value a seed, by columns that it has."""
+        if quantity.table not in self.tables:
+            raise UserError(f"{where}: there is no table '{quantity.table}' under tables")
+        drawing, against = self.tables[quantity.table].drawing, dict(quantity.against)
+        if not drawing.columns:
+            judged = ", ".join(name for name, table in self.tables.items() if table.drawing.columns)
+            raise UserError(f"{where}: table {quantity.table} has no values a seed; those that have are {judged}")
+        number = against.pop("column", "value")
+        if number in LABELS:
+            raise UserError(f"{where}: column: {number} is a column of text; give one of numbers, as floor")
+        for column, value in (*quantity.of.items(), *against.items(), (number, 0)):
+            if column not in drawing.columns:
+                has = ", ".join(drawing.columns)
+                raise UserError(f"{where}: table {quantity.table} has no column {column}; it has {has}")
+            if column not in LABELS and isinstance(value, str):
+                raise UserError(f"{where}: {column}: '{value}' is text in a column of numbers; leave the quotes out")
+            known = {"metric": METRICS, "quantity": QUANTITIES, "gain": [*Gain]}.get(column)
+            if known and str(value).rstrip("0123456789") not in known:
+                close = difflib.get_close_matches(str(value), known, n=1, cutoff=0)[0]
+                raise UserError(f"{where}: {column}: there is no '{value}'; did you mean '{close}'?")
+        if missing := [column for column in drawing.names if column not in quantity.of]:
+            raise UserError(f"{where}: of: must say which {' and '.join(missing)}")
+        if quantity.debiased:
+            metric = quantity.of.get("metric")
+            if "scale" not in drawing.columns or metric in NO_DISTANCES or "metric" in against:
+                raise UserError(f"{where}: debiased: only one metric, a distance, has a floor to be without")
+            if "power" not in self.tables:
                 raise UserError(
                     f"{where}: a claim about distances needs the table power, which is removed; remove it too"
                 )
-            for each in (row, row | claim.quantity.against):
-                self._demand_arm(each.get("experiment"), each.get("arm"), where)
+        for row in (quantity.of, quantity.of | against):
+            self._demand_arm(row["experiment"], row["arm"], where)
 
     def _demand_figure(self, figure: FigureSettings, where: str) -> None:
         settings, section = self.experiments[figure.experiment], figure.drawing.section
         arms = tuple(settings.arms) if figure.arms is None else figure.arms
+        if not arms and (settings.mixture or figure.draw != "fields"):
+            raise UserError(
+                f"{where}: arms: give one; only figures of fields, not of a mixture, are of the test set alone"
+            )
         for arm in arms:
             self._demand_arm(figure.experiment, arm, where)
         if section and not getattr(settings, section):
             raise UserError(f"{where}: a figure of {figure.draw} needs experiments.{figure.experiment}.{section}")
+        if figure.drawing.one_arm:
+            self._demand_measured(figure.experiment, section, arms[0], where)
         if figure.draw == "ladders":
             self._demand_timed(figure.experiment, where)
+        fields = getattr(self.data_of(figure.experiment), "train", None)
         for arm, epoch in itertools.product(arms, figure.epochs):
             training = settings.training_of(arm)
-            per_epoch, every = training.steps_per_epoch or 1, training.snapshot_every
-            last = sum(level.epochs or math.ceil(level.steps / per_epoch) for level in training.ladder)
+            last = 1 if settings.arms[arm].network.kind == "gaussian" else training.epochs(fields)
+            every = training.snapshot_every
             if not every or epoch > last or (epoch % every and epoch != last):
                 raise UserError(f"{where}: epochs: {arm} has no snapshot after epoch {epoch}; see snapshot_every")
+
+    def _demand_measured(self, experiment: str, section: str, arm: str, where: str) -> None:
+        """What is measured of one arm suits its network."""
+        network, measured = (
+            self.experiments[experiment].arms[arm].network,
+            getattr(self.experiments[experiment], section),
+        )
+        said = f"{where}: experiments.{experiment}.{section}"
+        if not all(map(network.takes, measured.resolutions)):
+            raise UserError(f"{said}.resolutions: the network of {arm} needs {network.needs}")
+        if getattr(measured, "start", Start.PRIOR) is Start.GAUSSIAN and not network.has_law:
+            raise UserError(
+                f"{said}.start: gaussian, but {arm} has no Gaussian; show an arm that has, or start from prior"
+            )
 
     def _demand_timed(self, experiment: str, where: str) -> None:
         """Ladders are compared by their losses on test fields on one finest grid."""
@@ -146,7 +257,7 @@ def load_config(
 
     Raises a UserError that names the file or key and the mend.
     """
-    base, *layers = [_read_yaml(file) for file in files]
+    base, *layers = [_read_settings(file) for file in files]
     preset = reduce(merge, [base, *layers, overrides]).get("preset")
     known = sorted(path.stem for path in presets.glob("*.yaml"))
     if preset is None:
@@ -154,10 +265,10 @@ def load_config(
     if preset not in known:
         raise UserError(f"preset: '{preset}' is not one of {', '.join(known)} (the files in {presets})")
     settings = base
-    for layer in (_read_yaml(presets / f"{preset}.yaml"), *layers, {"preset": preset}, overrides):
+    for layer in (_read_settings(presets / f"{preset}.yaml"), *layers, {"preset": preset}, overrides):
         _demand_removable(settings, layer)
         settings = merge(settings, layer)
-    load_plugins(parse(tuple[str, ...], settings.get("plugins") or (), "config", "plugins"))
+    load_plugins(parse(Plugins, settings.get("plugins") or (), "config", "plugins"))
     given = parse(dict[Name, dict[str, Any] | None], settings.get("experiments"), "config", "experiments")
     entries = {name: entry for name, entry in given.items() if entry is not None}
     if only is not None:
@@ -175,8 +286,11 @@ def load_config(
     if not entries:
         raise UserError("config: experiments: none is left")
     removed = dict.fromkeys(_null(given), "removed; remove this one too, or give it other data")
-    for name, entry in list(sound.items()):
-        if fault := _fault_of_data(name, entry, sound, removed | dict.fromkeys(broken, "broken")):
+    for name, entry in sorted(
+        sound.items(), key=lambda item: item[1].data is None
+    ):  # what others use the data of comes first
+        unsound = removed | {each: f"broken: {reason}" for each, reason in broken.items()}
+        if fault := _fault_of_data(name, entry, sound, unsound):
             broken[name] = f"config: experiments.{name}: {fault}"
             del sound[name]
     if only is not None and broken:
@@ -185,8 +299,8 @@ def load_config(
     if only is None:
         removed = {(name, arm) for name, entry in entries.items() for arm in _null(entry.get("arms"))}
         config = _without(config, {*_null(given)}, removed, {*_null(settings.get("tables"))})
-    config._broken.update(broken)
-    config.check()
+        config._broken.update(broken)
+        config.check()
     return config
 
 
@@ -250,7 +364,8 @@ def _demand_removable(below: Mapping[str, Any], layer: Mapping[str, Any]) -> Non
 def _removable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The mappings whose entries null removes, by where they stand."""
     groups = {key: settings.get(key) for key in ("experiments", "figures", "tables")}
-    groups["claims.rows"] = (settings.get("claims") or {}).get("rows")
+    claims = settings.get("claims")
+    groups["claims.rows"] = claims.get("rows") if isinstance(claims, Mapping) else None
     experiments = groups["experiments"] if isinstance(groups["experiments"], Mapping) else {}
     entries = {name: entry for name, entry in experiments.items() if isinstance(entry, Mapping)}
     return groups | {f"experiments.{name}.arms": entry.get("arms") for name, entry in entries.items()}
@@ -289,13 +404,11 @@ def _without(config: Config, experiments: set[str], arms: set[tuple[str, str]], 
     return config.model_copy(update={"figures": figures, "tables": kept, "claims": claims})
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        data = read_yaml(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if data is not None and not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping of settings, got {type(data).__name__}")
     return data or {}

@@ -4,9 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Count, Kinds, Settings
+from .base import Count, Kinds, Settings, up_to
 
-Channels = Annotated[int, Field(ge=4, multiple_of=2, strict=True)]  # the time embedding of fewer is not finite
+Channels = Annotated[
+    int, Field(ge=4, multiple_of=2, strict=True), up_to(10**9)
+]  # the time embedding of fewer is not finite
 
 
 class NetworkBase(Settings):
@@ -18,6 +20,15 @@ class NetworkBase(Settings):
     def divisor(self) -> int:
         """What a resolution must be a multiple of."""
         return 1
+
+    @property
+    def needs(self) -> str:
+        """What it needs of a resolution, in words."""
+        return f"multiples of {self.divisor}"
+
+    def takes(self, resolution: int) -> bool:
+        """Whether it has values on a grid of so many points a side."""
+        return resolution % self.divisor == 0
 
     @property
     def has_law(self) -> bool:
@@ -62,6 +73,13 @@ class UNetSettings(NetworkBase):
     @property
     def divisor(self) -> int:
         return 2 ** (len(self.channels) - 1)
+
+    @property
+    def needs(self) -> str:
+        return f"multiples of {self.divisor}, as its levels halve the grid, down to more than a single point"
+
+    def takes(self, resolution: int) -> bool:
+        return super().takes(resolution) and resolution > self.divisor
 
 
 NetworkSettings = Annotated[NetworkBase, Kinds(NetworkBase)]

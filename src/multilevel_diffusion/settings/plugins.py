@@ -15,6 +15,11 @@ from .base import Settings, kinds_of
 _loaded: set[Path] = set()
 
 
+def plugin_files() -> list[Path]:
+    """The plugins that were run, sorted."""
+    return sorted(_loaded)
+
+
 def load_plugins(files: Iterable[str | Path]) -> None:
     """Run plugin files, each once; the kinds that they define are kinds like all others from then on.
 

@@ -1,16 +1,19 @@
 """Settings of the priors N(0,Q); their formulas are in `priors`."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .base import Count, Kinds, Positive, Settings
+from .base import Finite, Kinds, Settings
 
+Amplitude = Annotated[Finite, Field(ge=1e-6, le=1e6)]  # whose squares are numbers in single precision
 Scale = Annotated[
-    Positive | Literal["auto"],
+    Amplitude | Literal["auto"],
     Field(description="Amplitude s of the laplacian part; auto: by the variance of the data."),
 ]
-Modes = Annotated[tuple[Count, Count], Field(description="m₁, m₂: −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂, and mirror images.")]
+Mode = Annotated[int, Field(ge=1, le=2**12, strict=True)]
+Modes = Annotated[tuple[Mode, Mode], Field(description="m₁, m₂: −m₁ ≤ k₁ < m₁, 0 ≤ k₂ < m₂, and mirror images.")]
 
 
 class PriorBase(Settings):
@@ -33,14 +36,22 @@ class LaplacianSettings(PriorBase):
 
 class BesselSettings(PriorBase):
     kind: Literal["bessel"] = Field(description="A Bessel potential: A_k = (c + μ_k)^(−p).")
-    shift: Positive = Field(description="c.")
-    power: Positive = Field(description="p; the prior is trace class for p > ½.")
+    shift: Annotated[Finite, Field(ge=1e-3, le=1e6)] = Field(description="c.")
+    power: Annotated[Finite, Field(gt=0, le=4)] = Field(description="p; the prior is trace class for p > ½.")
+
+    @model_validator(mode="after")
+    def _has_numbers(self) -> Self:
+        mean, first = (float(mu) ** -self.power for mu in (self.shift, self.shift + (2 * math.pi) ** 2))
+        if not (first >= 1e-9 and mean <= 1e6 and mean <= 1e5 * first):
+            said = f"amplitudes {mean:.1g} of the mean and {first:.1g} of the next modes"
+            raise ValueError(f"shift, power: {said}; single precision needs 1e-9 to 1e6, and no factor of 1e5 between")
+        return self
 
 
 class CombinedSettings(PriorBase):
     kind: Literal["combined"] = Field(description="fno on top of the tail of laplacian: |s₂ w_k + s μ_k^(−0.55)|.")
     scale: Scale
-    fno_scale: Positive = Field(description="s₂, amplitude of the fno part.")
+    fno_scale: Amplitude = Field(description="s₂, amplitude of the fno part.")
     modes: Modes
 
 

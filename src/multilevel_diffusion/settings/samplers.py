@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
-from ..errors import UserError
-from .base import Count, Kinds, Resolutions, SetSize, Settings, Start, TimeGrid, parse
+from .base import Count, Finite, Kinds, Resolutions, SetSize, Settings, Start, TimeGrid, parse
+from .text import read_yaml, shortened
 
-Stochasticity = Annotated[float, Field(ge=0, le=1, strict=True)]
+Stochasticity = Annotated[Finite, Field(ge=0, le=1)]
 
 
 class SamplerBase(Settings):
@@ -51,7 +50,7 @@ class GaussianExponentialSettings(SamplerBase):
 class PredictorCorrectorSettings(SamplerBase):
     kind: Literal["predictor-corrector"] = Field(description="Euler–Maruyama, then Langevin steps preconditioned by Q.")
     corrections: Count = Field(1, description="Langevin steps after each prediction.")
-    snr: Annotated[float, Field(gt=0, le=1, strict=True)] = Field(0.16, description="Signal to noise of Langevin.")
+    snr: Annotated[Finite, Field(gt=0, le=1)] = Field(0.16, description="Signal to noise of Langevin.")
 
 
 SamplerSettings = Annotated[SamplerBase, Kinds(SamplerBase, alone=True)]
@@ -70,7 +69,5 @@ class SamplingSettings(Settings):
 
 def parse_sampler(given: str | Mapping[str, Any] | SamplerBase, source: str) -> SamplerBase:
     """A sampler as config.yaml has it, as text or not. Raises a UserError if there is none such, or an option is wrong."""
-    try:
-        return parse(SamplerSettings, yaml.safe_load(given) if isinstance(given, str) else given, source)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: '{given}': not valid YAML: {' '.join(str(error).split())}") from None
+    found = read_yaml(given, f"{source}: '{shortened(given)}'") if isinstance(given, str) else given
+    return parse(SamplerSettings, found, source)

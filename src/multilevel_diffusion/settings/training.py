@@ -1,11 +1,12 @@
 """Settings of the training up a ladder of levels, and of its validation."""
 
 import itertools
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Count, Positive, Resolution, Resolutions, Settings
+from .base import Count, Finite, Positive, Resolution, Resolutions, Settings
 
 
 class Level(Settings):
@@ -41,14 +42,23 @@ class TrainingSettings(Settings):
     steps_per_epoch: Count | None = Field(None, description="null is a pass through the data.")
     batch_size: Count = Field(description="Fields a step.")
     learning_rate: Positive = Field(description="Of Adam; the highest one if the schedule is one-cycle.")
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    weight_decay: Annotated[Finite, Field(ge=0)] = Field(
         0.0, description="Coupled weight decay of Adam, in units of the loss times N_native²."
     )
     schedule: Literal["constant", "one-cycle"] = Field("constant", description="Of the learning rate, over the ladder.")
-    averaging: Annotated[float, Field(ge=0, lt=1)] = Field(
+    averaging: Annotated[Finite, Field(ge=0, lt=1)] = Field(
         0.0, description="Decay of an exponential average of the weights, which is then the result; 0 for none."
     )
     snapshot_every: Count | None = Field(None, description="Epochs between snapshots of the network; null for none.")
+
+    def epochs(self, fields: int | None) -> int:
+        """How many there are, on so many fields; None for a mixture. See `training.epochs_of`."""
+
+        def length(level: Level) -> int:
+            steps = self.steps_per_epoch or math.ceil(fields / (level.batch_size or self.batch_size))
+            return level.epochs or math.ceil(level.steps / steps)
+
+        return sum(map(length, self.ladder))
 
     @property
     def reference_resolution(self) -> int:

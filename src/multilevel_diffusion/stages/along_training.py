@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pandas as pd
 import torch
 
+from ..checkpoints import Checkpoint
 from ..columns import ALONG_TRAINING_COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
@@ -25,6 +26,7 @@ def along_training(
     projections: int,
     gains: Sequence[Gain],
     sampler: SamplerBase,
+    keep: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Sliced Wasserstein distance of samples of every model to the test set, see `metrics.Reference.sliced_wasserstein`.
 
@@ -33,6 +35,7 @@ def along_training(
     Args:
         test: `reference` and `floor`, at the resolution of the samples.
         samples: fields drawn of each model, no more than `floor` has.
+        keep: where what is done is kept.
 
     Returns:
         A row a model and gain, one where gains agree, of ALONG_TRAINING_COLUMNS. value, stderr and floor, the distance of as many
@@ -43,7 +46,7 @@ def along_training(
     resolution = test.grid.resolution
     if samples > (available := len(test.fields["floor"])):
         raise UserError(f"{samples} samples, but there are only {available} test fields; draw fewer")
-    drawing = {"resolution": resolution, "sampler": sampler, "steps": steps}
+    keep, drawing = keep or Checkpoint(), {"resolution": resolution, "sampler": sampler, "steps": steps}
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
     reference, rows = Reference(test.fields["reference"].numpy(), directions), []
     found, disjoint = floors(
@@ -57,7 +60,7 @@ def along_training(
         if (model.target, spec.grid) != (test.target, test.geometry):
             raise UserError(f"{spec.name}: not the data that it was trained on, on another grid of the same kind")
         for gain in distinct_gains(gains, resolution, spec.reference_resolution):
-            fields = model.sample(samples, gain=gain, **drawing, **run)
+            fields = model.sample(samples, gain=gain, keep=keep.at(f"{model.epoch}-{gain}"), **drawing, **run)
             distance = reference.sliced_wasserstein(fields.cpu().numpy())
             about = {"gain": gain, "seed": model.seed, "epoch": model.epoch, "sampler": str(sampler), "steps": steps}
             about["resolution"] = resolution

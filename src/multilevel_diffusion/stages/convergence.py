@@ -10,6 +10,7 @@ import torch
 
 from .. import metrics
 from ..builders import build, build_grid
+from ..checkpoints import Checkpoint
 from ..columns import CONVERGENCE_COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
@@ -37,6 +38,7 @@ def convergence(
     seed: int,
     gain: Gain = Gain.VALUES,
     start: Start = Start.PRIOR,
+    keep: Checkpoint | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Distances of samples to the true law, for each sampler within each number of evaluations.
@@ -48,6 +50,7 @@ def convergence(
         tests: `reference` and `floor` on the grid of the samples; None for a mixture.
         evaluations: of the denoiser; a sampler takes as many steps as they pay for.
         reference_evaluations: of the Euler–Maruyama that comes first, to compare all others with.
+        keep: where what is done is kept.
 
     Returns:
         A row a sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor: what a
@@ -79,11 +82,12 @@ def convergence(
     plan = dict.fromkeys((way, _steps_within(most, build(way, denoiser))) for way, counts in curves for most in counts)
     drawing = {"resolution": resolution, "seed": seed, "gain": gain, "start": start}
     same = {"gain": gain if isinstance(source, Model) else None, "seed": seed, "resolution": resolution}
-    rows, blocks = [], math.ceil(samples / BLOCK)
+    rows, blocks, keep = [], math.ceil(samples / BLOCK), keep or Checkpoint()
     with progress(blocks * sum(steps for _, steps in plan), f"convergence at {resolution}") as advance:
-        for chosen, steps in plan:
+        for number, (chosen, steps) in enumerate(plan):
             told = partial(advance, str(chosen))
             options = {"sampler": chosen, "steps": steps, "progress": told, "stage": "convergence"}
+            options["keep"] = keep.at(f"{number}")
             drawn = source.sample(samples, **drawing, **options, dtype=torch.float64).cpu().numpy()
             about = {"sampler": str(chosen), "steps": steps, "n_samples": samples}
             about["evaluations"] = build(chosen, denoiser).evaluations(steps)
@@ -100,7 +104,7 @@ def convergence(
 def _test_sets(tests: FieldSets, source: Model | ExactModel, resolution: int, samples: int) -> list[metrics.Fields]:
     """The test fields in sets of as many as there are samples, at most SETS."""
     fields = torch.cat([tests.fields["reference"], tests.fields["floor"]]).double()
-    if (tests.target, tests.grid.resolution) != (source.target, resolution):
+    if (tests.target, tests.grid) != (source.target, build_grid(source.settings, resolution)):
         raise UserError(f"{source.settings.name}: the test fields are of another data set or grid; give its own")
     if len(fields) < 2 * samples:
         raise UserError(

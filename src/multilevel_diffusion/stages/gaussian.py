@@ -2,23 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
-from ..builders import build_grid, build_prior, law_grid, resolved
+from ..builders import build_grid, build_law, build_prior, law_grid, law_tail, resolved
 from ..data.sets import FieldSets
 from ..errors import UserError
-from ..gaussian import CHUNK, GaussianLaw, estimate, from_state
+from ..gaussian import CHUNK, GaussianLaw, estimate
 from ..grids import Torus
 from ..mixture import GaussianMixture
-from ..settings import ArmSpec
-from ..storage import generator, read_tensors, write_tensors
+from ..settings import DRAWN, ArmSpec
+from ..storage import Header, checked, generator, read_tensors, write_tensors
 
 MOST_MODES = 15
 """With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
-DRAWN = 4096
-"""Fields of a mixture that its law is estimated from."""
 
 
 def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
@@ -43,7 +42,7 @@ def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
     if modes == "auto":
         most = min(MOST_MODES, (grid.resolution - 1) // 2) if isinstance(grid, Torus) else 0
         modes = max(r for r in range(most + 1) if r == 0 or 10 * (2 * r + 1) ** 2 <= len(fields))
-    return estimate(fields, grid, prior, modes, tail=1.0 if spec.mixture else 0.0)
+    return estimate(fields, grid, prior, modes, law_tail(spec))
 
 
 def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec:
@@ -62,21 +61,31 @@ def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec
     return resolved(spec, sets.fields["train"])
 
 
+class LawHeader(Header):
+    """The header of a file of a law. of: what it depends on besides the data. modes: of full covariance, a direction."""
+
+    mend = "give a file of `mld gaussian`, or make it again"
+    of: dict[str, Any]
+    target: dict[str, Any]
+    modes: Annotated[int, Field(ge=0, strict=True)] | None = None
+    tail: float
+
+
 def write_law(path: Path, law: GaussianLaw, spec: ArmSpec, target: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write a law with what it is of. Raises as `write_tensors`."""
-    header = {"of": _of(spec), "target": dict(target), "tail": law.tail, "provenance": dict(facts)}
-    write_tensors(path, law.state(), header)
+    header = {"of": _of(spec), "target": dict(target), "modes": law.side // 2, "tail": law.tail}
+    write_tensors(path, law.state(), header | {"provenance": dict(facts)})
 
 
 def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLaw:
     """The law in a file of `write_law`. Raises a UserError if that is missing, damaged, or of another prior or data set."""
-    tensors, header = read_tensors(path)
-    if not {"of", "target", "tail"} <= header.keys():
-        raise UserError(f"{path}: not a file of a Gaussian law; make it by `mld gaussian`")
-    for what, mine, its in (("prior", _of(spec), header["of"]), ("data set", dict(target), header["target"])):
-        if mine != its:
-            raise UserError(f"{path}: a Gaussian of another {what} than {spec.name}; make it by `mld gaussian` anew")
-    return from_state(build_prior(spec), law_grid(spec), tensors, header["tail"])
+    tensors, given = read_tensors(path)
+    header = checked(path, LawHeader, given)
+    mine = {"prior": _of(spec), "data set": dict(target), "tail": law_tail(spec)}
+    for (what, wanted), its in zip(mine.items(), (header.of, header.target, header.tail), strict=True):
+        if wanted != its:
+            raise UserError(f"{path}: a Gaussian of another {what} than {spec.name}; {header.mend}")
+    return build_law(spec, build_prior(spec), tensors, header.modes, path, header.mend)
 
 
 def _of(spec: ArmSpec) -> dict[str, Any]:

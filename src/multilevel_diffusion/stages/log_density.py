@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from ..builders import build_grid
+from ..checkpoints import Checkpoint
 from ..columns import DENSITY_COLUMNS, tidy_row
 from ..errors import UserError
 from ..grids import Torus, restrict
@@ -29,6 +30,7 @@ def log_density(
     probes: int,
     seed: int,
     gain: Gain = Gain.VALUES,
+    keep: Checkpoint | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """Log densities of true fields relative to N(0,Q), followed to t = 1 along the probability-flow ODE on each grid.
@@ -37,6 +39,7 @@ def log_density(
         drawn_on: points per side of the grid, finer than all others, on which the fields are drawn before they are restricted.
         steps: of the flow.
         probes: random directions a field that estimate the trace; of an exact field the exact trace is taken as well.
+        keep: where the state of the flow is kept.
 
     Returns:
         A row a field, grid and way to take the trace, of DENSITY_COLUMNS, in nats. estimate: log ρ_0 with log ρ_1 = 0, as samples
@@ -57,7 +60,7 @@ def log_density(
     traces = ("hutchinson",) if learned else ("exact", "hutchinson")
     at_finest, times = mixture.log_density(fields, unit, finest), time_grid(TimeGrid.UNIFORM, steps, sde)
     about, tables = {"gain": gain if learned else None, "seed": seed, "drawn_on": drawn_on, "steps": steps}, []
-    about["field"] = range(samples)
+    about["field"], keep = range(samples), keep or Checkpoint()
     with progress(len(resolutions) * len(traces), f"log density of {settings.name}") as advance:
         for n in resolutions:
             grid = build_grid(settings, n)
@@ -67,7 +70,7 @@ def log_density(
                 stream = generator(seed, "probes", *key, n, device=on)
                 flow = denoiser.noise_and_trace if trace == "exact" else hutchinson(denoiser, stream, probes)
                 try:
-                    estimate, u_1 = along_flow(flow, prior, sde, u_0, grid, times)
+                    estimate, u_1 = along_flow(flow, prior, sde, u_0, grid, times, keep.at(f"{n}-{trace}"))
                 except FloatingPointError as error:
                     raise UserError(f"{settings.name}: {error}; take more steps") from None
                 measured = {

@@ -1,7 +1,7 @@
 """Samples of a model or of the exact field on several grids, and files of them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from ..builders import build, build_grid
-from ..data.checks import check_fields
+from ..checkpoints import Checkpoint
+from ..data.checks import SamplesHeader, check_samples
 from ..errors import UserError
 from ..models import ExactModel, Model
 from ..sample import BLOCK
-from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains, parse
+from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
-
-HEADER = ("target", "spec", "field", "gain", "seed", "sampler", "steps", "evaluations", "resolution", "epoch")
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,15 @@ def sample(
     gains: Sequence[Gain] | None = None,
     sampler: SamplerBase,
     start: Start = Start.PRIOR,
+    keep: Checkpoint | None = None,
+    there: Callable[[str], bool] = lambda name: False,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
     """`n` fields on each grid under each gain, once where gains agree and once of an exact field; see `Model.sample`.
+
+    Args:
+        keep: where what is done is kept.
+        there: `Samples.name` to whether these are there, and need not be drawn.
 
     Yields:
         One after another, as they are drawn.
@@ -75,10 +80,13 @@ def sample(
         build_grid(settings, resolution)
     evaluations = build(sampler, source.denoiser()).evaluations(steps)
     given = gains or (settings.gain,) if learned else ()
+    keep = keep or Checkpoint()
     for resolution in dict.fromkeys(resolutions):
         for gain in distinct_gains(given, resolution, settings.reference_resolution) if learned else (None,):
+            if there(name := f"{gain or 'exact'}-{resolution}"):
+                continue
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"gain": gain, "start": start, "progress": advance}
+                options = {"gain": gain, "start": start, "progress": advance, "keep": keep.at(name)}
                 fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=sampler, **options)
             yield Samples(fields, settings, source.target, gain, seed, str(sampler), steps, evaluations, source.epoch)
 
@@ -88,16 +96,21 @@ def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> Non
     learned = isinstance(samples.settings, ArmSpec)
     said = {"spec": samples.settings.model_dump(mode="json") if learned else None}
     said |= {"field": "learned" if learned else "exact", "provenance": dict(facts)}
-    header = {key: said[key] if key in said else getattr(samples, key) for key in (*HEADER, "provenance")}
+    header = {key: said[key] if key in said else getattr(samples, key) for key in SamplesHeader.model_fields}
     write_tensors(path, {"samples": samples.fields}, header)
+
+
+def made_by(path: Path) -> str | None:
+    """The identity of the command that drew the samples in a file; None if there is no such file or it says nothing of it."""
+    try:
+        return read_tensors(path, need=("samples",))[1]["provenance"].get("identity")
+    except (UserError, KeyError):
+        return None
 
 
 def read_samples(path: Path) -> Samples:
     """The samples in a file. Raises a UserError if it is missing, damaged or not of samples, or these are not finite."""
     tensors, header = read_tensors(path, need=("samples",))
-    if missing := [key for key in HEADER if key not in header]:
-        raise UserError(f"{path}: not a file of samples of this version (no {', '.join(missing)}); draw them again")
-    check_fields(path, tensors, header["resolution"], "draw them again with `mld sample`")
-    kind, given = (ArmSpec, header["spec"]) if header["spec"] else (TargetSpec, header["target"])
-    known = {key: header[key] for key in ("target", "gain", "seed", "sampler", "steps", "evaluations", "epoch")}
-    return Samples(tensors["samples"], parse(kind, given, str(path)), **known, source=str(path))
+    known = check_samples(path, tensors, header)
+    about = {key: getattr(known, key) for key in ("gain", "seed", "sampler", "steps", "evaluations", "epoch")}
+    return Samples(tensors["samples"], known.spec or known.target, header["target"], **about, source=str(path))

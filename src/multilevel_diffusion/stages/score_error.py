@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
 
 from ..builders import build_grid
+from ..checkpoints import Checkpoint
 from ..columns import SCORE_COLUMNS, tidy_row
 from ..denoise import Denoiser
 from ..gaussian import GaussianDenoiser, GaussianLaw
@@ -73,6 +76,7 @@ def score_error(
     batch_size: int,
     gains: Sequence[Gain],
     law: GaussianLaw | None = None,
+    keep: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Squared error of the learned Q-score of every model of a mixture, see `measure`.
 
@@ -81,26 +85,34 @@ def score_error(
 
     Args:
         law: the Gaussian baseline, whose loss is noted too.
+        keep: where rows that are done are kept.
 
     Returns:
         A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
 
     Raises a UserError if a model was not trained on a mixture, or its network does not take a resolution.
     """
-    on, rows = device_of(), []
+    keep, rows = keep or Checkpoint(), []
+    options = {"batches": batches, "batch_size": batch_size, "law": law}
     for model in models:
-        spec, seed, epoch = model.settings, model.seed, model.epoch
+        spec, reference, native = model.settings, model.settings.reference_resolution, model.settings.native_resolution
         require_mixture(spec, spec.name)
-        exact = MixtureDenoiser(GaussianMixture(model.prior), ForwardSDE())
-        reference, native, key = spec.reference_resolution, spec.native_resolution, (spec.experiment, spec.arm)
         direct = [(n, n, gain) for n in resolutions for gain in distinct_gains(gains, n, reference)]
         restricted = [(reference, native, gains[0])] if native > reference else []
         for n, drawn_on, gain in direct + restricted:
-            stream = random_stream(seed, "score-error", *key, epoch, n, drawn_on, device=on)
-            sampling = {"batches": batches, "batch_size": batch_size, "generator": stream, "drawn_on": Torus(drawn_on)}
-            sampling["law"] = law
-            found = measure(model.to(on).denoiser(gain), exact, build_grid(spec, n), **sampling)
-            about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
-            about |= {"reference_resolution": reference, "n_samples": batches * batch_size}
-            rows.append(tidy_row(spec.labels, SCORE_COLUMNS, **about, **found))
+            make = partial(_row, model, n, drawn_on, gain, **options)
+            rows += keep.rows(f"{model.epoch}-{n}-{drawn_on}-{gain}", make)
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+def _row(model: Model, n: int, drawn_on: int, gain: Gain, **options: Any) -> list[dict[str, Any]]:
+    """The row of one model, grid and gain, on fields that are drawn on the grid `drawn_on`."""
+    spec, seed, epoch, on = model.settings, model.seed, model.epoch, device_of()
+    exact = MixtureDenoiser(GaussianMixture(model.prior), ForwardSDE())
+    stream = random_stream(seed, "score-error", spec.experiment, spec.arm, epoch, n, drawn_on, device=on)
+    denoiser, grid = model.to(on).denoiser(gain), build_grid(spec, n)
+    found = measure(denoiser, exact, grid, generator=stream, drawn_on=Torus(drawn_on), **options)
+    about = {"gain": gain, "seed": seed, "epoch": epoch, "resolution": n, "drawn_on": drawn_on}
+    about |= {"reference_resolution": spec.reference_resolution}
+    about |= {"n_samples": options["batches"] * options["batch_size"]}
+    return [tidy_row(spec.labels, SCORE_COLUMNS, **about, **found)]

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ..builders import build_denoiser, build_grid, build_network, build_prior, misfits
+from ..checkpoints import Checkpoint
 from ..data.sets import FieldSets
 from ..gaussian import GaussianDenoiser, GaussianLaw
 from ..mixture import GaussianMixture
 from ..models import Model, device_of
-from ..provenance import source_digest
 from ..settings import ArmSpec, GaussianSettings
 from ..storage import generator
-from ..training import Dataset, Trainer, Validation
+from ..training import SNAPSHOTS, Dataset, Trainer, Validation
 from . import Progress, quiet
 from .gaussian import fitted, gaussian
 
@@ -31,9 +31,8 @@ def train(
     law: GaussianLaw | None = None,
     source: Path | str = "sets",
     device: torch.device | str | None = None,
-    folder: Path | None = None,
+    keep: Checkpoint | None = None,
     write: Callable[[Path, Model], object] = lambda path, model: None,
-    checkpoint_seconds: float = 30.0,
     warn: Callable[[str], object] = warnings.warn,
     progress: Progress = quiet,
 ) -> tuple[Model, pd.DataFrame]:
@@ -45,10 +44,9 @@ def train(
         law: the Gaussian of the data, from `stages.gaussian`, which is called where it is needed and not given.
         source: what the sets are called in messages.
         device: where it is computed; CUDA if there is a device, else the CPU.
-        folder: where checkpoint and snapshots are kept, from which a run that was cut off goes on and ends with the same
-            numbers; None keeps neither. See `training.finish`.
+        keep: where states and snapshots are kept, from which a run that was cut off goes on and ends with the same numbers;
+            None keeps neither. See `training.publish`.
         write: how a snapshot is written, (path, model).
-        checkpoint_seconds: between checkpoints.
         warn: is told, in a line each, what of the prior does not fit the data.
 
     Returns:
@@ -67,9 +65,8 @@ def train(
     if spec.network.has_law and law is None:
         law = gaussian(spec, sets)
     denoiser = build_denoiser(spec, network, prior, spec.gain, law)
-    identity = {"spec": spec.model_dump(mode="json"), "seed": seed, "device": on.type}
-    identity |= {"torch": torch.__version__, "source": source_digest()} | _digests(law.state() if law else {})
-    validate, target = None, spec.target.model_dump(mode="json")
+    identity = {"spec": spec.model_dump(mode="json"), "seed": seed} | _digests(law.state() if law else {})
+    keep, validate, target = keep or Checkpoint(), None, spec.target.model_dump(mode="json")
 
     if sets is None:
         mixture, steps_in_pass = GaussianMixture(prior), None
@@ -102,14 +99,16 @@ def train(
             skill = {f"skill_{n}": 1 - found["validation"][n] / loss for n, loss in baseline.items()}
             return {f"{name}_{n}": loss for name, each in found.items() for n, loss in each.items()} | skill
 
+    keep.bind("train", on, identity)
+
     def model(network: nn.Module, epoch: int) -> Model:
         return Model(spec, seed, epoch, target, network, prior, law if spec.network.has_law else None)
 
     if isinstance(spec.network, GaussianSettings):
         row = {"epoch": 1, "resolution": spec.reference_resolution, "step": 0, "loss": _mean_loss(law, spec)}
         row |= {"learning_rate": 0.0, "seconds": 0.0} | (validate(network) if validate else {})
-        if folder:
-            write(folder / "snapshots" / "epoch_0001.safetensors", model(network, 1))
+        if keep.folder:
+            write(keep.path(f"{SNAPSHOTS}/epoch_0001"), model(network, 1))
         return model(network, 1), pd.DataFrame([row]).assign(**spec.labels, seed=seed)
 
     trainer = Trainer(
@@ -122,10 +121,8 @@ def train(
         # that of the release, or one in which the Gaussian's loss is 1
         loss_scale=1 / _mean_loss(law, spec) if spec.network.has_law else spec.native_resolution**2,
         generator=generator(seed, "train", *spec.stream, device=on),
-        folder=folder,
-        identity=identity,
+        keep=keep,
         write_model=lambda path, network, epoch: write(path, model(network, epoch)),
-        checkpoint_seconds=checkpoint_seconds,
         validate=validate,
     )
     with progress(len(trainer.epochs), f"train {spec.name}, seed {seed}", len(trainer.history)) as advance:

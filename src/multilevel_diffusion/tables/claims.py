@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..columns import LABELS
+from ..columns import LABELS, NO_DISTANCES
 from ..errors import UserError
 from .estimates import Quantity, debiased, floor_error
-from .power import NO_DISTANCES
 
 if TYPE_CHECKING:
     from ..settings import ClaimSettings, ClaimsSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..columns import HISTORY_COLUMNS, LABELS
+from ..columns import COUNTS, HISTORY_COLUMNS, LABELS
 from ..errors import UserError
 from ..storage import read_csv, write_atomically, write_csv
 from .reading import WIDTH, markdown, page, parts
@@ -21,21 +21,13 @@ th, td { padding: 2px 8px; text-align: left; max-width: 30em } th { position: st
 
 
 def read_tables(paths: Sequence[Path], columns: Collection[str]) -> list[pd.DataFrame]:
-    """The tables of `write_csv` at these paths.
+    """The tables of `write_csv` at these paths, each with these columns.
 
-    Args:
-        columns: those that each must have; what is not among LABELS must be numbers.
-
-    Raises a UserError if a table has no rows, has text among its numbers, or repeats rows of another one; as `read_csv` besides.
+    Raises a UserError if two rows are of the same, whatever their numbers; as `read_csv` besides.
     """
     tables = [read_csv(path, columns) for path in paths]
-    for path, table in zip(paths, tables, strict=True):
-        if table.empty:
-            raise UserError(f"{path}: a table without rows; run the stage that makes it again")
-        for name in columns:
-            if name not in LABELS and not pd.api.types.is_numeric_dtype(table[name]):
-                raise UserError(f"{path}: text among the numbers of column {name}; run the stage that makes it again")
-    rows = pd.concat([table[[*columns]] for table in tables], keys=range(len(tables)))
+    names = [name for name in columns if name in LABELS or name in COUNTS]
+    rows = pd.concat([table[names] for table in tables], keys=range(len(tables)))
     if (repeated := rows.duplicated()).any():
         path = paths[rows.index[repeated][0][0]]
         raise UserError(f"{path}: its rows are there already; give every table once")
@@ -69,7 +61,11 @@ def write_table(
     Args:
         about: what a cell of `to_read` is, in words.
         split: columns of `to_read` whose values are headings, of those that it has; see `reading.parts`.
+
+    Raises a UserError if `out` has another suffix.
     """
+    if out.suffix not in ("", ".csv", ".md", ".html"):
+        raise UserError(f"{out}: a table is written as .csv, .md and .html, not as {out.suffix}")
     read = [*parts(rows if to_read is None else to_read, split)]
     command = textwrap.wrap(facts.get("command", ""), WIDTH - 10, break_long_words=False, break_on_hyphens=False)
     below = json.dumps({**facts, "command": command}, indent=0)

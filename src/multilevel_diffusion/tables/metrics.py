@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
-from ..columns import COLUMNS, SKILL_COLUMNS, skill_resolutions
+from ..columns import COLUMNS, COUNTS, SKILL_COLUMNS, skill_resolutions
 from ..errors import UserError
 from .estimates import debiased
 
@@ -16,8 +16,7 @@ LAST_EPOCHS = 10
 def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all tables in the tidy columns, counts as whole numbers."""
     rows = pd.concat(tables, ignore_index=True)[COLUMNS]
-    counts = ["seed", "steps", "resolution", "floor_sets", "n_samples", "n_reference", "n_projections"]
-    return rows.astype(dict.fromkeys(counts, "Int64"))
+    return rows.astype({name: "Int64" for name in COUNTS if name in rows})
 
 
 def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
@@ -139,6 +138,8 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
     distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together. `rows` are of
     CONVERGENCE_COLUMNS.
+
+    Raises a UserError if there is no Euler–Maruyama to compare with.
     """
     rows = rows.assign(field=rows.network.where(rows.gain.isna(), rows.network + ", " + rows.gain.astype(str)))
     keys = ["arm", "field", "metric", "resolution"]
@@ -148,6 +149,9 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     cells = []
     for (arm, field, metric, resolution), group in means.groupby(keys):
         paper = group[group.sampler == "euler-maruyama"]
+        if paper.empty:
+            wrong = f"no euler-maruyama of {arm}, {field} to compare with, for {metric} at {resolution}"
+            raise UserError(f"TABLES: {wrong}; give whole tables of `mld convergence`")
         reference = paper.loc[paper.evaluations.idxmax()]
         error = reference.stderr / reference.seeds**0.5
         row = {"arm": arm, "field": field, "column": f"{metric}, {resolution}"}

@@ -3,19 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from ..columns import NO_DISTANCES
 from ..errors import UserError
 from .estimates import SQUARED, excess
 
-NO_DISTANCES = (
-    "vendi_score",
-    "component_share",
-    "density",
-    "coverage",
-    "class_entropy",
-    "legible_share",
-    "nearest_neighbour_accuracy",
-)
-"""Metrics whose floor is the value of true fields, on either side of which others may lie."""
 MOST_SAMPLES = 10**9
 
 
