@@ -73,8 +73,9 @@ def test_a_training_asks_for_cores_memory_time_and_a_gpu_and_for_twice_as_much_w
         assert 0 < 2 * number(pattern, first) == number(pattern, second)
 
 
-def test_a_gpu_of_the_login_node_says_nothing(submitted):
-    (options,) = submitted("--retries", "0", "--config", "max_threads=2")
+def test_without_cores_and_whatever_gpu_the_login_node_has(submitted):
+    bare = ["--workflow-profile", "none", "--executor", "slurm", "--jobs", "2"]
+    (options,) = submitted(*bare, "--config", "max_threads=2")
     assert "--gres" not in options
     assert "--gpus" not in options
     assert "--cpus-per-task=2" in options

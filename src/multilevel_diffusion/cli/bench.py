@@ -1,10 +1,12 @@
 """`mld bench`: speed and memory, measured in one run against stated baselines."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..storage import write_csv
+from ..columns import COST_COLUMNS
+from ..storage import read_csv, write_csv
 from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Steps, facts
 from .progress import progress
 
@@ -70,6 +72,22 @@ def scaling(
     with progress(sum(map(len, sizes.values())), "bench scaling") as advance:
         rows, found = costs.scaling(sizes, repeats, advance)
     write_csv(output, rows, facts(**found))
+
+
+@bench.command()
+def jobs(
+    table: Annotated[Path, typer.Argument(help="CSV of `mld bench scaling`.")],
+    threads: Annotated[int, typer.Option(min=1, help="On which it was measured.")],
+) -> None:
+    """What a training step costs, as workflow/resources.yaml has it.
+
+    From it the workflow computes what its jobs ask of a scheduler.
+    """
+    from ..bench.jobs import fitted
+
+    found = fitted(read_csv(table, COST_COLUMNS), threads)
+    print(f"overhead: {found.pop('overhead'):.2g}")
+    print(f"networks: {{fno: {{{', '.join(f'{name}: {value:.2g}' for name, value in found.items())}}}}}")
 
 
 @bench.command()
