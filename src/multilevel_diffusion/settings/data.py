@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Count, Geometry, Kinds, Positive, SetSize, Settings
+from .base import Count, Geometry, Kinds, Positive, SetSize, Settings, kinds_of
 
 Source = Annotated[str, Field(pattern=r"^[^\s'\"$]+$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -19,8 +19,7 @@ class DataBase(Settings):
 
     def demand_geometry(self, grid: Geometry) -> None:
         """Raises a ValueError if this kind of data does not lie on the grid."""
-        if grid not in self.geometries:
-            raise ValueError(f"grid: data of kind {self.kind} lie on {' or '.join(self.geometries)}, not {grid}")
+        demand_geometry(self.kind, grid)
 
 
 class MixtureDataSettings(DataBase):
@@ -82,6 +81,13 @@ class FieldsDataSettings(SampledDataSettings):
         if self.test > self.train:
             raise ValueError(f"test: {self.test}, but only {self.train} training fields to measure the floor by")
         return self
+
+
+def demand_geometry(kind: str, grid: Geometry) -> None:
+    """Raises a ValueError if data of this kind do not lie on the grid; of a kind that is not loaded nothing is known."""
+    known = kinds_of(DataBase).get(kind)
+    if known and grid not in known.geometries:
+        raise ValueError(f"grid: data of kind {kind} lie on {' or '.join(known.geometries)}, not {grid}")
 
 
 DataSettings = Annotated[DataBase, Kinds(DataBase)]

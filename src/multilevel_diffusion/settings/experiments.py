@@ -19,7 +19,7 @@ from .base import (
     Several,
     Start,
 )
-from .data import DataSettings, MixtureDataSettings, SampledDataSettings
+from .data import DataSettings, MixtureDataSettings, SampledDataSettings, demand_geometry
 from .networks import NetworkBase, NetworkSettings
 from .priors import PriorSettings
 from .samplers import SamplerSettings, SamplingSettings
@@ -305,6 +305,7 @@ class ArmSpec(TargetSpec):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _demand_that_arm_fits(self.arm, self.network, self.training, self.validation, self.native_resolution)
+        demand_geometry(self.kind, self.grid)
         if (self.validation is None) != self.mixture:
             raise ValueError("validation: what is trained on a file of data has one, and a mixture none")
         return self
