@@ -201,6 +201,12 @@ def without(key):
             "its network is not",
         ),
         (None, without("spec"), "header: spec: Field required; give a model.safetensors"),
+        (
+            None,
+            lambda all: all | {"spec": {**all["spec"], "grid": "cell-centred"}},
+            "data of kind mixture lie on torus",
+        ),
+        (None, lambda all: all | {"spec": {**all["spec"], "prior_seed": 2}}, "target: another one than that of"),
         (None, without("seed"), "header: seed: Field required"),
         (None, lambda all: all | {"spec": {**all["spec"], "arm": "No Name"}}, "arm"),
         (

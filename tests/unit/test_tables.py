@@ -527,6 +527,9 @@ def test_skill_is_that_of_the_network_that_is_kept(mld, tmp_path):
     assert "0.4 ± 0.14 (0)" in (tmp_path / "out.md").read_text()
     refused = mld("table", "metrics", tmp_path / "m.csv", "--history", paths[3], "-o", tmp_path / "no.csv").refusal
     assert "no history has a column skill_N" in refused
+    write_csv(paths[0], runs[0].drop(columns="validation_32"), {})
+    refused = mld("table", "metrics", tmp_path / "m.csv", "--history", paths[0], "-o", tmp_path / "no.csv").refusal
+    assert "--history: no validation_32 of arms on the ladder 16-32" in refused
 
 
 def test_the_skill_of_one_training_a_side_has_no_error_and_is_not_compared():

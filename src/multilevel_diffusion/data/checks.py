@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from ..errors import UserError
-from ..settings import ArmSpec, Count, DataBase, Gain, Geometry, Resolution, Seed, TargetSpec, kinds_of
+from ..settings import ArmSpec, Count, Gain, Geometry, Resolution, Seed, TargetSpec, demand_geometry
 from ..storage import Header, checked, read_arrays
 
 Epoch = Annotated[int, Field(ge=0, strict=True)]
@@ -56,9 +56,7 @@ class DataHeader(Header):
 
     @model_validator(mode="after")
     def _lies_on_its_grid(self) -> Self:
-        kind = kinds_of(DataBase).get(self.target.kind)
-        if kind and self.grid not in kind.geometries:
-            raise ValueError(f"grid: {self.grid}, on which data of kind {self.target.kind} do not lie")
+        demand_geometry(self.target.kind, self.grid)
         return self
 
 

@@ -15,6 +15,7 @@ from .base import (
     SetSize,
     Settings,
     Several,
+    kinds_of,
 )
 
 Digest = Annotated[
@@ -38,8 +39,7 @@ class DataBase(Settings):
 
     def demand_geometry(self, grid: Geometry) -> None:
         """Raises a ValueError if this kind of data does not lie on the grid."""
-        if grid not in self.geometries:
-            raise ValueError(f"grid: data of kind {self.kind} lie on {' or '.join(self.geometries)}, not {grid}")
+        demand_geometry(self.kind, grid)
 
 
 class MixtureDataSettings(DataBase):
@@ -105,6 +105,13 @@ class FieldsDataSettings(SampledDataSettings):
         if self.test > self.train:
             raise ValueError(f"test: {self.test}, but only {self.train} training fields to measure the floor by")
         return self
+
+
+def demand_geometry(kind: str, grid: Geometry) -> None:
+    """Raises a ValueError if data of this kind do not lie on the grid; of a kind that is not loaded nothing is known."""
+    known = kinds_of(DataBase).get(kind)
+    if known and grid not in known.geometries:
+        raise ValueError(f"grid: data of kind {kind} lie on {' or '.join(known.geometries)}, not {grid}")
 
 
 DataSettings = Annotated[DataBase, Kinds(DataBase)]

@@ -21,7 +21,7 @@ from .base import (
     Several,
     Start,
 )
-from .data import DRAWN, DataSettings, MixtureDataSettings, SampledDataSettings
+from .data import DRAWN, DataSettings, MixtureDataSettings, SampledDataSettings, demand_geometry
 from .networks import NetworkBase, NetworkSettings
 from .priors import FNOPriorSettings, PriorBase, PriorSettings
 from .samplers import SamplerSettings, SamplingSettings
@@ -345,6 +345,7 @@ class ArmSpec(TargetSpec):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _demand_that_arm_fits(self.arm, self.network, self.training, self.validation, self.native_resolution)
+        demand_geometry(self.kind, self.grid)
         if (self.validation is None) != self.mixture:
             raise ValueError("validation: what is trained on a file of data has one, and a mixture none")
         return self

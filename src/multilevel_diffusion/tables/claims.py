@@ -21,7 +21,7 @@ MOST_SEEDS = 1000
 REPRODUCED, NOT, UNDECIDED = "reproduced", "not reproduced", "undecided"
 BLIND = "cannot be told by this metric"
 FLOOR = ("floor", "floor_stderr", "floor_sets")
-DEBIASED = ("value", "stderr", *FLOOR, "scale")
+DEBIASED = ("value", "stderr", *FLOOR, "scale", "n_samples", "n_reference")
 """The columns of which a debiased distance is made."""
 POWER = ["experiment", "metric", "resolution", "n_samples"]
 """The columns that name a row of the table `power`."""

@@ -46,12 +46,15 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
         histories: SKILL_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
             validation have no row.
 
-    Raises a UserError if none has a skill.
+    Raises a UserError if none has a skill, or one has a skill and no validation loss where its ladder ends.
     """
     skills, kept = [f"skill_{n}" for n in skill_resolutions(histories)], []
     histories = histories.dropna(subset=skills, how="all")
     for ladder, runs in histories.groupby("ladder"):
-        least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[f"validation_{ladder.split('-')[-1]}"].idxmin()
+        column = f"validation_{ladder.split('-')[-1]}"
+        if column not in runs or runs[column].isna().any():
+            raise UserError(f"--history: no {column} of arms on the ladder {ladder}, beside their skill; train again")
+        least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[column].idxmin()
         kept.append(histories.loc[least])
     rows = pd.concat(kept).melt(SKILL_COLUMNS, skills, "of")
     rows = rows.dropna(subset="value").assign(metric="skill", floor=0.0, floor_stderr=0.0, scale=1.0)
