@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from pydantic import BaseModel
+
 from .columns import COUNTS, FORMS, LABELS, MAY_BE_EMPTY, MAY_BE_INFINITE
 from .errors import UserError
-from .settings import Settings, parse
+from .settings import parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +33,10 @@ H = TypeVar("H", bound="Header")
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class Header(Settings):
+class Header(BaseModel):
     """What the header of a kind of file must be; `mend` says how to get another file."""
+
+    model_config = {"frozen": True, "extra": "forbid"}
 
     mend: ClassVar[str]
     provenance: dict[str, Any]
