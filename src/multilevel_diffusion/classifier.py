@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from .errors import UserError
 from .grids import Grid, Torus
-from .settings import Resolution, Settings
+from .settings import Resolution
 from .storage import Header, checked, demand_like, read_tensors, write_tensors
 
 GRID = Torus(32)
@@ -78,7 +78,7 @@ class Classifier:
         return torch.cat([each for each, _ in found]).numpy(), torch.cat([each for _, each in found]).numpy()
 
 
-class Digits(Settings):
+class Digits(BaseModel):
     """What names the digits that a classifier has learned."""
 
     kind: Literal["mnist"]

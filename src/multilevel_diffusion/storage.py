@@ -12,15 +12,18 @@ import io
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from pydantic import BaseModel
+
 from .columns import COUNTS, FORMS, LABELS, MAY_BE_EMPTY, MAY_BE_INFINITE
 from .errors import UserError
 from .interrupts import partial_files
-from .settings import Settings, parse
+from .settings import parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +38,10 @@ NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 """Of file systems that cannot sync a file, as some over FUSE and CIFS."""
 
 
-class Header(Settings):
+class Header(BaseModel):
     """What the header of a kind of file must be; `mend` says how to get another file."""
+
+    model_config = {"frozen": True, "extra": "forbid"}
 
     mend: ClassVar[str]
     provenance: dict[str, Any]
@@ -91,10 +96,12 @@ def _sync(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write named tensors (any device) and a JSON-able header. Raises as `write_atomically`."""
+    """Write named tensors (any device) and a JSON-able header, with checksums of both. Raises as `write_atomically`."""
     from safetensors.torch import save
 
-    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"header": json.dumps(header)})
+    arrays = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+    text = json.dumps(header)
+    data = save(arrays, {"header": text, "checksums": json.dumps(_checksums(text, arrays))})
     with write_atomically(path) as partial:
         partial.write_bytes(data)
 
@@ -102,7 +109,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, all or those that `need` names, and the header of a file of `write_tensors`.
 
-    Raises a UserError if the file is missing, truncated or not one of ours, or lacks one of these.
+    Raises a UserError if the file is missing, truncated, changed or not one of ours, or lacks one of these.
     """
     arrays, header = _read(path, "pt", need)
     _demand(path, need, arrays)
@@ -208,11 +215,22 @@ def _read(path: Path, framework: str, wanted: Collection[str]) -> tuple[dict[str
 
     try:
         with safe_open(path, framework=framework) as file:
-            header = _mapping(file.metadata()["header"])
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names if not wanted or name in wanted}, header
+            names, text = file.keys(), file.metadata()["header"]
+            arrays = {name: file.get_tensor(name) for name in names if not wanted or name in wanted}
+            header, said = _mapping(text), _mapping(file.metadata().get("checksums", "{}"))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise unreadable(path, error) from None
+    if said and (said.keys() != {"", *names} or not _checksums(text, arrays).items() <= said.items()):
+        raise UserError(f"{path}: changed since it was written; make it again, or give another")
+    return arrays, header
+
+
+def _checksums(header: str, arrays: Mapping[str, Any]) -> dict[str, int]:
+    """CRC-32 of the header, under the name "", and of tensors or arrays."""
+    import numpy as np
+
+    parts = {name: np.asarray(values).reshape(-1).view(np.uint8) for name, values in arrays.items()}
+    return {"": zlib.crc32(header.encode())} | {name: zlib.crc32(values) for name, values in parts.items()}
 
 
 def _mapping(text: str) -> dict[str, Any]:

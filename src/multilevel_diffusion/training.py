@@ -240,6 +240,8 @@ class Trainer:
                 progress(row)
         if self.best:
             self.result.load_state_dict(self.best)
+        if not all(values.isfinite().all() for values in self.result.state_dict().values()):
+            raise UserError("the network is not finite after its last step: lower training.learning_rate")
         return pd.DataFrame(self.history)
 
     def _keep_the_best(self, row: dict[str, float]) -> None:

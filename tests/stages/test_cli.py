@@ -644,7 +644,7 @@ def test_samples_that_are_not_finite_are_refused_by_name(mld, files, tmp_path):
             {"target": {"kind": "mnist", "name": "mnist", "images": True}},
             "target: another one than that of mixture/tiny",
         ),
-        ({"more": 1}, "unknown key 'more'"),
+        ({"more": 1}, "more: Extra inputs are not permitted"),
     ],
 )
 def test_samples_with_a_header_of_another_version_are_refused_by_every_command(mld, files, tmp_path, change, said):

@@ -664,7 +664,7 @@ def test_the_transfer_table_is_the_difference_of_distances_of_one_network(mld, s
         (classifying(source="nowhere"), "tried nowhere: no such folder"),
         (classifying(sha256={FILES[0]: SHA256[FILES[0]]}), "--sha256: no digest for train-labels"),
         ([*judging("fno"), "{classifier_32}"], "--classifier: of other digits than the test fields at 8; make it by"),
-        ([*judging("fno"), "{data}"], "{data}: header: unknown key 'grid'"),
+        ([*judging("fno"), "{data}"], "{data}: header: accuracy: Field required"),
         ([*judging("fno"), "{unet}/model.safetensors"], "give a file of `mld classifier`"),
         ([*judging("fno"), "{folder}/nothing"], "no such file"),
         (fetching(test=100), "test: 100 images asked for"),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import multilevel_diffusion
@@ -20,6 +21,7 @@ from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.provenance import provenance
 from multilevel_diffusion.storage import (
     generator,
+    read_arrays,
     read_csv,
     read_facts,
     read_json,
@@ -74,6 +76,26 @@ def test_tensors_and_header_survive_the_file(tmp_path):
     for key, value in tensors.items():
         assert found[key].dtype == value.dtype
         assert torch.equal(found[key], value)
+
+
+@pytest.mark.parametrize("read", [read_tensors, read_arrays])
+def test_a_file_that_was_changed_since_it_was_written_is_refused(tmp_path, read):
+    """Wherever it is, and however sound what it says now; a file of before has no checksums, and is read."""
+    path, changed = tmp_path / "x.safetensors", tmp_path / "changed.safetensors"
+    write_tensors(path, {"u": torch.ones(2, 3), "v": torch.tensor(1.0)}, {"seed": 1})
+    with safe_open(path, framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, changed, metadata)
+    assert read(changed)[1] == {"seed": 1}
+    for other in ({"u": torch.eye(2, 3)}, {"v": torch.ones(2)}, {"w": torch.ones(1)}):
+        save_file(tensors | other, changed, metadata)
+        with pytest.raises(UserError, match=f"{changed}: changed since it was written"):
+            read(changed)
+    save_file(tensors, changed, metadata | {"header": json.dumps({"seed": 2})})
+    with pytest.raises(UserError, match=f"{changed}: changed since it was written"):
+        read(changed)
+    save_file({"u": tensors["u"]}, changed, {"header": metadata["header"]})
+    assert read(changed)[1] == {"seed": 1}
 
 
 def test_what_is_read_is_aligned_for_complex_views_whatever_the_header(tmp_path):

@@ -357,7 +357,10 @@ def _follow(
     def models() -> Iterator[Model]:
         with progress(len(paths), f"{stage.__name__.replace('_', ' ')} of {snapshots}") as advance:
             for path in paths:
-                yield read_model(path, on)
+                model = read_model(path, on)
+                if (model.settings, model.seed) != (last.settings, last.seed):
+                    raise UserError(f"{path}: of another training than {paths[-1].name}; give the snapshots of one")
+                yield model
                 advance(path.stem)
 
     with given.kept(output.parent, output.name, checkpoint_seconds) as keep:

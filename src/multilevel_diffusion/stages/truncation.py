@@ -11,6 +11,7 @@ from scipy import stats
 from torch import Generator, Tensor
 
 from ..columns import COLUMNS, tidy_row
+from ..errors import UserError
 from ..grids import Grid, Torus, prolong, restrict, squared_norm
 from ..mixture import GaussianMixture
 from ..models import ExactModel, device_of
@@ -67,7 +68,7 @@ def truncation(
         floor: what truncating X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first
         over that of the second, 1 where they fall alike.
 
-    Raises a ValueError if `drawn_on` is not the finest grid.
+    Raises a UserError if all grids keep the same modes, and a ValueError if `drawn_on` is not the finest grid.
     """
     settings, on = exact.settings, device_of()
     mixture, finest = GaussianMixture(exact.prior), Torus(drawn_on)
@@ -77,6 +78,8 @@ def truncation(
     coarse = [Torus(n) for n in resolutions]
     errors = truncation_errors(ForwardSDE(), mixture.prior, u_0, finest, coarse, times, stream).double()
     means, floors = errors.mean(dim=1).tolist(), [mixture.tail(finest, grid) for grid in coarse]
+    if len(set(floors)) < 2:
+        raise UserError("--resolution: all keep the same modes, and a rate needs two; give grids that differ by more")
     slope = stats.linregress(np.log(floors), np.log(means))
     row = partial(tidy_row, settings.labels, metric="truncation_error", seed=seed, steps=steps, n_samples=samples)
     rows = [
