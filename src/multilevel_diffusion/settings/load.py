@@ -17,7 +17,7 @@ from .claims import ClaimsSettings, QuantitySettings
 from .data import DataBase
 from .experiments import ArmSpec, ExperimentSettings, merge
 from .plugins import load_plugins
-from .text import read_yaml
+from .text import read_yaml, shortened
 
 Plugins = tuple[FilePath, ...]
 FROM_METRICS = ("distances", "transfer", "power")
@@ -257,7 +257,7 @@ def load_config(
     if preset is None:
         raise UserError(f"{files[0]}: names no preset; give config.yaml before files of your own")
     if preset not in known:
-        raise UserError(f"preset: '{preset}' is not one of {', '.join(known)} (the files in {presets})")
+        raise UserError(f"preset: '{shortened(str(preset))}' is not one of {', '.join(known)} (the files in {presets})")
     settings = base
     for layer in (_read_settings(presets / f"{preset}.yaml"), *layers, {"preset": preset}, overrides):
         _demand_removable(settings, layer)
