@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from .base import FileName, Finite, Line, Name, Positive, Removable, SetSize, Settings, Several
 
 Entry = Annotated[Line, Field(max_length=100)] | Annotated[int, Field(strict=True)]
-Row = Annotated[dict[str, Entry], Field(min_length=1)]
+Row = Annotated[dict[FileName, Entry], Field(min_length=1)]
 
 
 class QuantitySettings(Settings):
@@ -70,7 +70,7 @@ class ClaimSettings(CriterionSettings):
 
     figure: Line = Field(description="What of the paper it is about; claims about the same are judged together (Holm).")
     statement: str = Field(description="The claim in words, with {column} for the columns of `each`.")
-    each: dict[str, Several[Entry]] = Field({}, description="Column to values; a claim for each combination.")
+    each: dict[FileName, Several[Entry]] = Field({}, description="Column to values; a claim for each combination.")
     first_written: CriterionSettings | None = Field(
         None,
         description="The criterion that stood here before the runs, if it is another; it is shown beside this one.",

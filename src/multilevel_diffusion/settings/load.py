@@ -17,7 +17,7 @@ from .claims import ClaimsSettings, QuantitySettings
 from .data import DataBase
 from .experiments import ArmSpec, ExperimentSettings, merge
 from .plugins import load_plugins
-from .text import read_yaml
+from .text import read_yaml, shortened
 
 Plugins = tuple[FilePath, ...]
 FROM_METRICS = ("distances", "transfer", "power")
@@ -266,7 +266,7 @@ def load_config(
         wrong = f"no YAML in {presets}, where a checkout has the presets that lie over its config.yaml"
         raise UserError(f"--presets: {wrong}; give that folder, or the config.yaml of a checkout")
     if preset not in known:
-        raise UserError(f"preset: '{preset}' is not one of {', '.join(known)} (the files in {presets})")
+        raise UserError(f"preset: '{shortened(str(preset))}' is not one of {', '.join(known)} (the files in {presets})")
     settings = base
     for layer in (_read_settings(presets / f"{preset}.yaml"), *layers, {"preset": preset}, overrides):
         _demand_removable(settings, layer)
