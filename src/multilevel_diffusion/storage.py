@@ -230,7 +230,7 @@ def _checksums(header: str, arrays: Mapping[str, Any]) -> dict[str, int]:
     import numpy as np
 
     parts = {name: np.asarray(values).reshape(-1).view(np.uint8) for name, values in arrays.items()}
-    return {"": zlib.crc32(header.encode())} | {name: zlib.crc32(values) for name, values in parts.items()}
+    return {"": zlib.crc32(header.encode())} | {name: zlib.crc32(values.data) for name, values in parts.items()}
 
 
 def _mapping(text: str) -> dict[str, Any]:
