@@ -189,3 +189,16 @@ def test_grids_beyond_all_memory_are_one_line(files, mld, tmp_path):
     ):
         assert "memory does not suffice" in mld(*command, "--resolution", 33_000_000, "-o", tmp_path / "out").refusal
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_the_users_own_in_the_wrong_place_is_refused_and_stays(commands, mld, root, tmp_path):
+    """In the place of each file that a command reads; nobody is told to delete it."""
+    own = tmp_path / "config.yaml"
+    own.write_text((root / "config.yaml").read_text())
+    for name, command in commands.items():
+        for i, word in enumerate(command):
+            if isinstance(word, Path) and word.is_file():
+                refusal = mld(*command[:i], own, *command[i + 1 :], "-o", tmp_path / name).refusal
+                assert str(own) in refusal
+                assert "delete" not in refusal
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

@@ -114,3 +114,11 @@ def test_nothing_is_written_beside_the_snakefile(snakemake, root, tmp_path):
     after = [digest(root / place) if (root / place).is_dir() else (root / place).read_bytes() for place in places]
     assert before == after
     assert not (root / "made").exists()
+
+
+@pytest.mark.parametrize("ask", [["--unlock"], ["--summary"], ["--dag"]], ids=lambda ask: ask[0])
+def test_what_starts_no_job_needs_no_cores(snakemake, root, tmp_path, ask):
+    where = ["--snakefile", root / "workflow/Snakefile", "--workflow-profile", "none"]
+    done = snakemake(tmp_path, *where, *ask, "--config", "preset=smoke")
+    assert done.returncode == 0, done.stdout
+    assert "cores" not in done.stdout.partition("digraph")[0]
