@@ -434,8 +434,8 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
         ),
         (
             "training.py",
-            "state.safetensors",
-            "other.safetensors",
+            "CHUNK = 128",
+            "CHUNK = 64",
             MIXTURE_TRAINED
             | MNIST_TRAINED
             | LADDERS_TRAINED
