@@ -64,7 +64,7 @@ RESULTS = os.path.normpath(f"{CONFIG.results}/{CONFIG.preset}")
 EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
 METRICS = f"{RESULTS}/tables/metrics.csv"
-os.environ["MULTILEVEL_DIFFUSION"] = str(BASE)  # for envs/multilevel-diffusion.yaml
+os.environ.update(MULTILEVEL_DIFFUSION=str(BASE))  # for envs/multilevel-diffusion.yaml
 PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
 if PLUGINS:
     shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")
