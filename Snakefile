@@ -9,6 +9,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
+include: "workflow/rules/conditioning.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/catalogue.smk"
 

@@ -106,7 +106,7 @@ class Guided(Conditioned):
         observations: Observations,
         law: GaussianLaw | None = None,
         *,
-        by_derivative: bool = True,
+        by_derivative: bool = False,
     ) -> None:
         super().__init__(denoiser, observations, law)
         self.by_derivative = by_derivative

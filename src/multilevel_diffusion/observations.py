@@ -166,6 +166,10 @@ class Observations:
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise UserError(f"observations: the noise is {self.noise:g}; give a standard deviation ≥ 0")
 
+    def to(self, device: torch.device) -> Observations:
+        """Itself, its values moved to a device."""
+        return Observations(self.operator, self.values.to(device), self.noise)
+
     def residual(self, u: Tensor, grid: Grid) -> Tensor:
         """y − A u, shape (batch, m), of fields (batch, N, N)."""
         return self.values.to(u) - self.operator.apply(u, grid)

@@ -91,7 +91,7 @@ def test_the_score_gains_the_gradient_of_a_log_likelihood(method):
     if method == "guided":
         q = MIXTURE.covariance(POINTS.functions(grid), grid)
         s = b**2 * POINTS.apply(q, grid) + NOISE**2 * torch.eye(4, dtype=torch.float64)
-        conditioned = Guided(exact, data)
+        conditioned = Guided(exact, data, by_derivative=True)
 
         def log_likelihood(u):
             return -0.5 * residual(u) @ torch.linalg.solve(s, residual(u))
@@ -151,7 +151,10 @@ def test_components_of_the_mixture_are_drawn_as_often_as_they_are_likely():
     truth, times = mixture.means(grid).mean(dim=0), time_grid(TimeGrid.LOG_SNR, 40, SDE)
     for shift in (-1.0, 0.0, 1.0):
         data = Observations(one, one.apply(truth[None], grid)[0] + shift, 0.3)
-        posterior, conditioned = Posterior(mixture, data, grid), Guided(MixtureDenoiser(mixture, SDE), data)
+        posterior, conditioned = (
+            Posterior(mixture, data, grid),
+            Guided(MixtureDenoiser(mixture, SDE), data, by_derivative=True),
+        )
         found = DPMSolver(conditioned, 1).sample(n, grid, times, lambda block: generator(2, block))
         share = torch.sigmoid(mixture.log_odds(found, torch.ones(n), grid)).mean()
         assert abs(share - posterior.weights[0]) < 0.06
