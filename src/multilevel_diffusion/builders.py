@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from . import priors, sample, settings
+from . import conditioning, observations, priors, sample, settings
 from .data.sets import GRIDS
 from .denoise import Denoiser, LearnedDenoiser, PreconditionedDenoiser, gain_factor
 from .errors import UserError
@@ -56,6 +56,17 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
     settings.AncestralSettings: lambda s, denoiser: sample.Ancestral(denoiser, s.stochasticity),
     settings.DPMSolverSettings: lambda s, denoiser: sample.DPMSolver(denoiser, s.stochasticity),
     settings.GaussianExponentialSettings: lambda s, denoiser: sample.GaussianExponential(denoiser, s.stochasticity),
+    settings.GuidedSettings: lambda s, denoiser, seen, law=None: conditioning.Guided(
+        denoiser, seen, law, by_derivative=s.derivative == "denoiser"
+    ),
+    settings.DPSSettings: lambda s, denoiser, seen, law=None: conditioning.DPS(denoiser, seen, s.scale),
+    settings.ProjectedSettings: lambda s, denoiser, seen, law=None: conditioning.Projected(denoiser, seen, law),
+    settings.ObservedPointsSettings: lambda s, kind, stream: observations.Points(
+        torch.rand(s.count, 2, generator=stream, dtype=torch.float64)
+    ),
+    settings.ObservedCoarseSettings: lambda s, kind, stream: observations.coarse(kind(s.resolution)),
+    settings.ObservedOutsideSettings: lambda s, kind, stream: observations.outside((s.low, s.high), kind(s.resolution)),
+    settings.ObservedModesSettings: lambda s, kind, stream: observations.Modes(kind, s.radius),
     settings.PredictorCorrectorSettings: lambda s, denoiser: sample.PredictorCorrector(denoiser, s.corrections, s.snr),
 }
 """Settings class to the function that builds what the settings are of; see `builds` for how they are called."""
@@ -65,7 +76,9 @@ def builds(kind: type[settings.Settings]) -> Callable[[Builder], Builder]:
     """Mark a function as the builder of a kind.
 
     Of priors it is called as (settings, native resolution, generator, state), with `Prior.state` of a trained model or an empty
-    mapping; of networks as (settings, generator); of samplers as (settings, denoiser); of data as (settings, grid), for a mapping
+    mapping; of networks as (settings, generator); of samplers as (settings, denoiser); of methods that
+    condition as (settings, denoiser, observations, law), the last of the data or None; of what is observed as (settings, kind of
+    grid, generator), for an operator; of data as (settings, grid), for a mapping
     of `train`, `validation`, `reference` and `floor` to fields (n, N, N) on the native grid.
     """
 

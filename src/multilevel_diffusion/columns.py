@@ -7,6 +7,7 @@ from .errors import UserError
 
 LABELS = (
     *("experiment", "arm", "network", "prior", "gain", "ladder", "sampler", "metric", "trace", "run"),
+    *("observed", "method", "posterior"),
     *(
         "quantity",
         "against",
@@ -83,6 +84,18 @@ SCORE_COLUMNS = [
 ]
 """The tables of `mld score-error`: a row a snapshot, grid and gain."""
 
+CONDITIONING_COLUMNS = [
+    *("experiment", "arm", "network", "prior", "gain", "ladder", "seed", "resolution", "sampler", "steps"),
+    *("observed", "method", "posterior", "value", "stderr", "n_observations", "n_truths", "n_samples"),
+]
+"""The tables of `mld condition`: one number a row; `posterior` names it, one of POSTERIOR."""
+
+POSTERIOR = (
+    *("crps", "crps_gain", "rmse", "rmse_gain", "coverage", "seconds", "seconds_ratio"),
+    *("exact_mean_error", "exact_mean_floor", "exact_spread", "exact_coverage", "exact_weight_error"),
+)
+"""What the column `posterior` names."""
+
 HISTORY_COLUMNS = ["experiment", "arm", "network", "ladder", "seed", "epoch", "resolution", "step", "loss", "seconds"]
 """What the history.csv of every training has, a row an epoch, beside validation_N and test_N where they are asked for."""
 
@@ -102,6 +115,7 @@ COST_COLUMNS += ["seconds", "expected_seconds", "bytes", "expected_bytes"]
 COUNTS = (
     *("seed", "steps", "resolution", "floor_sets", "n_samples", "n_reference", "n_projections", "epoch", "step"),
     *("drawn_on", "reference_resolution", "evaluations", "field", "probes", "batch", "width"),
+    *("n_observations", "n_truths"),
 )
 """The columns of whole numbers."""
 
@@ -117,6 +131,7 @@ MAY_BE_EMPTY = {
     "evaluations": ("gain", "ladder", "n_reference", "n_projections"),
     "epoch": ("gaussian_loss", "n_reference"),
     "metric": ("gain", "ladder", "sampler", "steps", *COLUMNS[COLUMNS.index("stderr") :], "samples_needed"),
+    "posterior": ("gain", "ladder", "sampler", "steps", "stderr"),
     "trace": ("gain", "probes"),
     "quantity": ("value",),
 }

@@ -162,12 +162,47 @@ class GaussianLaw:
         """
         a, b2 = self._scales(t)
         values = self.prior.color(self.apply(lambda kappa: (a**2 * kappa + b2).sqrt(), xi, grid), grid)
-        variances = self._variances_on(grid).to(xi)
-        left = torch.where(
-            self.prior.kernel(grid).to(xi.device) & variances.isfinite(), variances.nan_to_num().sqrt(), 0
-        )
-        kernel = torch.fft.irfft2(torch.fft.rfft2(xi) * left, s=xi.shape[-2:])
+        kernel = torch.fft.irfft2(torch.fft.rfft2(xi) * self._kernel_variances(grid, xi).sqrt(), s=xi.shape[-2:])
         return a[..., None] * (self.mean_on(grid, xi) + kernel) + values
+
+    def components(self, grid: Grid, like: Tensor) -> Tensor:
+        """m in the precision and on the device of another tensor, shape (1, N, N): the law as a mixture of one."""
+        return self.mean_on(grid, like)[None]
+
+    def fluctuations(self, n: int, grid: Grid, generator: torch.Generator) -> Tensor:
+        """`n` draws of N(0, C), shape (n, N, N), float64."""
+        return self.sample(n, grid, generator, torch.float64) - self.mean_on(grid, torch.empty(0, dtype=torch.float64))
+
+    def covariance(self, v: Tensor, grid: Grid, t: Tensor | None = None) -> Tensor:
+        """C v for fields v (batch, N, N), or, at a t of shape (1,), C_t v: the covariance of X_0 given u_t,
+
+        C_t = Q^½ b_t² K (a_t² K + b_t² I)⁻¹ Q^½        and 0 in the kernel of Q, where X_0 is known.
+        """
+        a, b2 = (0.0, 1.0) if t is None else self._scales(t.to(v))
+        inside = self.apply(lambda kappa: b2 * kappa / positive(a**2 * kappa + b2), self.prior.color(v, grid), grid)
+        result = self.prior.color(inside, grid)
+        if t is None:
+            result = result + torch.fft.irfft2(torch.fft.rfft2(v) * self._kernel_variances(grid, v), s=v.shape[-2:])
+        return result
+
+    def pixel_variances(self, grid: Grid) -> Tensor:
+        """The variance of the value at every point, shape (N, N), float64."""
+        like = torch.empty(0, dtype=torch.float64)
+        on = self._on(grid, like)
+        shared = (torch.where(on.high, on.stationary, 0) * on.noise).sum()
+        shared = shared + (self._kernel_variances(grid, like) * multiplicity(grid)).sum()
+        result = shared.expand(grid.resolution, grid.resolution)
+        if on.side:
+            basis = (on.eigenvalues.sqrt() * on.eigenvectors).T.unflatten(1, (on.side, on.side)) * on.side
+            for part in basis.split(CHUNK):
+                fields = self.prior.color(resample_noise(part, type(grid)(on.side), grid), grid)
+                result = result + fields.square().sum(dim=0)
+        return result
+
+    def _kernel_variances(self, grid: Grid, like: Tensor) -> Tensor:
+        """E|X̂_k − m̂_k|² of the modes in the kernel of Q, and 0 elsewhere, in the layout of `rfft2`."""
+        variances = self._variances_on(grid)
+        return torch.where(self.prior.kernel(grid) & variances.isfinite(), variances.nan_to_num(), 0).to(like)
 
     def flow(self, u: Tensor, t: Tensor, s: Tensor, grid: Grid) -> Tensor:
         """The probability flow from t to s, exactly: fields (batch, N, N), t and s of shape (batch,), t > 0."""
@@ -333,7 +368,7 @@ def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float =
             f"choose modes up to {max(0, int((len(fields) - 1) ** 0.5 - 1) // 2)}"
         )
     mean = fields.mean(dim=0, dtype=torch.float64)
-    analysis = cosines(grid, grid.resolution) / grid.resolution
+    analysis = cosines(grid.points(), grid.resolution) / grid.resolution
     variances = torch.zeros(grid.resolution, grid.resolution // 2 + 1, dtype=torch.float64)
     powers = torch.zeros(grid.resolution, grid.resolution, dtype=torch.float64)
     low = torch.zeros(side**2, side**2, dtype=torch.float64) if modes else None
@@ -378,5 +413,5 @@ def _restricted(block: Tensor, fine: Grid, coarse: Grid) -> Tensor:
 def _of_cosines(variances: Tensor, grid: Grid) -> Tensor:
     """E|û_k|² on a grid of fields of independent cosines with these variances, in the layout of `rfft2`."""
     kept = min(len(variances), grid.resolution)
-    powers = torch.fft.fft(cosines(grid, kept), norm="forward").abs().square()
+    powers = torch.fft.fft(cosines(grid.points(), kept), norm="forward").abs().square()
     return (powers.T @ variances[:kept, :kept] @ powers)[:, : grid.resolution // 2 + 1]

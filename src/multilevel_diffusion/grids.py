@@ -99,10 +99,10 @@ def wavenumbers(resolution: int) -> tuple[Tensor, Tensor]:
     return k1[:, None], torch.arange(resolution // 2 + 1)[None, :]
 
 
-def cosines(grid: Grid, count: int) -> Tensor:
-    """The first `count` orthonormal cosines, 1, √2 cos(πx), √2 cos(2πx), …, along one axis, shape (count, N), float64."""
+def cosines(x: Tensor, count: int) -> Tensor:
+    """The first `count` orthonormal cosines, 1, √2 cos(πx), √2 cos(2πx), …, at points (n,); shape (count, n), float64."""
     k = torch.arange(count, dtype=torch.float64)
-    return torch.cos(math.pi * k[:, None] * grid.points()) * k.clamp(max=1).add(1).sqrt()[:, None]
+    return torch.cos(math.pi * k[:, None] * x) * k.clamp(max=1).add(1).sqrt()[:, None]
 
 
 def squared_norm(values: Tensor) -> Tensor:

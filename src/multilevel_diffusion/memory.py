@@ -40,6 +40,12 @@ def out_of_memory(error: BaseException) -> str | None:
 _before = 0.0
 
 
+def available() -> float:
+    """Bytes that can be had without swapping; infinite where there is no /proc."""
+    found = _entry("/proc/meminfo", "MemAvailable")
+    return math.inf if math.isnan(found) else found
+
+
 def reset_peak() -> None:
     """Let `peak` count from what is in use now; what glibc kept of freed memory goes back to the system first."""
     global _before
@@ -54,12 +60,12 @@ def reset_peak() -> None:
 
 def peak() -> float:
     """Return the most bytes resident at once since `reset_peak`, beyond those resident then; nan where /proc keeps no mark."""
-    return _status("VmHWM") - _before
+    return _entry("/proc/self/status", "VmHWM") - _before
 
 
 def resident() -> float:
     """Return the bytes of this process that are in memory; nan where there is no /proc."""
-    return _status("VmRSS")
+    return _entry("/proc/self/status", "VmRSS")
 
 
 def _glibc(function: str, *arguments: int) -> None:
@@ -68,9 +74,9 @@ def _glibc(function: str, *arguments: int) -> None:
         getattr(ctypes.CDLL(None), function)(*arguments)
 
 
-def _status(field: str) -> float:
+def _entry(file: str, field: str) -> float:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(file).read_text().splitlines():
             if line.startswith(f"{field}:"):
                 return 1024.0 * int(line.split()[1])
     return math.nan

@@ -45,6 +45,22 @@ class GaussianMixture:
         means = self.means(grid, generator.device).to(dtype)
         return means[component] + self.prior.sample(n, grid, generator, dtype)
 
+    def components(self, grid: Grid, like: Tensor) -> Tensor:
+        """(m_1, m_2) in the precision and on the device of another tensor, shape (2, N, N)."""
+        return self.means(grid, like.device).to(like)
+
+    def fluctuations(self, n: int, grid: Grid, generator: torch.Generator) -> Tensor:
+        """`n` draws of N(0,Q), the law within a component, shape (n, N, N), float64."""
+        return self.prior.sample(n, grid, generator, torch.float64)
+
+    def covariance(self, v: Tensor, grid: Grid) -> Tensor:
+        """Q v for fields v (batch, N, N): the covariance within a component."""
+        return self.prior.color(self.prior.color(v, grid), grid)
+
+    def pixel_variances(self, grid: Grid) -> Tensor:
+        """The variance within a component of the value at every point, shape (N, N), float64."""
+        return torch.full((grid.resolution, grid.resolution), self.prior.trace(grid), dtype=torch.float64)
+
     def log_odds(self, u_t: Tensor, mean_scale: Tensor, grid: Grid) -> Tensor:
         """log(w_1/w_2) of fields (batch, N, N) at scales a_t of shape (batch,); float64, shape (batch,)."""
         first, second = self._log_densities(u_t, mean_scale, grid)

@@ -24,9 +24,23 @@ from .denoise import Denoiser
 from .errors import UserError
 from .gaussian import GaussianLaw
 from .mixture import GaussianMixture, MixtureDenoiser
+from .observations import Observations
 from .sample import time_grid
 from .sde import ForwardSDE
-from .settings import ArmSpec, Count, Gain, Resolution, SamplerBase, Seed, Start, TargetSpec, parse, parse_sampler
+from .settings import (
+    ArmSpec,
+    Count,
+    Gain,
+    MethodBase,
+    Resolution,
+    SamplerBase,
+    Seed,
+    Start,
+    TargetSpec,
+    parse,
+    parse_method,
+    parse_sampler,
+)  # fmt: skip
 from .storage import Header, checked, demand_like, generator, part, read_json, read_tensors, write_tensors
 
 __all__ = [
@@ -99,6 +113,9 @@ class _Source(ABC):
         stage: str | None = None,
         dtype: torch.dtype = torch.float32,
         keep: Checkpoint | None = None,
+        observations: Observations | None = None,
+        method: str | Mapping[str, Any] | MethodBase = "guided",
+        law: GaussianLaw | None = None,
     ) -> Tensor:
         """Samples on any grid, by running time backwards from N(0,Q): those of `mld sample` with the same seed.
 
@@ -114,6 +131,9 @@ class _Source(ABC):
             stage: names the random stream; that of `mld sample` by default.
             dtype: of the fields, which are computed in float64.
             keep: where what is done is kept, from which a run that was cut off goes on.
+            observations: of a function; samples are then of its posterior, approximately.
+            method: by which they are conditioned, a kind or a mapping, as in config.yaml.
+            law: the Gaussian whose covariances the method uses; by default that of the model, or N(0,Q).
 
         Returns:
             Shape (n, N, N), on the device.
@@ -131,6 +151,8 @@ class _Source(ABC):
         )
         denoiser = self.to(on).denoiser(parse(Gain, gain or getattr(spec, "gain", Gain.VALUES), "gain"))
         grid, advance = build_grid(spec, resolution), progress or (lambda: None)
+        if observations:
+            denoiser = build(parse_method(method, "method"), denoiser, observations.to(on), law)
         key = (stage or f"sample {self.name}", spec.experiment, spec.arm, resolution)
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
         name = spec.name if self.epoch is None else f"{spec.name}, epoch {self.epoch}"

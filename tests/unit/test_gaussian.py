@@ -161,7 +161,7 @@ def test_on_every_grid_noise_and_data_recombine_and_k_is_symmetric(grid, modes):
 def test_between_walls_every_grid_sees_the_spectrum_of_the_same_cosines(n):
     """Of fields that are one cosine each, so that their covariance is diagonal, with variances that fall as those of data."""
     native, prior, sizes = CellCentred(8), Bessel(8, 8.0, 0.8), torch.linspace(3, 0.1, 64, dtype=torch.float64)
-    basis = cosines(native, 8)
+    basis = cosines(native.points(), 8)
     fields = sizes[:, None, None] * torch.einsum("ix,jy->ijxy", basis, basis).flatten(0, 1)
     fields = torch.cat([fields, -fields])
     law = estimate(fields, native, prior, 0)

@@ -40,7 +40,7 @@ def tables_of(entry, experiment, arms):
     if not entry.drawing.one_arm:
         return of_runs(table, experiment, arms)
     section = getattr(settings, entry.drawing.section)
-    stems = [f"-{n}" for n in section.resolutions] if table == "convergence" else [""]
+    stems = [f"-{n}" for n in section.resolutions] if table in ("convergence", "conditioning") else [""]
     return [
         f"{RESULTS}/{experiment}/{arms[0]}/seed{seed}/{table}/{field}{stem}.csv"
         for field in (("exact", "values") if settings.mixture else ("values",))
@@ -69,6 +69,11 @@ def figure_job(name, figure):
         data = data_of(experiment, arms[0] if arms else None)
         needs = data + folders_of(samples) + tables
         what = options({"history": tables, "count": figure.count}, "fields", *data, *samples)
+    elif figure.draw == "posterior":
+        first = settings.conditioning.resolutions[0]
+        tables = [file for file in tables if f"/seed{settings.seeds[0]}/" in file and file.endswith(f"-{first}.csv")]
+        needs = [str(Path(file).with_suffix(".safetensors")) for file in tables]
+        what = options({}, figure.draw, *needs)
     else:
         needs = tables
         what = options({"against": list(figure.against)} if figure.draw == "ladders" else {}, figure.draw, *tables)
@@ -102,7 +107,7 @@ def needs_and_command(table):
             metrics, scores, histories = metrics_of(experiments)
             also = {"scores": scores, "history": histories}
             return metrics + scores + histories, options(also, "metrics", *metrics)
-        case "samplers" | "ladders":
+        case "samplers" | "ladders" | "conditioning":
             arms = table.arms or tuple(EXPERIMENTS[experiments[0]].arms)
             tables = tables_of(table, experiments[0], arms[:1] if table.drawing.one_arm else arms)
             return tables, options({"baseline": table.baseline or []}, table.make, *tables)

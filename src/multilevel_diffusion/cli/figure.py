@@ -49,6 +49,19 @@ def fields(
 
 
 @figure.command()
+def posterior(
+    files: Annotated[list[Path], typer.Argument(help="Files of fields of `mld condition`.")], output: Output
+) -> None:
+    """What was seen of a field, and its posterior, a row a method."""
+    from ..figures import posterior, posterior_rows
+    from ..storage import read_arrays
+
+    read = [(path, *read_arrays(path)) for path in files]
+    images = any(header.get("images") for _, _, header in read)
+    _write(posterior(posterior_rows(read), rows_down=images), None, output)
+
+
+@figure.command()
 def ladders(
     histories: Annotated[list[Path], typer.Argument(help="history.csv of trainings.")],
     output: Output,

@@ -46,6 +46,15 @@ _KINDS = ", ".join(settings.kinds_of(settings.SamplerBase))
 _EXAMPLE = "{kind: dpm-solver++, stochasticity: 1, times: karras}"
 Sampler = Annotated[settings.SamplerBase, _SAMPLER(help=f"{_KINDS}; or with its options, as in '{_EXAMPLE}'.")]
 Samplers = Annotated[list[settings.SamplerBase], _SAMPLER(help="As in `mld sample`; several may be given.")]
+Observing = Annotated[Path | None, typer.Option(help="CSV of x1, x2, value, or .npz of field and mask.")]
+Noise = Annotated[float, typer.Option(min=0, help="Standard deviation of what is observed.")]
+_METHOD = partial(typer.Option, metavar="TEXT", parser=partial(settings.parse_method, source="--method"))
+_METHODS = ", ".join(settings.kinds_of(settings.MethodBase))
+Method = Annotated[settings.MethodBase, _METHOD(help=f"{_METHODS}; or with options, as for a sampler.")]
+Methods = Annotated[list[settings.MethodBase], _METHOD(help="As in `mld sample`; several may be given.")]
+Observed = Annotated[
+    list[str], typer.Option(metavar="NAME=YAML", help="What is seen, as under `conditioning.observed`; repeated.")
+]
 Beginning = Annotated[settings.Start, typer.Option(help="At t = 1: N(0,Q), or the Gaussian closed form.")]
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
@@ -72,6 +81,18 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
             raise UserError(f"--set: '{settings.shortened(text)}' is not KEY=VALUE")
         overrides[key] = settings.read_yaml(value, f"--set: '{settings.shortened(text)}'")
     return overrides
+
+
+def parse_observed(texts: list[str]) -> dict[str, settings.ObservedBase]:
+    """The values of `--observed NAME=YAML`. Raises a UserError as `parse_overrides`, or if one is not of a kind."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        where = f"--observed: '{settings.shortened(text)}'"
+        if not equals:
+            raise UserError(f"{where} is not NAME=YAML")
+        found[name] = settings.parse(settings.ObservedSettings, settings.read_yaml(value, where), "--observed", name)
+    return found
 
 
 def fetch_digits(sources: list[str], sha256: list[str]) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -133,26 +133,40 @@ def sample(
     gain: given.SomeGains = None,
     sampler: given.Sampler = "euler-maruyama",
     start: given.Beginning = Start.PRIOR,
+    observe: given.Observing = None,
+    noise: given.Noise = 0.0,
+    method: given.Method = "guided",
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
     It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors. Such files
-    that are there and would be the same are not drawn again. Stopped and started again, it goes on where it was.
+    that are there and would be the same are not drawn again. Stopped and started again, it goes on where it was. With --observe
+    they are of the posterior given what is in a file.
     """
+    from ..builders import build_grid
+    from ..data.observed import read_observations
     from ..models import device_of, read_source
     from ..stages.sample import made_by, sample, write_samples
 
     on, read = device_of(), read_source(source, device_of())
     how = {"steps": steps, "sampler": sampler, "start": start}
+    given_to: dict[str, Any] = {}
+    if observe:
+        kind = type(build_grid(read.settings, resolution[0]))
+        given_to = {"observations": read_observations(observe, noise, kind), "method": method}
+        how |= {"noise": noise, "method": method}
+    elif noise:
+        raise UserError("--noise: of what is observed; give --observe FILE too")
     with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
-        keep.bind("sample", on, given.identity(how | {"samples": samples, "seed": seed}, source))
+        keep.bind("sample", on, given.identity(how | {"samples": samples, "seed": seed}, source, observe))
 
         def path(name: str) -> Path:
             return output / f"{name}.safetensors"
 
         where = {"resolutions": resolution, "gains": gain, "there": lambda name: made_by(path(name)) == keep.digest}
-        drawn = sample(read, samples, seed=seed, keep=keep, progress=progress, **how, **where)
+        way = {"steps": steps, "sampler": sampler, "start": start}
+        drawn = sample(read, samples, seed=seed, keep=keep, progress=progress, **way, **given_to, **where)
         while True:
             before = given.seconds()
             with given.naming(source):
@@ -265,6 +279,54 @@ def convergence(
     tests = read_sets(data, need=("reference", "floor")) if data else None
     options |= {"samplers": sampler, **counts}
     _measure(convergence, source, output, checkpoint_seconds, options, {"tests": tests}, data)
+
+
+def condition(
+    source: given.Field,
+    observed: given.Observed,
+    resolution: given.Resolution,
+    method: given.Methods,
+    truths: Annotated[int, typer.Option(min=2, help="Fields of which something is seen.")],
+    samples: given.Samples,
+    steps: given.Steps,
+    seed: given.Seed,
+    output: given.Output,
+    sampler: given.Sampler = "euler-maruyama",
+    gain: given.OneGain = Gain.VALUES,
+    start: given.Beginning = Start.PRIOR,
+    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`: its posterior is exact.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
+    checkpoint_seconds: given.Seconds = 30.0,
+) -> None:
+    """Posteriors of fields of which something is seen.
+
+    A row a method, what is seen, and quantity: errors against the true fields and, of a mixture, against the exact posterior.
+    Beside OUTPUT.csv, OUTPUT.safetensors has the first field, its posterior means and spreads, and some samples.
+    """
+    from ..data.sets import read_sets
+    from ..models import device_of, read_source
+    from ..stages.condition import condition
+    from ..stages.gaussian import read_law
+    from ..storage import write_tensors
+
+    on = device_of()
+    read, seen = read_source(source, on), given.parse_observed(observed)
+    tests = read_sets(data, need={"reference": truths}) if data else None
+    learned = read.settings if source.suffix != ".json" else None
+    law = read_law(gaussian, learned, tests.target if tests else {}) if gaussian and learned else None
+    options = {"resolution": resolution, "truths": truths, "samples": samples, "steps": steps, "seed": seed}
+    options |= {"sampler": sampler, "gain": gain, "start": start}
+    said = options | {"method": [*map(str, method)], "observed": seen}
+    with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
+        keep.bind("condition", on, given.identity(said, source, gaussian, data))
+        with given.naming(source):
+            how = {"observed": seen, "methods": method, "law": law, "keep": keep, "progress": progress}
+            found = condition(read, tests, **options, **how)
+        facts = given.facts(on, read.settings, seed=seed)
+        images = bool(tests and tests.target.get("images"))
+        header = {"resolution": resolution, "images": images, "field": read.name, "provenance": facts}
+        write_tensors(output.with_suffix(".safetensors"), found.fields, header)
+        write_csv(output, found.table, facts)
 
 
 def log_density(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..columns import COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
+from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, write_csv
 from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows, read_spec
@@ -60,6 +60,16 @@ def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld converge
     rows = read_rows(tables, CONVERGENCE_COLUMNS)
     about = "Evaluations from which on a sampler is within two standard errors of Euler–Maruyama / within 1.5 times its distance."
     _write(output, rows, sampler_summary(rows), about=about, split=["arm", "field"])
+
+
+@table.command()
+def conditioning(tables: Annotated[list[Path], typer.Argument(help="Of `mld condition`.")], output: Output) -> None:
+    """Posteriors by each method against the truth and the exact ones."""
+    from ..tables import conditioning_summary
+
+    rows = read_rows(tables, CONDITIONING_COLUMNS)
+    about = "Mean over seeds ± its standard error, of a single seed that over fields."
+    _write(output, rows, conditioning_summary(rows), about=about, split=["experiment", "observed"])
 
 
 @table.command()

@@ -5,6 +5,7 @@ Each function takes tables or arrays and returns a matplotlib figure; `save` wri
 
 from .curves import cost, log_density, samplers
 from .fields import arrange, fields
+from .posterior import posterior, posterior_rows
 from .style import sampler_name, save, short_name
 from .training import along_training, ladders, losses, score_error, skill
 
@@ -16,6 +17,8 @@ __all__ = [
     "ladders",
     "log_density",
     "losses",
+    "posterior",
+    "posterior_rows",
     "sampler_name",
     "samplers",
     "save",

@@ -7,6 +7,7 @@ Every model is frozen, refuses keys it does not know and describes each of its k
 from .base import *
 from .catalogue import *
 from .claims import *
+from .conditioning import *
 from .data import *
 from .experiments import *
 from .load import *

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ..columns import COLUMNS, CONVERGENCE_COLUMNS, LADDER_COLUMNS
+from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, LADDER_COLUMNS
 from .base import Count, Line, Name, Settings, Several, distinct
 
 
@@ -84,6 +84,15 @@ DRAWINGS = {
         section="convergence",
         one_arm=True,
     ),
+    "posterior": Drawing(
+        "What was seen of the first field, and its posterior: mean, standard deviation and three samples, a row a method, of "
+        "the first seed on the first grid. Beside the methods the posterior of the Gaussian (kriging) and, of a mixture, the "
+        "exact one.",
+        table="conditioning",
+        section="conditioning",
+        numbers=False,
+        one_arm=True,
+    ),
     "log-density": Drawing(
         "Log densities of true fields relative to the prior N(0,Q): how they approach their limit as the grid is "
         "refined (left), and how far estimates along the probability-flow ODE are from the closed form (right). Root "
@@ -110,6 +119,18 @@ TABLES = {
         section="convergence",
         one_arm=True,
         columns=CONVERGENCE_COLUMNS,
+    ),
+    "conditioning": Drawing(
+        "Posteriors of test fields of which something is seen, by each method: CRPS and rmse of the mean against the true "
+        "field, by how much they are lower than those of the Gaussian's exact posterior (kriging), and the share of true values "
+        "in the central 90 % of the samples; seconds a sample, and over those of an unconditional one. Of a mixture, against the "
+        "exact posterior in its standard deviation: error of the mean, its least for so many samples, ratio of the spreads, "
+        "coverage, and error of the weight of a component.",
+        table="conditioning",
+        section="conditioning",
+        one_arm=True,
+        columns=CONDITIONING_COLUMNS,
+        names=("experiment", "arm", "observed", "method", "posterior"),
     ),
     "ladders": Drawing(
         "What ladders of levels cost and save against the training that starts on the finest grid: seconds a step on "
@@ -196,7 +217,7 @@ class TableSettings(_EntrySettings):
         None, description="Experiments it is of; by default all that have what it needs."
     )
     arms: Several[Name] | None = Field(
-        None, description="Of ladders and samplers: the arms; by default all, of samplers the first."
+        None, description="Of ladders, samplers and conditioning: the arms; by default all, of the last two the first."
     )
     baseline: Name | None = Field(None, description="Of ladders: the arm that is trained on the finest level alone.")
 
@@ -209,8 +230,8 @@ class TableSettings(_EntrySettings):
     def _ladders_have_a_baseline(self) -> Self:
         if (self.make == "ladders") != (self.baseline is not None):
             raise ValueError("baseline: ladders need one, and other tables none")
-        if self.make in ("ladders", "samplers") and len(self.experiments or ()) != 1:
+        if self.make in ("ladders", "samplers", "conditioning") and len(self.experiments or ()) != 1:
             raise ValueError(f"experiments: a table of {self.make} is of one experiment")
-        if self.arms and self.make not in ("ladders", "samplers"):
-            raise ValueError(f"arms: an option of tables of ladders and samplers, not of {self.make}")
+        if self.arms and self.make not in ("ladders", "samplers", "conditioning"):
+            raise ValueError(f"arms: an option of tables of ladders, samplers and conditioning, not of {self.make}")
         return self

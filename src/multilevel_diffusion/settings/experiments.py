@@ -21,6 +21,7 @@ from .base import (
     Several,
     Start,
 )
+from .conditioning import ConditioningSettings
 from .data import DRAWN, DataSettings, MixtureDataSettings, SampledDataSettings, demand_geometry
 from .networks import NetworkBase, NetworkSettings
 from .priors import FNOPriorSettings, PriorBase, PriorSettings
@@ -148,6 +149,9 @@ class ExperimentSettings(Settings):
     score_error: ScoreErrorSettings | None = Field(None, description="Of a mixture: score error at every snapshot.")
     convergence: ConvergenceSettings | None = Field(None, description="Distance of samples against evaluations.")
     log_density: LogDensitySettings | None = Field(None, description="Of a mixture: log densities against the prior.")
+    conditioning: ConditioningSettings | None = Field(
+        None, description="Posteriors of fields of which something is seen."
+    )
     truncation: TruncationSettings | None = Field(None, description="Of a mixture: cost of truncating the process.")
 
     def training_of(self, arm: str) -> TrainingSettings:
@@ -221,6 +225,8 @@ class ExperimentSettings(Settings):
             where["along_training.resolution"] = (self.along_training.resolution,)
         if self.score_error:
             where["score_error.resolutions"] = self.score_error.resolutions
+        if self.conditioning:
+            where["conditioning.resolutions"] = self.conditioning.resolutions
         followed = [name for name in ("along_training", "score_error") if getattr(self, name)]
         for name, arm in self.arms.items():
             training, sampling = self.training_of(name), self.sampling_of(name)
@@ -248,7 +254,7 @@ class ExperimentSettings(Settings):
 
     @model_validator(mode="after")
     def _enough_networks(self) -> Self:
-        for name in ("convergence", "log_density"):
+        for name in ("convergence", "log_density", "conditioning"):
             if (section := getattr(self, name)) and section.networks > len(self.seeds):
                 raise ValueError(f"{name}.networks: {section.networks} asked for, of {len(self.seeds)} seeds")
         return self
@@ -272,6 +278,8 @@ class ExperimentSettings(Settings):
             counts["along_training.samples"] = self.along_training.samples
         if self.convergence:
             counts["convergence.samples"] = self.convergence.samples
+        if self.conditioning:
+            counts["conditioning.truths"] = self.conditioning.truths
         for key, count in counts.items():
             if count > data.test:
                 raise ValueError(f"{key}: {count}, but data.test has only {data.test} fields")

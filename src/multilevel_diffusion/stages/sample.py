@@ -13,8 +13,9 @@ from ..checkpoints import Checkpoint
 from ..data.checks import SamplesHeader, check_samples
 from ..errors import UserError
 from ..models import ExactModel, Model
+from ..observations import Observations
 from ..sample import BLOCK
-from ..settings import ArmSpec, Gain, SamplerBase, Start, TargetSpec, distinct_gains
+from ..settings import ArmSpec, Gain, MethodBase, SamplerBase, Start, TargetSpec, distinct_gains
 from ..storage import read_tensors, write_tensors
 from . import Progress, quiet
 
@@ -61,6 +62,8 @@ def sample(
     sampler: SamplerBase,
     start: Start = Start.PRIOR,
     keep: Checkpoint | None = None,
+    observations: Observations | None = None,
+    method: MethodBase | None = None,
     there: Callable[[str], bool] = lambda name: False,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
@@ -68,6 +71,7 @@ def sample(
 
     Args:
         keep: where what is done is kept.
+        observations, method: given which they are drawn.
         there: `Samples.name` to whether these are there, and need not be drawn.
 
     Yields:
@@ -86,9 +90,11 @@ def sample(
             if there(name := f"{gain or 'exact'}-{resolution}"):
                 continue
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"gain": gain, "start": start, "progress": advance, "keep": keep.at(name)}
+                options = {"observations": observations, "method": method} if observations else {}
+                options |= {"gain": gain, "start": start, "progress": advance, "keep": keep.at(name)}
                 fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=sampler, **options)
-            yield Samples(fields, settings, source.target, gain, seed, str(sampler), steps, evaluations, source.epoch)
+            how = f"{sampler} given observations, {method}" if observations else str(sampler)
+            yield Samples(fields, settings, source.target, gain, seed, how, steps, evaluations, source.epoch)
 
 
 def write_samples(path: Path, samples: Samples, facts: Mapping[str, Any]) -> None:

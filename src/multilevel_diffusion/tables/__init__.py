@@ -2,6 +2,7 @@
 # ruff: noqa: F403
 
 from .claims import *
+from .conditioning import *
 from .files import *
 from .ladders import *
 from .metrics import *

@@ -1,0 +1,60 @@
+"""Files of what was seen of one field: a CSV of points, or an .npz with a field and a mask."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas
+import torch
+
+from ..errors import UserError
+from ..grids import Grid
+from ..observations import Observations, Points, masked
+from ..storage import unreadable
+
+COLUMNS = ("x1", "x2", "value")
+
+
+def read_observations(path: Path, noise: float, kind: type[Grid]) -> Observations:
+    """What was seen, with noise of this standard deviation.
+
+    Args:
+        path: .npz for arrays `field` and `mask`, both (N, N), on a grid of this kind, the mask true where the field is seen; else
+            a table with the columns x1, x2, of points in [0, 1]², and value.
+
+    Raises a UserError, in the name of the file, if it cannot be read, has something else in it, or is of no observations.
+    """
+    read = _of_mask if path.suffix == ".npz" else _of_points
+    try:
+        operator, values = read(path, kind)
+        return Observations(operator, values, noise)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (ValueError, KeyError, zipfile.BadZipFile):
+        wanted = "an .npz of arrays field and mask" if path.suffix == ".npz" else f"a table of {', '.join(COLUMNS)}"
+        raise UserError(f"{path}: not {wanted}; give one") from None
+
+
+def _of_points(path: Path, kind: type[Grid]) -> tuple[Points, torch.Tensor]:
+    table = pandas.read_csv(path, comment="#")
+    if missing := [name for name in COLUMNS if name not in table]:
+        raise UserError(f"observations: no column {missing[0]}; give a table of {', '.join(COLUMNS)}")
+    for name in COLUMNS:
+        if len(table) and not pandas.api.types.is_numeric_dtype(table[name]):
+            raise UserError(f"observations: column {name} has something else than numbers")
+    values = torch.from_numpy(table[[*COLUMNS]].to_numpy(np.float64))
+    return Points(values[:, :2]), values[:, 2].clone()
+
+
+def _of_mask(path: Path, kind: type[Grid]) -> tuple[Points, torch.Tensor]:
+    with np.load(path) as file:
+        field, mask = (torch.from_numpy(np.asarray(file[name])) for name in ("field", "mask"))
+    if field.ndim != 2 or field.shape[0] != field.shape[1] or len(field) < 3 or field.is_complex():
+        raise UserError(f"observations: a field of shape {tuple(field.shape)}, not (N, N) with N ≥ 3")
+    if mask.dtype != torch.bool:
+        raise UserError(f"observations: the mask is {str(mask.dtype).removeprefix('torch.')}, not of true and false")
+    return masked(mask, kind(len(field))), field.double()[mask]

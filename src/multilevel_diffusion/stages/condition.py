@@ -1,0 +1,215 @@
+"""Posteriors of fields of which something is seen: by conditioned samplers, by the Gaussian and, of a mixture, exactly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..builders import build, build_grid
+from ..checkpoints import Checkpoint
+from ..columns import CONDITIONING_COLUMNS, tidy_row
+from ..data.sets import FieldSets
+from ..errors import UserError
+from ..gaussian import GaussianLaw
+from ..grids import Grid
+from ..mixture import GaussianMixture
+from ..models import ExactModel, Model, require_mixture
+from ..observations import Observations, Points, observe
+from ..posteriors import Posterior
+from ..sample import BLOCK
+from ..settings import Gain, MethodBase, ObservedBase, SamplerBase, Start
+from ..storage import generator
+from . import Progress, quiet
+
+BAND = (0.05, 0.95)
+"""Quantiles whose band is to hold nine tenths."""
+SHOWN = 3
+"""Samples of each posterior that are kept for pictures."""
+
+
+@dataclass
+class Conditioned:
+    """What `condition` finds: a table of CONDITIONING_COLUMNS, and fields for pictures by NAME/PART.
+
+    NAME is OBSERVED/METHOD with the parts mean, spread (N, N) and samples (3, N, N) of the first field; of what is seen of it,
+    OBSERVED/truth (N, N), and OBSERVED/points (m, 3), coordinates and values, where points are seen.
+    """
+
+    table: pd.DataFrame
+    fields: dict[str, Tensor] = field(default_factory=dict)
+
+
+def condition(
+    source: Model | ExactModel,
+    tests: FieldSets | None = None,
+    *,
+    observed: Mapping[str, ObservedBase],
+    methods: Sequence[MethodBase],
+    sampler: SamplerBase,
+    resolution: int,
+    steps: int,
+    truths: int,
+    samples: int,
+    seed: int,
+    law: GaussianLaw | None = None,
+    gain: Gain = Gain.VALUES,
+    start: Start = Start.PRIOR,
+    keep: Checkpoint | None = None,
+    progress: Progress = quiet,
+) -> Conditioned:
+    """How near the posteriors of each method are to the truth and, of a mixture, to the exact ones.
+
+    The same fields, points and errors are seen by all methods, and on every grid the same points. `prior` is the sampler without
+    observations, whose time the others' is compared with; `gaussian` the posterior of the law, and `exact` that of the mixture.
+
+    Args:
+        tests: whose `reference` is seen, on the grid of the samples; of a mixture None, and fields are drawn.
+        observed: what is seen, by name; methods that do not take its noise are left out.
+        law: of the data, for `gaussian` and the covariances of methods; by default that of the model, if it has one.
+        keep: where what is done is kept.
+
+    Returns:
+        Over fields and, but for the rmse of the posterior mean, pixels: crps, rmse, coverage of the true values by the central 90
+        % of the samples; crps_gain and rmse_gain, by how much they are lower than those of `gaussian`, with the standard error of
+        the paired differences. Of a mixture over pixels, in units of the exact posterior's standard deviation: exact_mean_error,
+        with the least that so many samples have as exact_mean_floor; exact_spread; exact_coverage, of draws of the exact
+        posterior; exact_weight_error, the distance of the weights of a component.
+
+    Raises a UserError if the true law is neither known nor given, or the test fields are of another or too few; and as
+    `Model.sample`.
+    """
+    settings, keep, law = source.settings, keep or Checkpoint(), law or getattr(source, "law", None)
+    grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm)
+    mixture = GaussianMixture(source.prior) if settings.mixture else None
+    fields = _fields(source, tests, grid, truths, seed)
+    drawing = {"resolution": resolution, "steps": steps, "seed": seed, "sampler": sampler, "gain": gain, "start": start}
+    drawing |= {"dtype": torch.float64, "law": law}
+    plan = [(name, each) for name, seen in observed.items() for each in methods if each.takes(seen.noise)]
+    blocks, found = -(-samples // BLOCK), Conditioned(pd.DataFrame(columns=CONDITIONING_COLUMNS))
+    rows: list[dict[str, Any]] = []
+    about = {"seed": seed, "resolution": resolution, "gain": gain if isinstance(source, Model) else None}
+    with progress(blocks * steps * truths * len(plan), f"condition at {resolution}") as advance:
+
+        def drawn(name: str, number: int, seen: Observations | None, method: MethodBase | None) -> tuple[Tensor, float]:
+            """Samples of a posterior, or without observations of the model, and the seconds that one takes."""
+            begun = time.perf_counter()
+            options = {"observations": seen, "method": method} if seen else {}
+            options |= {"progress": partial(advance, str(method))} if seen else {}
+            made = source.sample(
+                samples, **drawing, **options, keep=keep.at(f"{name}-{number}"), stage=f"condition {name} {number}"
+            )
+            return made.cpu(), (time.perf_counter() - begun) / samples
+
+        _, unconditional = drawn("prior", 0, None, None)
+        for name, what in observed.items():
+            scores: dict[str, list[dict[str, float]]] = {}
+            count = 0
+            for number, truth in enumerate(fields):
+                stream = generator(seed, "condition", *key, name, number)
+                operator = build(what, type(grid), stream)
+                seen = observe(operator, truth, grid, what.noise, stream)
+                exact = Posterior(mixture, seen, grid) if mixture else None
+                count = operator.count
+                every: dict[str, tuple[Tensor, float]] = {}
+                for given, of in (("exact", exact), ("gaussian", law and Posterior(law, seen, grid))):
+                    if of:
+                        begun = time.perf_counter()
+                        draws = of.sample(samples, generator(seed, "condition", given, *key, name, number, resolution))
+                        every[given] = draws, (time.perf_counter() - begun) / samples
+                for index, method in enumerate(methods):
+                    if method.takes(what.noise):
+                        every[str(method)] = drawn(f"{name}-{index}", number, seen, method)
+                for given, (fields_given, seconds) in every.items():
+                    score = _scores(fields_given, truth)
+                    if exact:
+                        score |= _against(fields_given, exact)
+                    score |= {"seconds": seconds, "seconds_ratio": seconds / unconditional}
+                    scores.setdefault(given, []).append(score)
+                    if not number:
+                        found.fields |= _pictures(f"{name}/{given}", fields_given)
+                if not number:
+                    found.fields[f"{name}/truth"] = truth.float()
+                    if isinstance(operator, Points):
+                        found.fields[f"{name}/points"] = torch.cat([operator.positions, seen.values[:, None]], dim=1)
+            said = about | {"observed": name, "n_observations": count, "n_truths": truths, "n_samples": samples}
+            for given, of_truths in scores.items():
+                by = {"sampler": str(sampler), "steps": steps} if given not in ("exact", "gaussian") else {}
+                for posterior, value, stderr in _summary(of_truths, scores.get("gaussian")):
+                    number_of = {"method": given, "posterior": posterior, "value": value, "stderr": stderr}
+                    rows.append(tidy_row(settings.labels, CONDITIONING_COLUMNS, **said, **by, **number_of))
+    found.table = pd.DataFrame(rows, columns=CONDITIONING_COLUMNS)
+    return found
+
+
+def _fields(source: Model | ExactModel, tests: FieldSets | None, grid: Grid, truths: int, seed: int) -> Tensor:
+    """The fields that are seen, (n, N, N), float64: the first of the test set; of a mixture draws of the grid."""
+    settings = source.settings
+    if tests is None:
+        require_mixture(settings, settings.name)
+        stream = generator(seed, "condition truth", settings.experiment, settings.arm)
+        return GaussianMixture(source.prior).sample(truths, grid, stream, torch.float64)
+    if (tests.target, tests.grid) != (source.target, grid):
+        raise UserError(f"{settings.name}: the test fields are of another data set or grid; give its own")
+    fields = tests.fields["reference"]
+    if len(fields) < truths:
+        raise UserError(f"{settings.name}: {len(fields)} test fields, and {truths} are to be seen; take fewer")
+    return fields[:truths].double()
+
+
+def _scores(drawn: Tensor, truth: Tensor) -> dict[str, float]:
+    """CRPS, with the unbiased spread of so many samples, rmse of their mean, and coverage, over pixels."""
+    n = len(drawn)
+    ordered = drawn.sort(dim=0).values
+    ranks = 2 * torch.arange(1, n + 1, dtype=drawn.dtype) - n - 1
+    spread = torch.tensordot(ranks, ordered, dims=1) / (n * (n - 1))
+    crps = (drawn - truth).abs().mean(dim=0) - spread
+    low, high = drawn.quantile(torch.tensor(BAND, dtype=drawn.dtype), dim=0)
+    return {
+        "crps": crps.mean().item(),
+        "rmse": (drawn.mean(dim=0) - truth).square().mean().sqrt().item(),
+        "coverage": ((low <= truth) & (truth <= high)).double().mean().item(),
+    }
+
+
+def _against(drawn: Tensor, exact: Posterior) -> dict[str, float]:
+    """How far samples are from an exact posterior, in its standard deviation (root mean square over pixels)."""
+    mixture, grid, n = exact.law, exact.grid, len(drawn)
+    deviation = exact.variances().mean().sqrt()
+    truth = exact.sample(n, generator(0, "condition", "exact posterior"))
+    low, high = drawn.quantile(torch.tensor(BAND, dtype=drawn.dtype), dim=0)
+    weight = torch.sigmoid(mixture.log_odds(drawn, torch.ones(n, dtype=drawn.dtype), grid)).mean()
+    return {
+        "exact_mean_error": ((drawn.mean(dim=0) - exact.mean).square().mean().sqrt() / deviation).item(),
+        "exact_mean_floor": n**-0.5,
+        "exact_spread": (drawn.var(dim=0).mean().sqrt() / deviation).item(),
+        "exact_coverage": ((low <= truth) & (truth <= high)).double().mean().item(),
+        "exact_weight_error": (weight - exact.weights[0]).abs().item(),
+    }
+
+
+def _summary(
+    scores: Sequence[Mapping[str, float]], gaussian: Sequence[Mapping[str, float]] | None
+) -> list[tuple[str, float, float]]:
+    """(name, mean, standard error) over fields of each score, and of what the Gaussian's is above it; errors square."""
+    columns = {name: torch.tensor([each[name] for each in scores], dtype=torch.float64) for name in scores[0]}
+    if gaussian:
+        for name in ("crps", "rmse"):
+            columns[f"{name}_gain"] = torch.tensor([each[name] for each in gaussian]).double() - columns[name]
+    n = len(scores)
+    found = [(name, values.mean().item(), values.std().item() / n**0.5) for name, values in columns.items()]
+    return [
+        (name, columns[name].square().mean().sqrt().item() if name == "exact_mean_error" else value, stderr)
+        for name, value, stderr in found
+    ]
+
+
+def _pictures(name: str, drawn: Tensor) -> dict[str, Tensor]:
+    parts = {"mean": drawn.mean(dim=0), "spread": drawn.std(dim=0), "samples": drawn[:SHOWN]}
+    return {f"{name}/{part}": values.float() for part, values in parts.items()}

@@ -1,0 +1,198 @@
+"""`mld sample --observe`, `mld condition`, and the figure and the table of posteriors."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from multilevel_diffusion import load
+from multilevel_diffusion.columns import POSTERIOR
+from multilevel_diffusion.data.observed import read_observations
+from multilevel_diffusion.grids import Torus
+from multilevel_diffusion.models import read_exact
+from multilevel_diffusion.observations import Observations, Points
+from multilevel_diffusion.settings import (
+    DPMSolverSettings,
+    DPSSettings,
+    GuidedSettings,
+    ObservedCoarseSettings,
+    ObservedPointsSettings,
+    ProjectedSettings,
+)  # fmt: skip
+from multilevel_diffusion.stages.condition import _scores, condition
+from multilevel_diffusion.storage import read_csv, read_tensors
+
+DRAW = ["--resolution", 8, "--samples", 4, "--steps", 3, "--seed", 1]
+SEEN = "x1,x2,value\n0.5,0.25,1.0\n0.1,0.3,-0.5\n"
+
+
+@pytest.fixture
+def seen(tmp_path):
+    path = tmp_path / "seen.csv"
+    path.write_text(SEEN)
+    return path
+
+
+def test_samples_given_a_file_are_those_of_the_model_given_its_observations(mld, files, seen, tmp_path):
+    done = mld("sample", files.model, *DRAW, "--observe", seen, "--noise", 0.1, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    found = read_tensors(tmp_path / "out" / "values-8.safetensors")
+    given = Observations(Points(torch.tensor([[0.5, 0.25], [0.1, 0.3]])), torch.tensor([1.0, -0.5]), 0.1)
+    model = load(files.model, "cpu")
+    torch.testing.assert_close(found[0]["samples"], model.sample(4, resolution=8, steps=3, seed=1, observations=given))
+    assert not torch.allclose(found[0]["samples"], model.sample(4, resolution=8, steps=3, seed=1))
+    assert "guided" in found[1]["sampler"]
+
+
+def test_a_field_with_a_mask_is_seen_where_it_is_true(tmp_path):
+    field, mask = np.arange(16.0).reshape(4, 4), np.eye(4, dtype=bool)
+    np.savez(tmp_path / "seen.npz", field=field, mask=mask)
+    found = read_observations(tmp_path / "seen.npz", 0.0, Torus)
+    assert found.values.tolist() == [0, 5, 10, 15]
+    seen = found.operator.apply(torch.from_numpy(field)[None], Torus(4))[0]
+    torch.testing.assert_close(seen, found.values)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x1,x2,value\n0.5,1.5,1\n", "point 1 is (0.5, 1.5), outside"),
+        ("x1,x2,value\n0.5,,1\n", "point 1 is (0.5, nan)"),
+        ("x1,x2,value\n0.5,0.5,\n", "value 1 is not finite"),
+        ("x1,x2,value\n0.5,0.5,much\n", "column value has something else than numbers"),
+        ("x1,x2,value\n", "shape (0, 2)"),
+        ("x,y,value\n0.5,0.5,1\n", "no column x1"),
+        ("", "not a table of x1, x2, value"),
+    ],
+)
+def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, text, words):
+    (tmp_path / "seen.csv").write_text(text)
+    done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.csv", "-o", tmp_path / "out")
+    assert "seen.csv: " in done.refusal
+    assert words in done.refusal
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"field": np.zeros((8, 8)), "mask": np.ones((4, 4), dtype=bool)}, "a mask of shape (4, 4), not (8, 8)"),
+        ({"field": np.zeros((8, 8)), "mask": np.zeros((8, 8), dtype=bool)}, "true nowhere"),
+        ({"field": np.zeros((8, 8)), "mask": np.ones((8, 8))}, "the mask is float64"),
+        ({"field": np.zeros((8, 4)), "mask": np.ones((8, 4), dtype=bool)}, "a field of shape (8, 4)"),
+        ({"field": np.full((8, 8), np.nan), "mask": np.ones((8, 8), dtype=bool)}, "value 1 is not finite"),
+        ({"field": np.zeros((8, 8))}, "not an .npz of arrays field and mask"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words):
+    np.savez(tmp_path / "seen.npz", **arrays)
+    done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.npz", "-o", tmp_path / "out")
+    assert "seen.npz: " in done.refusal
+    assert words in done.refusal
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "dps"], "dps: it divides by the noise"),
+        (["--method", "projected", "--noise", 0.1], "projected: it is for observations without noise"),
+        (["--method", "{kind: guided, derivative: mine}"], "--method: derivative"),
+        (["--noise", -1], "--noise"),
+    ],
+)
+def test_a_method_or_noise_that_does_not_suit_is_refused(mld, files, seen, tmp_path, options, words):
+    assert words in mld("sample", files.model, *DRAW, "--observe", seen, *options, "-o", tmp_path / "out").refusal
+
+
+def test_noise_without_observations_is_refused(mld, files, tmp_path):
+    assert "--observe" in mld("sample", files.model, *DRAW, "--noise", 0.1, "-o", tmp_path / "out").refusal
+
+
+def test_on_the_exact_field_posteriors_are_near_the_exact_ones(tiny, tmp_path):
+    target = {key: tiny()[key] for key in ("experiment", "kind", "arm", "native_resolution", "prior_seed", "prior")}
+    (tmp_path / "target.json").write_text(json.dumps(target))
+    found = condition(
+        read_exact(tmp_path / "target.json"),
+        observed={
+            "points": ObservedPointsSettings(kind="points", count=3, noise=0.1),
+            "coarse": ObservedCoarseSettings(kind="coarse", resolution=4, noise=0.0),
+        },
+        methods=[GuidedSettings(kind="guided"), DPSSettings(kind="dps"), ProjectedSettings(kind="projected")],
+        sampler=DPMSolverSettings(kind="dpm-solver++", stochasticity=1.0, times="log-snr"),
+        **{"resolution": 8, "steps": 30, "truths": 2, "samples": 256, "seed": 1},
+    )
+    table = found.table.set_index(["observed", "method", "posterior"]).value
+    assert set(found.table.posterior) <= set(POSTERIOR)
+    methods = {name: set(group.method) for name, group in found.table.groupby("observed")}
+    assert methods == {"points": {"exact", "guided", "dps"}, "coarse": {"exact", "guided", "projected"}}
+    for name in methods:
+        assert table[name, "exact", "exact_mean_error"] < 2.5 * table[name, "exact", "exact_mean_floor"]
+        assert table[name, "exact", "exact_spread"] == pytest.approx(1, abs=0.1)
+        assert table[name, "exact", "exact_coverage"] == pytest.approx(0.9, abs=0.03)
+    assert table["coarse", "guided", "exact_mean_error"] < 0.2
+    assert table["coarse", "guided", "exact_coverage"] == pytest.approx(0.9, abs=0.05)
+    assert found.fields["points/guided/samples"].shape == (3, 8, 8)
+    assert found.fields["points/points"].shape == (3, 3)
+
+
+def test_crps_and_coverage_of_draws_of_the_truth_itself():
+    """For N(0, 1) and draws of it the CRPS is 1/√π on the average, whatever the number of samples."""
+    generator = torch.Generator().manual_seed(1)
+    for n in (3, 200):
+        drawn = torch.randn(n, 60, 60, generator=generator, dtype=torch.float64)
+        found = _scores(drawn, torch.randn(60, 60, generator=generator, dtype=torch.float64))
+        assert found["crps"] == pytest.approx(np.pi**-0.5, abs=0.03)
+    assert found["coverage"] == pytest.approx(0.9, abs=0.02)
+
+
+def test_the_command_goes_on_after_a_stop_and_its_files_are_drawn_and_read(mld, files, tmp_path):
+    table, method = (
+        tmp_path / "values-8.csv",
+        ["--method", "guided", "--method", "{kind: guided, derivative: denoiser}"],
+    )
+    what = ["--observed", "some={kind: points, count: 2, noise: 0.1}", *DRAW, *method, "--truths", 2]
+    done = mld("condition", files.model, *what, "-o", table)
+    assert done.code == 0, done.err
+    rows = read_csv(table)
+    assert set(rows.method) == {"exact", "guided", "guided(derivative=denoiser)"}
+    assert not list(tmp_path.glob("checkpoint"))
+    again = tmp_path / "again.csv"
+    assert mld("condition", files.model, *what, "-o", again).code == 0
+    timeless = ~rows.posterior.str.startswith("seconds")
+    assert read_csv(again)[timeless].equals(rows[timeless])
+    drawn = mld("figure", "posterior", table.with_suffix(".safetensors"), "-o", tmp_path / "posterior.svg")
+    assert drawn.code == 0, drawn.err
+    made = mld("table", "conditioning", table, "-o", tmp_path / "summary.csv")
+    assert made.code == 0, made.err
+    assert "exact_mean_error" in (tmp_path / "summary.md").read_text()
+    wrong = mld("figure", "posterior", files.samples, "-o", tmp_path / "posterior.svg")
+    assert "mld condition" in wrong.refusal
+
+
+@pytest.mark.parametrize(
+    ("observed", "words"),
+    [
+        ("points", "is not NAME=YAML"),
+        ("some={kind: stars, noise: 0}", "there is no kind 'stars'"),
+        ("some={kind: points, count: 2}", "noise"),
+        ("some={kind: points, count: 2, noise: -1}", "some.noise"),
+        ("some={kind: outside, resolution: 8, noise: 0, low: [0.8, 0.2]}", "below high"),
+    ],
+)
+def test_what_cannot_be_seen_is_refused(mld, files, tmp_path, observed, words):
+    done = mld(
+        "condition",
+        files.model,
+        "--observed",
+        observed,
+        *DRAW,
+        "--method",
+        "guided",
+        "--truths",
+        2,
+        "-o",
+        tmp_path / "x.csv",
+    )
+    assert "--observed" in done.refusal
+    assert words in done.refusal
