@@ -205,6 +205,13 @@ class Jobs:
         held = how.samples * (max(how.resolutions) ** 2 * cost.step_bytes + 3 * FLOAT * how.drawn_on**2)
         return Take(bytes=max(held, drawn.bytes), network=drawn.network)
 
+    def _condition(self, job: _Job) -> Take:
+        how = job.settings.conditioning
+        ways = sum(method.takes(seen.noise) for seen in how.observed.values() for method in how.methods)
+        derivative = 3  # a vector-Jacobian product besides the evaluation, at most
+        each = how.steps * evaluations_of(how.sampler) * ways * derivative
+        return self._drawn(job, how.truths * how.samples, (job.resolution,), each)
+
     def _truncation(self, job: _Job) -> Take:
         how = job.settings.truncation
         return self._drawn(job, how.samples, (*how.resolutions, how.drawn_on), 2 * how.steps)
