@@ -93,8 +93,11 @@ class Guided(Conditioned):
 
     ΠGDM (Song et al. 2023, "Pseudoinverse-guided diffusion models for inverse problems", eq. 7 and 8) with the covariance of the
     closed form instead of a multiple of the identity. Exact for Gaussian data. There ∂D_t/∂u_t = (a_t / b_t²) C_t Q⁻¹, and Δ_t =
-    C_t A* S_t⁻¹ (y − A D_t) is kriging around D_t: without noise A D_t(y) = y at every step. That derivative does for others
-    too, costs nothing, and is blind to what is not Gaussian: which component of a mixture y speaks for.
+    C_t A* S_t⁻¹ (y − A D_t) is kriging around D_t: without noise A D_t(y) = y at every step.
+
+    That derivative costs nothing and serves other data too, if C is theirs: with C = Q it is blind to what of them is not within
+    a component, as which one y speaks for. The denoiser's own sees that, and on the exact field finds the weights of components.
+    But near t = 1 it multiplies the errors of a network by b_t³ / a_t², and samples may run away.
 
     Args:
         by_derivative: whether ∂D_t/∂u_t is that of the denoiser, by a vector–Jacobian product, or else that of the Gaussian.

@@ -21,7 +21,7 @@ from multilevel_diffusion.settings import (
     ProjectedSettings,
 )  # fmt: skip
 from multilevel_diffusion.stages.condition import _scores, condition
-from multilevel_diffusion.storage import read_csv, read_tensors
+from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 
 DRAW = ["--resolution", 8, "--samples", 4, "--steps", 3, "--seed", 1]
 SEEN = "x1,x2,value\n0.5,0.25,1.0\n0.1,0.3,-0.5\n"
@@ -166,6 +166,12 @@ def test_the_command_goes_on_after_a_stop_and_its_files_are_drawn_and_read(mld, 
     made = mld("table", "conditioning", table, "-o", tmp_path / "summary.csv")
     assert made.code == 0, made.err
     assert "exact_mean_error" in (tmp_path / "summary.md").read_text()
+    tensors, header = read_tensors(table.with_suffix(".safetensors"))
+    for spoilt in ("some/truth", "some/guided/samples", "some/guided/spread", "some/points"):
+        for value in (tensors[spoilt][..., :2], torch.full_like(tensors[spoilt], torch.nan)):
+            write_tensors(tmp_path / "spoilt.safetensors", tensors | {spoilt: value}, header)
+            refused = mld("figure", "posterior", tmp_path / "spoilt.safetensors", "-o", tmp_path / "posterior.svg")
+            assert "spoilt.safetensors: not fields of posteriors" in refused.refusal
     wrong = mld("figure", "posterior", files.samples, "-o", tmp_path / "posterior.svg")
     assert "mld condition" in wrong.refusal
 

@@ -45,6 +45,7 @@ ALL = {
     "convergence_values": 4,
     "convergence_exact": 2,
     "log_density_values": 1,
+    "condition_values": 1,
     "log_density_exact": 1,
     "truncation": 1,
     "classifier": 1,  # one a data set
@@ -356,6 +357,7 @@ LADDERS_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("sample_snapsh
 LADDERS_TRAINED |= only("fig5", "fig5_gain", "fig5_tradeoff", "fig6")
 MNIST_TRAINED = {"train": 8, "sample": 8, "evaluate": 8} | TABLES | CONVERGENCE_OF_DIGITS
 MNIST_TRAINED |= only("along_training", "fig2", "fig3", "fig4", "skill", "gaussian")
+MNIST_TRAINED |= only("condition_values", "posterior_digits", "conditioning_digits")
 PDE_TRAINED = {"train": 6, "sample": 6, "evaluate": 6} | only("fig8", "fig9", "skill_pde", "gaussian_pde") | TABLES
 
 

@@ -52,7 +52,7 @@ def fields(
 def posterior(
     files: Annotated[list[Path], typer.Argument(help="Files of fields of `mld condition`.")], output: Output
 ) -> None:
-    """What was seen of a field, and its posterior, a row a method."""
+    """What was seen of a field, and its posteriors."""
     from ..figures import posterior, posterior_rows
     from ..storage import read_arrays
 

@@ -324,8 +324,8 @@ def condition(
             found = condition(read, tests, **options, **how)
         facts = given.facts(on, read.settings, seed=seed)
         images = bool(tests and tests.target.get("images"))
-        header = {"resolution": resolution, "images": images, "field": read.name, "provenance": facts}
-        write_tensors(output.with_suffix(".safetensors"), found.fields, header)
+        header = {"target": read.target, "resolution": resolution, "images": images, "field": read.name}
+        write_tensors(output.with_suffix(".safetensors"), found.fields, header | {"provenance": facts})
         write_csv(output, found.table, facts)
 
 

@@ -64,7 +64,7 @@ def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld converge
 
 @table.command()
 def conditioning(tables: Annotated[list[Path], typer.Argument(help="Of `mld condition`.")], output: Output) -> None:
-    """Posteriors by each method against the truth and the exact ones."""
+    """Posteriors by each method against what is true."""
     from ..tables import conditioning_summary
 
     rows = read_rows(tables, CONDITIONING_COLUMNS)

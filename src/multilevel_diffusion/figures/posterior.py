@@ -19,7 +19,6 @@ __all__ = ["posterior", "posterior_rows"]
 Row = Mapping[str, NDArray[np.floating]]
 COLUMNS = ("truth", "observations", "mean", "spread")
 SAMPLES = 3
-NEEDED = ("mean", "spread", "samples")
 
 
 def posterior_rows(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]]]) -> dict[str, Row]:
@@ -33,11 +32,11 @@ def posterior_rows(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mappi
         for name, values in arrays.items():
             row, _, part = name.rpartition("/")
             parts.setdefault(row, {})[part] = values
-        for row, found in parts.items():
+        for row, found in sorted(parts.items(), key=_place):
             if "mean" not in found:
                 continue
             seen, _, method = row.partition("/")
-            if any(part not in found for part in NEEDED) or "truth" not in parts.get(seen, {}):
+            if not _are_fields(found | parts.get(seen, {})):
                 raise UserError(f"{path}: not fields of posteriors; give files of `mld condition`")
             field = "" if method in ("exact", "gaussian") else f" of the {header.get('field', 'network')}"
             name = f"{seen}\n{method}{field}"
@@ -47,6 +46,23 @@ def posterior_rows(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mappi
     if not rows:
         raise UserError("FILES: no posteriors in them; give files of `mld condition`")
     return rows
+
+
+def _are_fields(row: Row) -> bool:
+    """Whether a row has what is drawn of it, in the right shapes, and finite."""
+    shape = row["mean"].shape
+    shapes = {"truth": shape, "mean": shape, "spread": shape, "samples": (len(row.get("samples", ())), *shape)}
+    shapes |= {"points": (len(row["points"]), 3)} if "points" in row else {}
+    return len(shape) == 2 and all(
+        name in row and row[name].shape == wanted and row[name].size and np.isfinite(row[name]).all()
+        for name, wanted in shapes.items()
+    )
+
+
+def _place(entry: tuple[str, object]) -> tuple[str, bool, bool]:
+    """What is exact comes first of what is seen alike."""
+    seen, _, method = entry[0].partition("/")
+    return seen, method != "exact", method != "gaussian"
 
 
 @matplotlib.rc_context(STYLE)
@@ -62,14 +78,14 @@ def posterior(rows: Mapping[str, Row], *, rows_down: bool = False) -> Figure:
     figure.subplots_adjust(left=0.1, right=0.995, bottom=0.01, top=1 - 0.28 / figure.get_figheight())
     first = next(iter(rows.values()))["truth"]
     look = {"vmin": float(first.min()), "vmax": float(first.max()), "origin": "upper" if rows_down else "lower"}
+    for axis, title in zip(axes[0], [*COLUMNS, *["sample"] * SAMPLES], strict=True):
+        axis.set_title(title, fontsize=7)
     for panels, (name, row) in zip(axes, rows.items(), strict=True):
         fields = [row["truth"], None, row["mean"], row["spread"], *row["samples"][:SAMPLES]]
         panels[0].set_ylabel(name, fontsize=6)
         for axis, title, values in zip(panels, [*COLUMNS, *["sample"] * SAMPLES], fields, strict=False):
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-            if panels is axes[0]:
-                axis.set_title(title, fontsize=7)
             if title == "observations":
                 _draw_points(axis, row, look, rows_down)
             elif title == "spread":

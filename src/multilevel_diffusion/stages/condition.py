@@ -95,6 +95,7 @@ def condition(
     blocks, found = -(-samples // BLOCK), Conditioned(pd.DataFrame(columns=CONDITIONING_COLUMNS))
     rows: list[dict[str, Any]] = []
     about = {"seed": seed, "resolution": resolution, "gain": gain if isinstance(source, Model) else None}
+    about |= {"n_truths": truths, "n_samples": samples}
     with progress(blocks * steps * truths * len(plan), f"condition at {resolution}") as advance:
 
         def drawn(name: str, number: int, seen: Observations | None, method: MethodBase | None) -> tuple[Tensor, float]:
@@ -107,40 +108,34 @@ def condition(
             )
             return made.cpu(), (time.perf_counter() - begun) / samples
 
-        _, unconditional = drawn("prior", 0, None, None)
+        def exactly(name: str, number: int, given: str, of: Posterior) -> tuple[Tensor, float]:
+            """The same of a posterior that is known."""
+            begun = time.perf_counter()
+            made = of.sample(samples, generator(seed, "condition", given, *key, name, number, resolution))
+            return made, (time.perf_counter() - begun) / samples
+
+        for number in range(2):  # the first warms up
+            _, unconditional = drawn("prior", number, None, None)
         for name, what in observed.items():
             scores: dict[str, list[dict[str, float]]] = {}
-            count = 0
             for number, truth in enumerate(fields):
                 stream = generator(seed, "condition", *key, name, number)
-                operator = build(what, type(grid), stream)
-                seen = observe(operator, truth, grid, what.noise, stream)
+                seen = observe(build(what, type(grid), stream), truth, grid, what.noise, stream)
                 exact = Posterior(mixture, seen, grid) if mixture else None
-                count = operator.count
-                every: dict[str, tuple[Tensor, float]] = {}
-                for given, of in (("exact", exact), ("gaussian", law and Posterior(law, seen, grid))):
-                    if of:
-                        begun = time.perf_counter()
-                        draws = of.sample(samples, generator(seed, "condition", given, *key, name, number, resolution))
-                        every[given] = draws, (time.perf_counter() - begun) / samples
+                known = {"exact": exact, "gaussian": Posterior(law, seen, grid) if law else None}
+                every = {given: exactly(name, number, given, of) for given, of in known.items() if of}
                 for index, method in enumerate(methods):
                     if method.takes(what.noise):
                         every[str(method)] = drawn(f"{name}-{index}", number, seen, method)
-                for given, (fields_given, seconds) in every.items():
-                    score = _scores(fields_given, truth)
-                    if exact:
-                        score |= _against(fields_given, exact)
+                for given, (made, seconds) in every.items():
+                    score = _scores(made, truth) | (_against(made, exact) if exact else {})
                     score |= {"seconds": seconds, "seconds_ratio": seconds / unconditional}
                     scores.setdefault(given, []).append(score)
-                    if not number:
-                        found.fields |= _pictures(f"{name}/{given}", fields_given)
                 if not number:
-                    found.fields[f"{name}/truth"] = truth.float()
-                    if isinstance(operator, Points):
-                        found.fields[f"{name}/points"] = torch.cat([operator.positions, seen.values[:, None]], dim=1)
-            said = about | {"observed": name, "n_observations": count, "n_truths": truths, "n_samples": samples}
+                    found.fields |= _pictures(name, truth, seen, {given: made for given, (made, _) in every.items()})
+            said = about | {"observed": name, "n_observations": seen.operator.count}
             for given, of_truths in scores.items():
-                by = {"sampler": str(sampler), "steps": steps} if given not in ("exact", "gaussian") else {}
+                by = {"sampler": str(sampler), "steps": steps} if given not in known else {}
                 for posterior, value, stderr in _summary(of_truths, scores.get("gaussian")):
                     number_of = {"method": given, "posterior": posterior, "value": value, "stderr": stderr}
                     rows.append(tidy_row(settings.labels, CONDITIONING_COLUMNS, **said, **by, **number_of))
@@ -198,10 +193,13 @@ def _summary(
     scores: Sequence[Mapping[str, float]], gaussian: Sequence[Mapping[str, float]] | None
 ) -> list[tuple[str, float, float]]:
     """(name, mean, standard error) over fields of each score, and of what the Gaussian's is above it; errors square."""
-    columns = {name: torch.tensor([each[name] for each in scores], dtype=torch.float64) for name in scores[0]}
-    if gaussian:
-        for name in ("crps", "rmse"):
-            columns[f"{name}_gain"] = torch.tensor([each[name] for each in gaussian]).double() - columns[name]
+
+    def column(of: Sequence[Mapping[str, float]], name: str) -> Tensor:
+        return torch.tensor([each[name] for each in of], dtype=torch.float64)
+
+    columns = {name: column(scores, name) for name in scores[0]}
+    if gaussian and gaussian is not scores:
+        columns |= {f"{name}_gain": column(gaussian, name) - columns[name] for name in ("crps", "rmse")}
     n = len(scores)
     found = [(name, values.mean().item(), values.std().item() / n**0.5) for name, values in columns.items()]
     return [
@@ -210,6 +208,12 @@ def _summary(
     ]
 
 
-def _pictures(name: str, drawn: Tensor) -> dict[str, Tensor]:
-    parts = {"mean": drawn.mean(dim=0), "spread": drawn.std(dim=0), "samples": drawn[:SHOWN]}
-    return {f"{name}/{part}": values.float() for part, values in parts.items()}
+def _pictures(name: str, truth: Tensor, seen: Observations, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The fields of `Conditioned` of one field."""
+    found = {f"{name}/truth": truth.float()}
+    if isinstance(seen.operator, Points):
+        found[f"{name}/points"] = torch.cat([seen.operator.positions, seen.values[:, None]], dim=1)
+    for given, drawn in made.items():
+        parts = {"mean": drawn.mean(dim=0), "spread": drawn.std(dim=0), "samples": drawn[:SHOWN]}
+        found |= {f"{name}/{given}/{part}": values.float() for part, values in parts.items()}
+    return found
