@@ -163,7 +163,7 @@ def test_the_command_goes_on_after_a_stop_and_its_files_are_drawn_and_read(mld, 
     assert read_csv(again)[timeless].equals(rows[timeless])
     drawn = mld("figure", "posterior", table.with_suffix(".safetensors"), "-o", tmp_path / "posterior.svg")
     assert drawn.code == 0, drawn.err
-    made = mld("table", "conditioning", table, "-o", tmp_path / "summary.csv")
+    made = mld("table", "posterior", table, "-o", tmp_path / "summary.csv")
     assert made.code == 0, made.err
     assert "exact_mean_error" in (tmp_path / "summary.md").read_text()
     tensors, header = read_tensors(table.with_suffix(".safetensors"))

@@ -107,7 +107,7 @@ def needs_and_command(table):
             metrics, scores, histories = metrics_of(experiments)
             also = {"scores": scores, "history": histories}
             return metrics + scores + histories, options(also, "metrics", *metrics)
-        case "samplers" | "ladders" | "conditioning":
+        case "samplers" | "ladders" | "posterior":
             arms = table.arms or tuple(EXPERIMENTS[experiments[0]].arms)
             tables = tables_of(table, experiments[0], arms[:1] if table.drawing.one_arm else arms)
             return tables, options({"baseline": table.baseline or []}, table.make, *tables)

@@ -63,13 +63,13 @@ def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld converge
 
 
 @table.command()
-def conditioning(tables: Annotated[list[Path], typer.Argument(help="Of `mld condition`.")], output: Output) -> None:
+def posterior(tables: Annotated[list[Path], typer.Argument(help="Of `mld condition`.")], output: Output) -> None:
     """Posteriors by each method against what is true."""
-    from ..tables import conditioning_summary
+    from ..tables import posterior_summary
 
     rows = read_rows(tables, CONDITIONING_COLUMNS)
     about = "Mean over seeds ± its standard error, of a single seed that over fields."
-    _write(output, rows, conditioning_summary(rows), about=about, split=["experiment", "observed"])
+    _write(output, rows, posterior_summary(rows), about=about, split=["experiment", "observed"])
 
 
 @table.command()

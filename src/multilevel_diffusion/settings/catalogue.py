@@ -120,7 +120,7 @@ TABLES = {
         one_arm=True,
         columns=CONVERGENCE_COLUMNS,
     ),
-    "conditioning": Drawing(
+    "posterior": Drawing(
         "Posteriors of test fields of which something is seen, by each method: CRPS and rmse of the mean against the true "
         "field, by how much they are lower than those of the Gaussian's exact posterior (kriging), and the share of true values "
         "in the central 90 % of the samples; seconds a sample, and over those of an unconditional one. Of a mixture, against the "
@@ -217,7 +217,7 @@ class TableSettings(_EntrySettings):
         None, description="Experiments it is of; by default all that have what it needs."
     )
     arms: Several[Name] | None = Field(
-        None, description="Of ladders, samplers and conditioning: the arms; by default all, of the last two the first."
+        None, description="Of ladders, samplers and posteriors: the arms; by default all, of the last two the first."
     )
     baseline: Name | None = Field(None, description="Of ladders: the arm that is trained on the finest level alone.")
 
@@ -230,8 +230,8 @@ class TableSettings(_EntrySettings):
     def _ladders_have_a_baseline(self) -> Self:
         if (self.make == "ladders") != (self.baseline is not None):
             raise ValueError("baseline: ladders need one, and other tables none")
-        if self.make in ("ladders", "samplers", "conditioning") and len(self.experiments or ()) != 1:
+        if self.make in ("ladders", "samplers", "posterior") and len(self.experiments or ()) != 1:
             raise ValueError(f"experiments: a table of {self.make} is of one experiment")
-        if self.arms and self.make not in ("ladders", "samplers", "conditioning"):
-            raise ValueError(f"arms: an option of tables of ladders, samplers and conditioning, not of {self.make}")
+        if self.arms and self.make not in ("ladders", "samplers", "posterior"):
+            raise ValueError(f"arms: an option of tables of ladders, samplers and posteriors, not of {self.make}")
         return self

@@ -2,9 +2,9 @@
 # ruff: noqa: F403
 
 from .claims import *
-from .conditioning import *
 from .files import *
 from .ladders import *
 from .metrics import *
+from .posterior import *
 from .power import *
 from .runs import *

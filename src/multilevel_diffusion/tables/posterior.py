@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-__all__ = ["conditioning_summary"]
+__all__ = ["posterior_summary"]
 
 
-def conditioning_summary(rows: pd.DataFrame) -> pd.DataFrame:
+def posterior_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row an arm, field, what is seen, method and grid, a column a quantity: the mean over seeds ± its standard error.
 
     That of one seed is over the fields that were seen. `rows` are of CONDITIONING_COLUMNS.
