@@ -71,7 +71,11 @@ def figure_job(name, figure):
         what = options({"history": tables, "count": figure.count}, "fields", *data, *samples)
     elif figure.draw == "posterior":
         first = settings.conditioning.resolutions[0]
-        tables = [file for file in tables if f"/seed{settings.seeds[0]}/" in file and file.endswith(f"-{first}.csv")]
+        tables = [
+            file
+            for file in tables
+            if Path(file).parents[1].name == f"seed{settings.seeds[0]}" and file.endswith(f"-{first}.csv")
+        ]
         needs = [str(Path(file).with_suffix(".safetensors")) for file in tables]
         what = options({}, figure.draw, *needs)
     else:
