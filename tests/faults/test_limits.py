@@ -53,7 +53,7 @@ def assert_one_line(text, *signs):
 def test_ctrl_c_at_any_moment_is_one_line_and_nothing_is_half_written(commands, tmp_path, count, chance):
     """From the first line of ours on, by the process's own end."""
     stopped = 0
-    for number in range(count(6)):
+    for number in range(count(4)):
         name, command = chance.choice([*commands.items()])
         out = tmp_path / f"{number}" / name
         process = subprocess.Popen(
@@ -167,7 +167,7 @@ def test_want_of_memory_is_one_line_in_every_command(files, tiny, tmp_path, coun
             *("--evaluations", 3, "--reference-evaluations", 3, "--projections", 8),
         ],
     }
-    for number in range(count(5)):
+    for number in range(count(4)):
         name, command = chance.choice([*commands.items()])
         log = tmp_path / f"log{number}"
         process = start(log, [*command, "-o", out / f"{number}" / name], int(chance.uniform(8, 250) * 2**20))
@@ -187,7 +187,8 @@ def test_grids_beyond_all_memory_are_one_line(files, mld, tmp_path):
         ["data", "mixture", files.spec, "--samples", 2],
         ["score-error", files.snapshots, "--gain", "values", "--batches", 1, "--batch-size", 2],
     ):
-        assert "memory does not suffice" in mld(*command, "--resolution", 33_000_000, "-o", tmp_path / "out").refusal
+        refusal = mld(*command, "--resolution", 33_000_000, "-o", tmp_path / "out").refusal
+        assert "memory does not suffice" in refusal or "less than or equal to 65536" in refusal
     assert not (tmp_path / "out").exists()
 
 

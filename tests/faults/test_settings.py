@@ -98,7 +98,10 @@ class Workflow:
     """The rules that the workflow makes of a configuration, and its jobs, without Snakemake."""
 
     def __init__(self):
-        folder, names = ROOT / "workflow" / "rules", ("common", "resources", "stages", "report", "catalogue")
+        folder, names = (
+            ROOT / "workflow" / "rules",
+            ("common", "resources", "stages", "conditioning", "report", "catalogue"),
+        )
         texts = [(folder / f"{name}.smk").read_text().partition("wildcard_constraints:")[0] for name in names]
         self.first, *self.rest = (compile(text, name, "exec") for name, text in zip(names, texts, strict=True))
         self.mld = typer.main.get_command(app)

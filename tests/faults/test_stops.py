@@ -33,7 +33,7 @@ def trained(tiny, tmp_path_factory):
 def test_trainings_killed_at_random_moments_end_with_the_same_bits(tiny, tmp_path, count, chance):
     """Killed up to three times each, by SIGKILL; a state is saved after every step."""
     stops = 0
-    for number in range(count(4)):
+    for number in range(count(3)):
         folder, steps = tmp_path / f"{number}", chance.randint(1, 6)
         folder.mkdir()
         spec, log, whole, cut = (folder / name for name in ("spec.json", "log", "whole", "cut"))
@@ -79,7 +79,7 @@ def test_stages_stopped_at_random_moments_end_with_the_same_bits(trained, tmp_pa
     """By SIGINT, SIGTERM or SIGKILL; an output is there only when it is whole."""
     command, log, stops = commands(trained)[name], tmp_path / "log", 0
     seconds = finish(log, [*command, "-o", tmp_path / "whole" / name])
-    for number in range(count(2)):
+    for number in range(count(1)):
         cut = tmp_path / f"cut{number}"
         often = ["--checkpoint-seconds", chance.choice([0, 0.05, 10])]
         stops += stop_at_random_moments(log, [*command, *often, "-o", cut / name], seconds, chance, ASKED)

@@ -85,7 +85,8 @@ def fields(n, resolution, dtype=torch.float32):
 @pytest.fixture
 def trainer(tiny, waits):
     def make(network, grid, batches=None, **settings):
-        spec = parse(ArmSpec, tiny(**settings) | {"network": network, "grid": GRIDS[grid]}, source="tiny")
+        kind = {} if grid is Torus else {"kind": "fields", "data_set": "tiny", "validation": {"resolutions": [8]}}
+        spec = parse(ArmSpec, tiny(**settings) | {"network": network, "grid": GRIDS[grid]} | kind, source="tiny")
         with unset_fake_temporarily():
             prior, module = build_prior(spec), build_network(spec, 1)
         module.to(DEVICE)
