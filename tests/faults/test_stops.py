@@ -16,6 +16,7 @@ LADDERS = [
     {"ladder": [{"resolution": 8, "epochs": 12}]},
     {"ladder": [{"resolution": 8, "epochs": 12}], "schedule": "one-cycle", "averaging": 0.9},
     {"ladder": [{"resolution": 8, "epochs": 5}, {"resolution": 12, "steps": 31, "learning_rate": 2e-3}]},
+    {"ladder": [{"resolution": 12, "epochs": 12, "others": [{"resolution": 8, "probability": 0.5}]}]},
 ]
 
 
