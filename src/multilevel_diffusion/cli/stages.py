@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def resolve(
-    configs: given.Configs,
     arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
     output: given.Output,
     target: Annotated[bool, typer.Option("--target", help="Only what the true law depends on.")] = False,
     data: Annotated[Path | None, typer.Option(help="File of `mld data`, for a prior's scale that is auto.")] = None,
     set_: given.Overrides = None,
     presets: given.Presets = None,
+    configs: given.Configs = None,
 ) -> None:
     """Freeze the settings of one arm into spec.json.
 

@@ -10,7 +10,7 @@ import typer
 from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, write_csv
-from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows, read_spec
+from .options import Configs, Output, Overrides, Presets, facts, paper_config, read_config, read_rows, read_spec
 
 if TYPE_CHECKING:
     import pandas
@@ -110,11 +110,11 @@ def ladders(
 
 @table.command()
 def claims(
-    configs: Configs,
     table: Annotated[list[str], typer.Option(metavar="NAME=CSV", help="A table that claims name; repeated.")],
     output: Output,
     set_: Overrides = None,
     presets: Presets = None,
+    configs: Configs = None,
 ) -> None:
     """Every claim of the paper with its criterion and a verdict.
 
@@ -123,10 +123,11 @@ def claims(
     from ..settings import load_config, tuned
     from ..tables import claim_summary, claims
 
-    config = read_config(configs, set_, presets)
-    paper = load_config(configs[:1], {"preset": "paper"}, presets or configs[0].parent / "workflow" / "presets")
+    files = configs or [paper_config()]
+    config = read_config(files, set_, presets)
+    paper = load_config(files[:1], {"preset": "paper"}, presets or files[0].parent / "workflow" / "presets")
     if config.claims is None:
-        raise UserError(f"{configs[0]}: no claims in it")
+        raise UserError(f"{files[0]}: no claims in it")
     if unclear := [text for text in table if "=" not in text]:
         raise UserError(f"--table: '{unclear[0]}' is not NAME=CSV")
     named = dict(text.partition("=")[::2] for text in table)
