@@ -149,7 +149,7 @@ def law_tail(spec: settings.ArmSpec) -> float:
 def build_law(
     spec: settings.ArmSpec, prior: priors.Prior, state: Mapping[str, Tensor], modes: int | None, path: Path, mend: str
 ) -> GaussianLaw:
-    """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes a direction.
+    """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes per direction.
 
     Files of before do not say how many: None. Raises a UserError if the tensors are not those of such a law, or no covariance.
     """
