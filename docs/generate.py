@@ -1,4 +1,7 @@
-"""Make docs/configuration.md, its JSON schema and README's table from the settings; `--check` tells whether they agree."""
+"""Make of the documentation what comes from the code and from results/reference; `--check` tells whether it agrees.
+
+These are configuration.md with its JSON schema, commands.md, and what stands between marks in README.md and all pages.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import included
+import typer
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
+from multilevel_diffusion.cli import app
 from multilevel_diffusion.settings import Config, load_config
 
 HERE = Path(__file__).resolve().parent
-MARKS = "<!-- made from config.yaml by `python docs/generate.py` -->", "<!-- end -->"
+COMMANDS = """# Command line
+
+This page is what `mld COMMAND --help` says, made by `python docs/generate.py`. Every rule of the workflow runs one of these
+commands. A wrong input ends in one line on stderr and exit code 1, a wrong call in exit code 2.
+"""
 OPENING = """# config.yaml, key by key
 
 This page is made from the settings by `python docs/generate.py`, and so is
@@ -232,24 +242,39 @@ def catalogue() -> str:
     return "\n".join(lines)
 
 
-def readme() -> str:
-    """README.md with its table."""
-    before, rest = (HERE.parent / "README.md").read_text().split(MARKS[0])
-    return f"{before}{MARKS[0]}\n{catalogue()}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+def commands() -> str:
+    """The Markdown page with the help of every command."""
+    blocks = [COMMANDS]
+
+    def add(command: Any, path: tuple[str, ...]) -> None:
+        context = typer.Context(command, info_name=" ".join(path), terminal_width=100)
+        blocks.append(
+            f"{'#' * (len(path) + 1)} `{' '.join(path)}`\n\n```text\n{command.get_help(context).strip()}\n```\n"
+        )
+        for name, inner in getattr(command, "commands", {}).items():
+            add(inner, (*path, name))
+
+    add(typer.main.get_command(app), ("mld",))
+    return "\n".join(blocks)
 
 
 def files() -> dict[Path, str]:
     """The files that are made, with what belongs into them."""
-    return {
-        HERE.parent / "README.md": readme(),
+    makers = {"catalogue": catalogue, "table": included.table, "claims": included.claims}
+    pages = [HERE.parent / "README.md", *sorted(HERE.rglob("*.md"))]
+    made = {
         HERE / "configuration.md": page(),
         HERE / "configuration.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n",
+        HERE / "commands.md": commands(),
     }
+    return {path: included.filled(path, makers) for path in pages if path not in made} | made
 
 
 if __name__ == "__main__":
     if "--check" in sys.argv[1:]:
         old = [str(path) for path, text in files().items() if not path.is_file() or path.read_text() != text]
-        sys.exit(f"{', '.join(old)}: not what the settings say; run `python docs/generate.py`" if old else 0)
+        sys.exit(
+            f"{', '.join(old)}: not what the code and the results say; run `python docs/generate.py`" if old else 0
+        )
     for path, text in files().items():
         path.write_text(text)

@@ -41,7 +41,7 @@ def jobs_of(config: dict, configfiles: list[Path]) -> tuple[list, dict]:
 
 
 def expected(jobs: list, names: dict) -> pd.DataFrame:
-    """A row a rule: jobs, what each asks for and takes at most, and hours of all; peaks and times of those that have run."""
+    """One row per rule: jobs, what each asks for and takes at most, and hours of all; peaks and times of those that have run."""
     rows = []
     for job in jobs:
         known = names["JOBS"].get(job.rule.name)

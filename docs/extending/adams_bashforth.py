@@ -18,7 +18,7 @@ class AdamsBashforthSettings(SamplerBase):
 class AdamsBashforth(Sampler):
     """u_s / a_s = u_t / a_t + h (η̂_t + (η̂_t − η̂') h / 2h'), h = σ_s − σ_t and h' = σ_t − σ', the step before.
 
-    Order 2, one evaluation a step. The first step and the last take η̂_t alone: the last step is E[X_0 | u_t].
+    Order 2, one evaluation per step. The first step and the last take η̂_t alone: the last step is E[X_0 | u_t].
     """
 
     def step(self, now, s, before, grid, noise):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .priors import Bessel, Combined, FNOPrior, Laplacian, Prior, Standard, draw_mode_weights
     from .settings import load_plugins
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "builders": ("builds",),

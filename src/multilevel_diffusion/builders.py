@@ -6,6 +6,7 @@ A kind of prior, network, sampler or data is a pair: its settings, and the funct
 import math
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,13 @@ def _networks() -> Any:
     return networks
 
 
+def _unet(spec: settings.UNetSettings, stream: torch.Generator) -> nn.Module:
+    if not find_spec("diffusers"):
+        raise UserError("network: a U-Net needs diffusers; pip install 'multilevel-diffusion[unet]'")
+    unet: nn.Module = _networks().UNet(spec.channels, spec.blocks, spec.groups, stream, spec.fields)
+    return unet
+
+
 def _weights(modes: tuple[int, int], stream: torch.Generator, state: Mapping[str, Tensor]) -> Tensor:
     """The random weights of a Fourier layer: those of a trained model, or drawn."""
     return torch.view_as_complex(state["weights"]) if state else priors.draw_mode_weights(modes, stream)
@@ -49,7 +57,7 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
     settings.FNOPriorSettings: lambda s, n, *random: priors.FNOPrior(n, _weights(s.modes, *random)),
     settings.CombinedSettings: lambda s, n, *r: priors.Combined(n, _weights(s.modes, *r), s.scale, s.fno_scale),
     settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream, s.fields),
-    settings.UNetSettings: lambda s, stream: _networks().UNet(s.channels, s.blocks, s.groups, stream, s.fields),
+    settings.UNetSettings: _unet,
     settings.GaussianSettings: lambda s, stream: nn.Module(),
     settings.EulerMaruyamaSettings: lambda s, denoiser: sample.EulerMaruyama(denoiser),
     settings.HeunSettings: lambda s, denoiser: sample.Heun(denoiser),
@@ -141,7 +149,7 @@ def law_tail(spec: settings.ArmSpec) -> float:
 def build_law(
     spec: settings.ArmSpec, prior: priors.Prior, state: Mapping[str, Tensor], modes: int | None, path: Path, mend: str
 ) -> GaussianLaw:
-    """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes a direction.
+    """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes per direction.
 
     Files of before do not say how many: None. Raises a UserError if the tensors are not those of such a law, or no covariance.
     """

@@ -16,13 +16,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .interrupts import Deferred, advise
-from .provenance import code_digest
+from .provenance import code_digest, versions
 from .settings import plugin_files
 from .storage import read_json, read_tensors, unwritable, write_json, write_tensors
 
@@ -62,7 +61,7 @@ class Checkpoint:
 
         Raises a UserError if what is kept is damaged or nothing can be written.
         """
-        identity = {"stage": stage, "device": device.type, **{name: version(name) for name in LIBRARIES}}
+        identity = {"stage": stage, "device": device.type, **versions(LIBRARIES)}
         identity |= {"code": code_digest(f"stages.{stage}", plugins=plugin_files()), **facts}
         text = json.dumps(identity, sort_keys=True)
         self._identity, self.digest = json.loads(text), hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -39,7 +39,7 @@ COLUMNS = [
         "n_projections",
     ),
 ]
-"""The tables of metrics, from `mld evaluate`, `mld truncation` and `mld table metrics`: one number a row.
+"""The tables of metrics, from `mld evaluate`, `mld truncation` and `mld table metrics`: one number per row.
 
 floor: what as many true fields have as value, the mean over `floor_sets` disjoint sets of them, with its standard error. scale:
 what the value is divided by to be without units, the data's standard deviation per unit area or 1; empty where neither is right.
@@ -75,20 +75,20 @@ DENSITY_COLUMNS = [
     *("experiment", "arm", "network", "gain", "seed", "resolution", "drawn_on", "trace", "steps", "probes", "field"),
     *("estimate", "start", "closed_form", "plain", "finest"),
 ]
-"""The tables of `mld log-density`: a row a field, grid and way to take the trace; `field` is its number."""
+"""The tables of `mld log-density`: one row per field, grid and way to take the trace; `field` is its number."""
 
 SCORE_COLUMNS = [
     *("experiment", "arm", "network", "prior", "ladder", "gain", "reference_resolution", "seed", "epoch"),
     *("resolution", "drawn_on", "n_samples"),
     *("squared_error", "squared_norm", "relative", "stderr", "loss", "exact_loss", "gaussian_loss"),
 ]
-"""The tables of `mld score-error`: a row a snapshot, grid and gain."""
+"""The tables of `mld score-error`: one row per snapshot, grid and gain."""
 
 CONDITIONING_COLUMNS = [
     *("experiment", "arm", "network", "prior", "gain", "ladder", "seed", "resolution", "sampler", "steps"),
     *("observed", "method", "posterior", "value", "stderr", "n_observations", "n_truths", "n_samples"),
 ]
-"""The tables of `mld condition`: one number a row; `posterior` names it, one of POSTERIOR."""
+"""The tables of `mld condition`: one number per row; `posterior` names it, one of POSTERIOR."""
 
 POSTERIOR = (
     *("crps", "crps_gain", "rmse", "rmse_gain", "coverage", "seconds", "seconds_ratio"),
@@ -97,7 +97,7 @@ POSTERIOR = (
 """What the column `posterior` names."""
 
 HISTORY_COLUMNS = ["experiment", "arm", "network", "ladder", "seed", "epoch", "resolution", "step", "loss", "seconds"]
-"""What the history.csv of every training has, a row an epoch, beside validation_N and test_N where they are asked for."""
+"""What the history.csv of every training has, one row per epoch, beside validation_N and test_N where they are asked for."""
 
 SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
 """What is read of a history.csv where skill is, beside its columns skill_N and validation_N."""
@@ -105,7 +105,7 @@ SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
 QUANTITIES = ("seconds_per_step_", "seconds", "test_loss", "speedup", "loss_at_equal_time", "gap", "epochs_to_close")
 """What the column `quantity` names; the first goes on with a resolution."""
 LADDER_COLUMNS = ["experiment", "arm", "ladder", "seed", "quantity", "value"]
-"""The table of `mld table ladders`: one number a row."""
+"""The table of `mld table ladders`: one number per row."""
 
 COST_COLUMNS = ["against", "value", "resolution", "batch", "width"]
 COST_COLUMNS += ["seconds", "expected_seconds", "bytes", "expected_bytes"]

@@ -14,8 +14,8 @@ so that one eigenbasis serves all times. With v_j = a_t² κ_j + b_t²:
 where the last two terms are Cameron's and Martin's for the mean, ⟨m, w⟩' = ⟨Q^(−½) m, w⟩, ⟨m, m⟩' = ‖Q^(−½) m‖². Modes in the
 kernel of Q carry a_t X_0 without noise: nothing is to be predicted there.
 
-K is block diagonal here: a full matrix on the Fourier modes |k_i| ≤ r, one number a mode beyond them (stationary). A field on any
-grid is whitened, its low modes go through the matrix and the others through the numbers; on a grid that lacks some of the low
+K is block diagonal here: a full matrix on the Fourier modes |k_i| ≤ r, one number per mode beyond them (stationary). A field on
+any grid is whitened, its low modes go through the matrix and the others through the numbers; on a grid that lacks some of the low
 modes, K is the block of those it has. Modes above the native grid have one number, `tail`: 0 for data that end there.
 
 Between walls the noise is periodic on the index grid and the data are not: what is independent in them, cosines, jumps at the
@@ -71,7 +71,7 @@ class GaussianLaw:
         mean: m, shape (N, N), float64.
         variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64.
         low: K on the modes |k_i| ≤ r, shape (d, d) with d = (2r + 1)², in the coordinates `field values / (2r + 1)` of the grid
-            of 2r + 1 points a side; None if K is stationary.
+            of 2r + 1 points per side; None if K is stationary.
         tail: κ of modes above the native grid. Data that have one are drawn on every grid anew and not restricted, so that it is
             also κ at the Nyquist frequencies of coarser grids.
         cosines: between walls, c_j, shape (N, N), float64.
@@ -99,7 +99,7 @@ class GaussianLaw:
 
     @property
     def side(self) -> int:
-        """2r + 1, points a side of the grid of the low modes; 0 if there are none."""
+        """2r + 1, points per side of the grid of the low modes; 0 if there are none."""
         return 0 if self.low is None else round(len(self.low) ** 0.5)
 
     def mean_on(self, grid: Grid, like: Tensor) -> Tensor:

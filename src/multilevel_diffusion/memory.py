@@ -34,7 +34,7 @@ def out_of_memory(error: BaseException) -> str | None:
         return None
     found = re.search(r"(\d+) bytes", text)
     asked = f": {int(found[1]) / 2**30:.3g} GiB were asked for at once" if found else ""
-    return f"memory does not suffice{asked}; take fewer points a side, fewer samples or a smaller batch"
+    return f"memory does not suffice{asked}; take fewer points per side, fewer samples or a smaller batch"
 
 
 _before = 0.0

@@ -169,7 +169,7 @@ class _Source(ABC):
             return solver.sample(n, grid, times, stream, advance, begin, keep).to(dtype)
         except torch.OutOfMemoryError:
             raise UserError(
-                f"{name}: the memory of the device does not suffice for fields of {resolution} points a side: "
+                f"{name}: the memory of the device does not suffice for fields of {resolution} points per side: "
                 'choose a smaller resolution, or the CPU by CUDA_VISIBLE_DEVICES=""'
             ) from None
         except FloatingPointError as error:

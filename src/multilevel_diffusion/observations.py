@@ -60,7 +60,7 @@ class Operator(ABC):
         if key not in self._kept:
             asked = 8 * WORKSPACE * self.count * max(self.count, grid.resolution**2)
             if asked > available():
-                wrong = f"{self.count} observations of {grid.resolution} points a side need {asked / 2**30:.3g} GiB"
+                wrong = f"{self.count} observations of {grid.resolution} points per side need {asked / 2**30:.3g} GiB"
                 raise UserError(f"observations: {wrong}, more than is free; give fewer, or a coarser grid")
             self._kept[key] = self._functions(grid).to(device)
         return self._kept[key]

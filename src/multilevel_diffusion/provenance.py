@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,19 @@ PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "ma
 
 def software() -> dict[str, str]:
     """What made a file: version, commit and its dirtiness, Python, and the packages whose release may change a number."""
-    from importlib.metadata import version
-
     ours = {"version": __version__, "commit": _commit(), "python": platform.python_version()}
-    return ours | {name: version(name) for name in PACKAGES}
+    return ours | versions(PACKAGES)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of packages, without those that are not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def provenance(**facts: Any) -> dict[str, Any]:

@@ -277,7 +277,7 @@ class Ancestral(Sampler):
 class Heun(Sampler):
     """Heun's method for du/a = η̂ dσ, the probability-flow ODE: an Euler step to s, then the mean of η̂ at both ends.
 
-    Order 2, two evaluations a step (Karras et al. 2022, arXiv 2206.00364, algorithm 1). The last step is Euler's, D.
+    Order 2, two evaluations per step (Karras et al. 2022, arXiv 2206.00364, algorithm 1). The last step is Euler's, D.
     """
 
     def evaluations(self, steps: int) -> int:

@@ -100,7 +100,7 @@ class Validation:
     Args:
         data: the fields.
         grids: those on which the loss is measured.
-        draws: times and noises a field, the times one in each of as many equal parts of [0, 1].
+        draws: times and noises per field, the times one in each of as many equal parts of [0, 1].
         denoiser: gives the prior from which the noises are drawn.
     """
 

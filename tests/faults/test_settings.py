@@ -435,7 +435,7 @@ FAILS_LATER = [
     ((*CLAIM, "quantity", "of", "metric"), "legible_share", "debiased: only one metric, a distance"),
     ((*CLAIM, "quantity", "of", "metric"), REMOVED, "must say which metric"),
     ((*CLAIM, "quantity", "less"), {"column": "gain"}, "less: a debiased distance is without its floor already"),
-    ((*CLAIM, "quantity", "table"), "priors", "table priors has no values a seed"),
+    ((*CLAIM, "quantity", "table"), "priors", "table priors has no values per seed"),
     (
         (*CLAIM, "first_written", "quantity", "of", "colour"),
         "red",

@@ -616,7 +616,7 @@ def test_too_little_memory_for_a_network_is_one_line_that_names_it(mld, files, t
         "sample", files.model, "--resolution", 8, "--steps", 2, "--samples", 2, "--seed", 1, "-o", tmp_path / "out"
     ).refusal
     assert str(files.model) in line
-    assert "memory of the device does not suffice for fields of 8 points a side" in line
+    assert "memory of the device does not suffice for fields of 8 points per side" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -338,7 +338,7 @@ def test_the_figure_of_costs_has_the_slopes_of_power_laws():
         ]
     )
     panels = figures.cost(rows).axes
-    assert [axes.get_xlabel() for axes in panels[3:]] == ["points per side $N$", "fields a step", "channels"]
+    assert [axes.get_xlabel() for axes in panels[3:]] == ["points per side $N$", "fields per step", "channels"]
     assert [axes.get_ylabel() for axes in (panels[0], panels[3])] == ["time of a step (s)", "memory of a step (GB)"]
     assert panels[0].get_title() == "16 fields, 32 channels"
     labels = [line.get_label() for axes in (panels[1], panels[4]) for line in axes.lines]

@@ -32,7 +32,7 @@ def variance(fields):
 
 @pytest.fixture(scope="module")
 def spec(tiny):
-    """An arm on a file of fields of 16 points a side, under a prior."""
+    """An arm on a file of fields of 16 points per side, under a prior."""
 
     def make(prior, **changes):
         arm = tiny() | {"kind": "fields", "data_set": "bumps", "validation": {"resolutions": [8]}, "prior": prior}
@@ -50,7 +50,7 @@ def fields():
 
 @pytest.fixture(scope="module")
 def digits(root):
-    """The digits that the tests have, on 64 points a side."""
+    """The digits that the tests have, on 64 points per side."""
     preset = yaml.safe_load((root / "workflow" / "presets" / "smoke.yaml").read_text())
     known = preset["experiments"]["mnist"]["data"]["sha256"]
     found = fetch([str(root / "tests" / "mnist")], known, said=lambda line: None)

@@ -140,7 +140,7 @@ def broken(experiment=None):
 
 
 def samples_of(experiment, arm, seed, epochs=()):
-    """All samples of a trained network, a file a grid and gain that differs there; a mixture has an exact field beside it.
+    """All samples of a trained network, one file per grid and gain that differs there; a mixture has an exact field beside it.
 
     epochs: of these snapshots instead, under the first gain.
     """
@@ -162,7 +162,7 @@ def folders_of(files):
 
 
 def data_of(experiment, arm):
-    """Test sets, a file a sampling resolution; those of a mixture belong to an arm, because its law depends on the prior."""
+    """Test sets, one file per sampling resolution; those of a mixture belong to an arm, because its law depends on the prior."""
     folder = CONFIG.data_set(experiment) or f"{experiment}/{arm}"
     return [f"{RESULTS}/{folder}/data/{n}.safetensors" for n in EXPERIMENTS[experiment].sampling.resolutions]
 

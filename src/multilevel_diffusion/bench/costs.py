@@ -80,7 +80,7 @@ def train(resolutions: Sequence[int], batch: int, repeats: int, advance: Advance
 def sample(
     resolutions: list[int], samplers: list[SamplerSettings], steps: int, batch: int, repeats: int, advance: Advance
 ) -> Tables:
-    """Measure evaluations and samples a second, against evaluations of neuraloperator's FNO with the default allocator."""
+    """Measure evaluations and samples per second, against evaluations of neuraloperator's FNO with the default allocator."""
     tables = {}
     for n in resolutions:
         case = Case(OURS, n, batch)

@@ -1,7 +1,7 @@
 """What a job of the workflow takes, by counting what its stage evaluates and what was measured of one evaluation.
 
-    seconds = start + Σ fields × points × evaluations × seconds a point      of one core
-    bytes   = start + fields held + fields and points evaluated together × bytes a point
+    seconds = start + Σ fields × points × evaluations × seconds per point      of one core
+    bytes   = start + fields held + fields and points evaluated together × bytes per point
 
 `Costs` are measured: those of the paper's network by `mld bench scaling` (`fitted`), others as `workflow/resources.yaml` says.
 """
@@ -35,9 +35,9 @@ class NetworkCost(BaseModel, frozen=True, extra="forbid"):
 class Costs(BaseModel, frozen=True, extra="forbid"):
     """What was measured.
 
-    start: seconds and bytes of a job that does nothing. overhead: seconds a training step. networks: by kind; a plugin's costs
+    start: seconds and bytes of a job that does nothing. overhead: seconds per training step. networks: by kind; a plugin's costs
     what `unet` does, and the exact field what `gaussian` does. metrics: a field in a direction, and a pair of samples; seconds
-    are a point of their grid. solver: seconds a point and time step. gpu: the cores that a GPU is worth, and the bytes of its
+    are a point of their grid. solver: seconds per point and time step. gpu: the cores that a GPU is worth, and the bytes of its
     process on the host. threads: of a long job on a cluster. margin: what is asked over what is expected, and the least minutes.
     """
 
@@ -241,7 +241,7 @@ def evaluations_of(sampler: SamplerBase) -> int:
 
 
 def fitted(scaling: pd.DataFrame, threads: int) -> dict[str, float]:
-    """Least squares of the table of `mld bench scaling`: seconds of one core a step, and a point of it, and bytes a point."""
+    """Least squares of the table of `mld bench scaling`: seconds of one core per step, and a point of it, and bytes per point."""
     rows = scaling[scaling.width == 32].assign(points=scaling.batch * scaling.resolution**2)
     slope, overhead = np.polyfit(rows.points, threads * rows.seconds, 1, w=1 / rows.seconds)
     large = rows[rows.points >= rows.points.median()]

@@ -167,7 +167,7 @@ def difference(case: Case) -> float:
 def ceilings(repeats: int) -> tuple[float, float]:
     """Measure FLOP/s of the float32 product of matrices of 2048 rows, and bytes/s of the triad a = b + s c on arrays of 134 MB.
 
-    Each is the best of `repeats`; a triad counts 12 bytes an element (McCalpin's STREAM).
+    Each is the best of `repeats`; a triad counts 12 bytes per element (McCalpin's STREAM).
     """
     n, size = 2048, 2**25
     x, y, product = (torch.ones(n, n) for _ in range(3))

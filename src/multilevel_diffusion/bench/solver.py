@@ -55,6 +55,6 @@ def solver(
     taken = medians({name: partial(timed, solve) for name, (solve, _) in ways.items()}, repeats)
     ms = pd.Series({name: 1e3 * taken[name] / count for name, (_, count) in ways.items()})
     errors = {name: ((end - true) ** 2).mean() ** 0.5 / (true**2).mean() ** 0.5 for name, end in ends.items()}
-    table = pd.DataFrame({"ms a trajectory": ms, "relative error of u": errors, "times as fast": ms[baseline] / ms})
+    table = pd.DataFrame({"ms per trajectory": ms, "relative error of u": errors, "times as fast": ms[baseline] / ms})
     title = f"{resolution} x {resolution} to t = {end_time:g} on {device}, ours {trajectories} trajectories at a time"
     return {title: table.rename_axis("solver").reset_index()}

@@ -69,8 +69,8 @@ def verdicts(
     """Judge samples of each law, with reference, floors and seeds drawn anew each time; the true sets have 8 times `samples`.
 
     Returns:
-        A row a law and metric. truth: the value of the claim for very many samples. criterion. holds: whether it meets it; empty
-        near the bound, and no distance holds for a diverged sample, whose weight depends on `samples`. reproduced, not
+        One row per law and metric. truth: the value of the claim for very many samples. criterion. holds: whether it meets it;
+        empty near the bound, and no distance holds for a diverged sample, whose weight depends on `samples`. reproduced, not
         reproduced, undecided: how often that was the verdict, corrected for the four claims together. wrong: how often it was
         the false one.
     """

@@ -53,7 +53,9 @@ def options(
         list[Path] | None,
         typer.Option(metavar="FILE", envvar="MLD_PLUGINS", help="Python file with kinds of your own; may be repeated."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Tell it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     load_plugins(plugin or [])
 

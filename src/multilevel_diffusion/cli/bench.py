@@ -46,7 +46,7 @@ def sample(
     batch: Batch = 64,
     repeats: Repeats = 3,
 ) -> None:
-    """Evaluations of the paper's network and samples a second.
+    """Evaluations of the paper's network and samples per second.
 
     The baseline is an evaluation of neuraloperator's FNO with the default allocator.
     """
@@ -79,7 +79,7 @@ def jobs(
     table: Annotated[Path, typer.Argument(help="CSV of `mld bench scaling`.")],
     threads: Annotated[int, typer.Option(min=1, help="On which it was measured.")],
 ) -> None:
-    """What a training step costs, as workflow/resources.yaml has it.
+    """Costs of a training step for workflow/resources.yaml.
 
     From it the workflow computes what its jobs ask of a scheduler.
     """

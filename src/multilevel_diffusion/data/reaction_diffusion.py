@@ -90,8 +90,8 @@ class ReactionDiffusion:
     ) -> tuple[Tensor, Tensor]:
         """(u, v) at the last of the times, from those at the first, (batch, N, N), in the precision and on the device of u.
 
-        The times are float64; `progress` is called once a trajectory. Raises a ValueError if the shapes are not (batch, N, N) or
-        the times do not increase or are not finite, and a FloatingPointError if a field stops being finite.
+        The times are float64; `progress` is called once per trajectory. Raises a ValueError if the shapes are not (batch, N, N)
+        or the times do not increase or are not finite, and a FloatingPointError if a field stops being finite.
         """
         n = self.resolution
         if u.shape != v.shape or u.ndim != 3 or u.shape[1:] != (n, n):
@@ -172,8 +172,8 @@ def reaction_diffusion_sets(
 def read_published(file: Path, count: int, end_time: float, resolution: int) -> Tensor:
     """u at `end_time` of the first `count` trajectories of the published file, shape (count, N, N), float32.
 
-    The file is HDF5 with a group 0000, 0001, … a trajectory; its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05, … 5,
-    which are in `grid/t` of the group where it has that.
+    The file is HDF5 with one group per trajectory, 0000, 0001, …; its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05,
+    … 5, which are in `grid/t` of the group where it has that.
 
     Raises a ValueError if the file is missing, is not HDF5, lacks a trajectory, has other times or holds something else.
     """

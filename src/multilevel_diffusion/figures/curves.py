@@ -22,13 +22,14 @@ METRIC_LABELS = {
 TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
 TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
 MARKERS = "osv^Dx*Ph+d"
-COST_AXES = {"resolution": "points per side $N$", "batch": "fields a step", "width": "channels"}
+COST_AXES = {"resolution": "points per side $N$", "batch": "fields per step", "width": "channels"}
 COST_UNITS = {"resolution": "$N$ = {}", "batch": "{} fields", "width": "{} channels"}
 
 
 @matplotlib.rc_context(STYLE)
 def samplers(rows: pd.DataFrame) -> Figure:
-    """Distance of samples to the test set against evaluations of the denoiser: a row a metric, a column a field and resolution.
+    """Distance of samples to the test set against evaluations of the denoiser: one row per metric, one column per field and
+    resolution.
 
     Mean over seeds, in a band from the least to the greatest. Grey: the floor ± the Monte Carlo error of one set of samples;
     dotted: Euler–Maruyama with the most evaluations.
@@ -122,7 +123,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def cost(rows: pd.DataFrame) -> Figure:
-    """Time (above) and memory (below) of a training step as the work grows, a column a direction in which it grows.
+    """Time (above) and memory (below) of a training step as the work grows, one column per direction in which it grows.
 
     Points: measured. Dashed: expected by counting, the time from the roofline. A slope p in the legend means growth as x^p at
     the three largest x.
@@ -173,7 +174,7 @@ def _fields_of_one_arm(rows: pd.DataFrame) -> pd.Series:
     """What each row's denoiser is: the exact field, or a network, by its gain if there are several."""
     if rows.arm.nunique() > 1:
         raise UserError(
-            f"TABLES: the figure is of one arm, not of {', '.join(rows.arm.unique())}; draw a figure an arm"
+            f"TABLES: the figure is of one arm, not of {', '.join(rows.arm.unique())}; draw one figure per arm"
         )
     named = "network, " + rows.gain.astype(str) if rows.gain.nunique() > 1 else "network"
     return pd.Series(np.where(rows.network == "exact", "exact field", named), index=rows.index)

@@ -44,7 +44,7 @@ def fields(rows: Rows, count: int = 3, *, rows_down: bool = False, history: pd.D
         rows: name to resolution to fields of shape (n, N, N). The first has all resolutions; one that another row lacks is where
             it agrees with the row above.
         rows_down: x₁ downwards, as the rows of images; otherwise x₁ is to the right and x₂ upwards.
-        history: as for `losses`, whose panels are then below the fields, a panel an arm.
+        history: as for `losses`, whose panels are then below the fields, one panel per arm.
     """
     below = 0.0 if history is None else LOSSES
     count = min(count, *(len(drawn) for row in rows.values() for drawn in row.values()))

@@ -67,7 +67,7 @@ def _place(entry: tuple[str, object]) -> tuple[str, bool, bool]:
 
 @matplotlib.rc_context(STYLE)
 def posterior(rows: Mapping[str, Row], *, rows_down: bool = False) -> Figure:
-    """A row a posterior: the true field, what was seen of it, posterior mean, standard deviation, and samples.
+    """One row per posterior: the true field, what was seen of it, posterior mean, standard deviation, and samples.
 
     Fields share the colour limits of the first truth; each spread has its own from 0 on, and its greatest value below it.
     """

@@ -27,7 +27,7 @@ BASELINE = "gaussian"
 
 @matplotlib.rc_context(STYLE)
 def score_error(scores: pd.DataFrame) -> Figure:
-    """Relative squared score error (left) and denoising loss (right) along training, a row of panels an arm.
+    """Relative squared score error (left) and denoising loss (right) along training, a row of panels per arm.
 
     Median over seeds, in a band from the least to the greatest, as in all figures of this module. The Gaussian baseline is a
     dashed level beside the arms that have its prior.
@@ -67,7 +67,7 @@ def score_error(scores: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def along_training(rows: pd.DataFrame) -> Figure:
-    """Sliced Wasserstein distance to the test set along training, a curve an arm, a panel a gain. Grey: the floor.
+    """Sliced Wasserstein distance to the test set along training, one curve per arm, one panel per gain. Grey: the floor.
 
     Args:
         rows: ALONG_TRAINING_COLUMNS, as `mld along-training` writes them.
@@ -91,7 +91,7 @@ def along_training(rows: pd.DataFrame) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def losses(history: pd.DataFrame) -> Figure:
-    """Denoising loss along training, a panel an arm: on training data, and on validation data at each resolution.
+    """Denoising loss along training, one panel per arm: on training data, and on validation data at each resolution.
 
     Dotted: that of the Gaussian baseline under the prior of the arm, where the history has skills.
 
@@ -151,9 +151,9 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
 
 @matplotlib.rc_context(STYLE)
 def skill(history: pd.DataFrame) -> Figure:
-    """Skill 1 − L / L_G on validation fields against training steps, a panel a resolution. Grey: the Gaussian baseline, 0.
+    """Skill 1 − L / L_G on validation fields against training steps, one panel per resolution. Grey: the Gaussian baseline, 0.
 
-    A line an arm; those of one network and prior share a colour, the second is dashed. The axis is linear from −1 to 1 and
+    One line per arm; those of one network and prior share a colour, the second is dashed. The axis is linear from −1 to 1 and
     logarithmic below, and ends at LEAST_SKILL. What is not trained has no line.
 
     Args:
@@ -193,7 +193,7 @@ def split(history: pd.DataFrame) -> tuple[list[pd.DataFrame], list[int]]:
 
 
 def draw_losses(panels: Iterable[Axes], arms: list[pd.DataFrame], resolutions: list[int]) -> None:
-    """The curves of `losses`, a panel an arm."""
+    """The curves of `losses`, one panel per arm."""
     for axes, rows in zip(panels, arms, strict=False):
         draw_curve(axes, rows, "loss", "0.5", "--", "training data")
         for n in resolutions:

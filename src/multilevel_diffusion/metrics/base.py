@@ -65,7 +65,7 @@ class Subset:
         return self._known_here[compute]
 
     def of_each(self, compute: Callable[[Fields], NDArray[Any]]) -> NDArray[Any]:
-        """The rows of compute(whole), a row a field, of the fields that are kept."""
+        """The rows of compute(whole), one row per field, of the fields that are kept."""
         return self.of_whole(compute)[self.kept]
 
 

@@ -21,7 +21,7 @@ class Drawing:
 
     shows: the caption's first words. table: the stage's file that a run has of it, if that is its input. section: of an
     experiment's settings, which it needs. numbers: whether the numbers drawn lie beside the picture as a CSV. one_arm: of
-    one arm alone. columns: of a table with a value a seed, which claims may be about; names: those that such a claim gives.
+    one arm alone. columns: of a table with one value per seed, which claims may be about; names: those that such a claim gives.
     """
 
     shows: str
@@ -48,28 +48,28 @@ DRAWINGS = {
     ),
     "fields-and-losses": Drawing(
         "Fields on several grids: the test set, and below it samples of each arm under each gain, the first samples "
-        "of the first seed, colours shared. At the bottom, the denoising loss along training, a panel an arm.",
+        "of the first seed, colours shared. At the bottom, the denoising loss along training, one panel per arm.",
         table="history.csv",
     ),
     "along-training": Drawing(
-        "Sliced Wasserstein distance of samples to the test set along training, a curve an arm, a panel a gain. "
+        "Sliced Wasserstein distance of samples to the test set along training, one curve per arm, one panel per gain. "
         "Median over seeds, in a band from the least to the greatest; grey: the floor, the distance of another test "
         "set of as many fields.",
         table="along_training.csv",
         section="along_training",
     ),
     "ladders": Drawing(
-        "Loss on test fields on the finest grid along training, against epochs or time, a line an arm. Against epochs "
-        "the median over seeds in a band, against time a line a seed; black: a finer level begins.",
+        "Loss on test fields on the finest grid along training, against epochs or time, one line per arm. Against epochs "
+        "the median over seeds in a band, against time one line per seed; black: a finer level begins.",
         table="history.csv",
     ),
     "losses": Drawing(
-        "Denoising loss along training, a panel an arm: on training data, and on validation data at each resolution. "
+        "Denoising loss along training, one panel per arm: on training data, and on validation data at each resolution. "
         "Median over seeds, in a band from the least to the greatest.",
         table="history.csv",
     ),
     "skill": Drawing(
-        "Skill against training steps, a panel a resolution: 1 − L / L_G, L the denoising loss on validation fields and "
+        "Skill against training steps, one panel per resolution: 1 − L / L_G, L the denoising loss on validation fields and "
         "L_G that of the Gaussian baseline (grey), the law N(m, C) of the training data without a network. Arms of one "
         "network and prior share a colour, the second is dashed. Median over seeds, in a band from the least to the "
         "greatest; logarithmic below −1.",
@@ -77,7 +77,7 @@ DRAWINGS = {
         section="validation",
     ),
     "samplers": Drawing(
-        "Distance of samples to the true law against the number of evaluations of the denoiser, a curve a sampler, "
+        "Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler, "
         "for the exact field and for the network. Grey: the floor ± the Monte Carlo error of one set of samples; "
         "dotted: Euler–Maruyama with the most evaluations.",
         table="convergence",
@@ -85,7 +85,7 @@ DRAWINGS = {
         one_arm=True,
     ),
     "posterior": Drawing(
-        "What was seen of the first field, and its posterior: mean, standard deviation and three samples, a row a method, of "
+        "What was seen of the first field, and its posterior: mean, standard deviation and three samples, one row per method, of "
         "the first seed on the first grid. Beside the methods the posterior of the Gaussian (kriging) and, of a mixture, the "
         "exact one.",
         table="conditioning",
@@ -123,9 +123,9 @@ TABLES = {
     "posterior": Drawing(
         "Posteriors of test fields of which something is seen, by each method: CRPS and rmse of the mean against the true "
         "field, by how much they are lower than those of the Gaussian's exact posterior (kriging), and the share of true values "
-        "in the central 90 % of the samples; seconds a sample, and over those of an unconditional one. Of a mixture, against the "
-        "exact posterior in its standard deviation: error of the mean, its least for so many samples, ratio of the spreads, "
-        "coverage, and error of the weight of a component.",
+        "in the central 90 % of the samples; seconds per sample, and over the seconds of an unconditional one. Of a mixture, "
+        "against the exact posterior in its standard deviation: error of the mean, its least for so many samples, ratio of the "
+        "spreads, coverage, and error of the weight of a component.",
         table="conditioning",
         section="conditioning",
         one_arm=True,
@@ -133,7 +133,7 @@ TABLES = {
         names=("experiment", "arm", "observed", "method", "posterior"),
     ),
     "ladders": Drawing(
-        "What ladders of levels cost and save against the training that starts on the finest grid: seconds a step on "
+        "What ladders of levels cost and save against the training that starts on the finest grid: seconds per step on "
         "each level, the final test loss, the speed-up (the times at which the two first come down to the baseline's "
         "final loss, the first over the second), the gap when the finest level begins and the epochs until it closes.",
         table="history.csv",
@@ -141,20 +141,21 @@ TABLES = {
         names=("experiment", "arm", "quantity"),
     ),
     "distances": Drawing(
-        "Sliced Wasserstein distance to the test set, a row a data set, network, prior and gain, a column a resolution: the "
-        "mean over seeds; then the distance without its floor, in standard deviations of the data, and its 95 % interval, of a "
-        "single seed that of samples and floor alone."
+        "Sliced Wasserstein distance to the test set, one row per data set, network, prior and gain, one column per resolution: "
+        "the mean over seeds; then the distance without its floor, in standard deviations of the data, and its 95 % interval; "
+        "the interval of a single seed holds the errors of samples and floor alone."
     ),
     "transfer": Drawing(
         "How much farther from the test set the same network is on each grid than on its training grid: the difference of "
-        "sliced Wasserstein distances without their floors, in standard deviations of the data, and its 95 % interval, of a "
-        "single seed that of samples and floor alone. 0 is a network that does as well on a grid it has never seen."
+        "sliced Wasserstein distances without their floors, in standard deviations of the data, and its 95 % interval; "
+        "the interval of a single seed holds the errors of samples and floor alone. "
+        "0 is a network that does as well on a grid it has never seen."
     ),
     "priors": Drawing(
         "How the noise of each prior compares with the data: the share of the variance and of the power of the data "
         "in modes without noise, and the signal that is left at t = 1, which sampling takes for none. How fast both "
         "spectra fall, as exponents p of k^(−p) over 2 ≤ k < N/3; whether the noise is at least as rough as the "
-        "data, as arXiv 2509.02971 asks; κ, the variance of the data over that of the noise, mode by mode, and the "
+        "data, as arXiv 2509.02971 asks; κ, the variance of the data over the variance of the noise, mode by mode, and the "
         "share of modes with more data than noise; and by how much the standard deviation at t = 1 exceeds the prior's."
     ),
     "power": Drawing(

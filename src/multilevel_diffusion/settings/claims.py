@@ -15,7 +15,7 @@ class QuantitySettings(Settings):
     """A number per seed from a table of results: `value` of one row, alone or against another row."""
 
     table: FileName = Field(description="Name of the table.")
-    of: Row = Field(description="Column to value, which leave one row a seed.")
+    of: Row = Field(description="Column to value, which leave one row per seed.")
     over: Row | None = Field(
         None, description="Divided by the row that differs in these columns, or by `column: floor` of its own."
     )

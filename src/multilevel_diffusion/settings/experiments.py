@@ -48,7 +48,7 @@ class ScoreErrorSettings(Settings):
 
 
 class ConvergenceSettings(Settings):
-    """Distance of samples to the true law against the number of evaluations of the denoiser, a curve a sampler."""
+    """Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler."""
 
     networks: Count = Field(description="Networks that are sampled: those of the first so many seeds.")
     samplers: Several[SamplerSettings] = Field(description="Samplers that are compared.")
@@ -78,7 +78,7 @@ class LogDensitySettings(_DrawnFinerSettings):
     """Log densities of true fields relative to N(0,Q), followed to t = 1 along the probability-flow ODE."""
 
     networks: Count = Field(description="Networks that are used: those of the first so many seeds.")
-    probes: Count = Field(description="Random directions a field that estimate the trace.")
+    probes: Count = Field(description="Random directions per field that estimate the trace.")
 
 
 class TruncationSettings(_DrawnFinerSettings):
@@ -106,11 +106,12 @@ class LawSettings(Settings):
 
     modes: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
         "auto",
-        description="Modes a direction of full covariance, on a torus; auto: up to 15, ten training fields for each of its rows.",
+        description="Modes per direction of full covariance, on a torus; auto: up to 15, ten training fields for "
+        "each of its rows.",
     )
     resolution: Resolution | None = Field(
         None,
-        description="Estimated from the data on this grid; null: on the native one. On that of the training it knows no more "
+        description="Estimated from the data on this grid; null: on the native one. On the training grid it knows no more "
         "than the network has seen, and takes finer modes to have no data.",
     )
 
@@ -134,7 +135,7 @@ class ExperimentSettings(Settings):
     grid: Geometry = Field(description="torus has the points i/N, cell-centred (i + ½)/N with no-flux walls.")
     native_resolution: Resolution = Field(description="N_native: points per side of the data; λ_k = (A_k / N_native)².")
     prior_seed: Seed = Field(1, description="Draws the weights of fno and combined priors, once for all seeds.")
-    seeds: Several[Seed] = Field((1,), description="Seeds of training, a run an arm and seed.")
+    seeds: Several[Seed] = Field((1,), description="Seeds of training, one run per arm and seed.")
     gains: Several[Gain] = Field((Gain.VALUES,), description="How a network's input is scaled off its training grid.")
     paired: bool = Field(
         False, description="Arms share first weights, batches and noises, and are trained one at a time: times compare."
@@ -290,7 +291,7 @@ class ExperimentSettings(Settings):
 
 
 def _all_modes(prior: PriorBase) -> tuple[float, ...]:
-    """How many modes a direction a prior of finite rank has."""
+    """How many modes per direction a prior of finite rank has."""
     return prior.modes if isinstance(prior, FNOPriorSettings) else (math.inf,)
 
 

@@ -34,7 +34,7 @@ class Config(Settings):
     """All settings of a run."""
 
     preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
-    results: Folder = Field(description="Folder of what the workflow makes, a subfolder a preset.")
+    results: Folder = Field(description="Folder of what the workflow makes, one subfolder per preset.")
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     gpu: Literal["auto", 0, 1] = Field(
         "auto", description="GPUs of a job that can use one; auto: one where this machine has any, none on a cluster."
@@ -152,13 +152,13 @@ class Config(Settings):
         self._demand_timed(experiment, where)
 
     def _demand_quantity(self, quantity: QuantitySettings, where: str) -> None:
-        """A claim is about rows of a table with a value a seed, by columns that it has."""
+        """A claim is about rows of a table with one value per seed, by columns that it has."""
         if quantity.table not in self.tables:
             raise UserError(f"{where}: there is no table '{quantity.table}' under tables")
         drawing, against = self.tables[quantity.table].drawing, dict(quantity.against)
         if not drawing.columns:
             judged = ", ".join(name for name, table in self.tables.items() if table.drawing.columns)
-            raise UserError(f"{where}: table {quantity.table} has no values a seed; those that have are {judged}")
+            raise UserError(f"{where}: table {quantity.table} has no values per seed; those that have are {judged}")
         number = against.pop("column", "value")
         if number in LABELS:
             raise UserError(f"{where}: column: {number} is a column of text; give one of numbers, as floor")
@@ -252,7 +252,7 @@ def load_config(
     An experiment whose own settings are wrong does not stop the others: `Config.broken` says what is wrong with it.
 
     Args:
-        presets: folder with one YAML overlay a preset.
+        presets: folder with one YAML overlay per preset.
         only: the experiments that are asked for, which must be sound; all others, figures, tables and claims are then left out.
 
     Raises a UserError that names the file or key and the mend.

@@ -27,7 +27,7 @@ class NetworkBase(Settings):
         return f"multiples of {self.divisor}"
 
     def takes(self, resolution: int) -> bool:
-        """Whether it has values on a grid of so many points a side."""
+        """Whether it has values on a grid of so many points per side."""
         return resolution % self.divisor == 0
 
     @property

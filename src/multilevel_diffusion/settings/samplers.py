@@ -28,7 +28,7 @@ class EulerMaruyamaSettings(SamplerBase):
 
 
 class HeunSettings(SamplerBase):
-    kind: Literal["heun"] = Field(description="Heun's method for the probability-flow ODE, two evaluations a step.")
+    kind: Literal["heun"] = Field(description="Heun's method for the probability-flow ODE, two evaluations per step.")
 
 
 class AncestralSettings(SamplerBase):

@@ -103,5 +103,5 @@ class ValidationSettings(Settings):
     """Loss on validation data after each epoch, with fixed times and noises; the epoch of least loss at N_ref is kept."""
 
     resolutions: Resolutions = Field(description="Points per side of the grids it is measured on; N_ref is among them.")
-    draws: Count = Field(1, description="Times and noises a field.")
+    draws: Count = Field(1, description="Times and noises per field.")
     test: Annotated[int, Field(ge=0, strict=True)] = Field(0, description="Test fields with a loss, for figures.")

@@ -38,8 +38,8 @@ def along_training(
         keep: where what is done is kept.
 
     Returns:
-        A row a model and gain, one where gains agree, of ALONG_TRAINING_COLUMNS. value, stderr and floor, the distance of as many
-        other test fields (`metrics.floors`), are in units of the fields; epoch is that of the model.
+        One row per model and gain, one where gains agree, of ALONG_TRAINING_COLUMNS. value, stderr and floor, the distance of as
+        many other test fields (`metrics.floors`), are in units of the fields; epoch is that of the model.
 
     Raises a UserError if there are too few test fields, or they are of another law or grid than a model was trained on.
     """

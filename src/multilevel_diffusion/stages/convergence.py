@@ -53,8 +53,8 @@ def convergence(
         keep: where what is done is kept.
 
     Returns:
-        A row a sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor: what a
-        set of true fields has as distance to the others; stderr: the spread of that over 12 sets, which divided by √12 is
+        One row per sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor:
+        what a set of true fields has as distance to the others; stderr: the spread of that over 12 sets, which divided by √12 is
         floor_stderr. evaluations: those made.
 
     Raises a UserError if the true law is neither known nor given, or the test fields are of another, or make not even two sets;

@@ -68,7 +68,7 @@ def evaluate(
         classifier: of the same digits, to measure what it sees; see `features.DigitReference`.
 
     Returns:
-        A row a set of samples and metric, of COLUMNS. metric: those of `metrics.Reference`; vendi_score; of a mixture
+        One row per set of samples and metric, of COLUMNS. metric: those of `metrics.Reference`; vendi_score; of a mixture
         component_share, the share of fields whose likelier component is the first, and sliced_wasserstein_within; of digits
         moment_sliced_wasserstein_minmax, the distance of fields that are scaled to [0, 1] as in the authors' release. value:
         in units of the fields where it has a scale. stderr: a jackknife over samples, see `metrics.jackknife`. floor: see

@@ -38,13 +38,13 @@ def log_density(
     Args:
         drawn_on: points per side of the grid, finer than all others, on which the fields are drawn before they are restricted.
         steps: of the flow.
-        probes: random directions a field that estimate the trace; of an exact field the exact trace is taken as well.
+        probes: random directions per field that estimate the trace; of an exact field the exact trace is taken as well.
         keep: where the state of the flow is kept.
 
     Returns:
-        A row a field, grid and way to take the trace, of DENSITY_COLUMNS, in nats. estimate: log ρ_0 with log ρ_1 = 0, as samples
-        start from N(0,Q); start: the true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: the log
-        density of the values on the grid.
+        One row per field, grid and way to take the trace, of DENSITY_COLUMNS, in nats. estimate: log ρ_0 with log ρ_1 = 0, as
+        samples start from N(0,Q); start: the true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain:
+        the log density of the values on the grid.
 
     Raises:
         UserError: if the true law is not known, the network does not take a resolution, or the density stops being finite.

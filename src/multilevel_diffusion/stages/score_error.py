@@ -88,7 +88,7 @@ def score_error(
         keep: where rows that are done are kept.
 
     Returns:
-        A row a model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
+        One row per model, grid and gain, one where gains agree, of SCORE_COLUMNS. reference_resolution: N_ref.
 
     Raises a UserError if a model was not trained on a mixture, or its network does not take a resolution.
     """

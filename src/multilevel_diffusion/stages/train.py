@@ -51,8 +51,8 @@ def train(
 
     Returns:
         The model, that of the epoch of least validation loss if it was validated; its settings have a number where the prior's
-        scale was `auto`. And the history, a row an epoch: the columns of `Trainer.run`, those of the labels of the arm, and seed;
-        with validation also validation_N and test_N, the mean losses on each grid, in squared L² units, and with a law
+        scale was `auto`. And the history, one row per epoch: the columns of `Trainer.run`, those of the labels of the arm, and
+        seed; with validation also validation_N and test_N, the mean losses on each grid, in squared L² units, and with a law
         skill_N = 1 − validation_N / (that of the Gaussian on the same fields, times and noises).
 
     Raises:

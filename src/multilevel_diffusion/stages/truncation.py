@@ -24,7 +24,7 @@ from ..storage import generator
 def truncation_errors(
     sde: ForwardSDE, prior: Prior, u_0: Tensor, grid: Grid, coarse: Sequence[Grid], times: Tensor, generator: Generator
 ) -> Tensor:
-    """max_t ‖X_t − X_t^M‖²_{L²} along paths of the forward process and of its truncations to the modes of M points a side.
+    """max_t ‖X_t − X_t^M‖²_{L²} along paths of the forward process and of its truncations to the modes of M points per side.
 
     X^M starts from the truncated u_0, is driven by the truncated noise, and lives on its own grid. The process converges
     uniformly in t, as fast as the tails of E‖X_0‖² and of tr Q (theorem 3.2).
@@ -64,8 +64,8 @@ def truncation(
         steps: times at which they are compared.
 
     Returns:
-        Rows of COLUMNS. truncation_error: E max_t ‖X_t − X_t^M‖², a row a resolution, in squared L² units, which have no scale;
-        floor: what truncating X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first
+        Rows of COLUMNS. truncation_error: E max_t ‖X_t − X_t^M‖², one row per resolution, in squared L² units, which have no
+        scale; floor: what truncating X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first
         over that of the second, 1 where they fall alike.
 
     Raises a UserError if all grids keep the same modes, and a ValueError if `drawn_on` is not the finest grid.

@@ -32,7 +32,7 @@ def claims(
     tables: Mapping[str, pd.DataFrame],
     tuned: Callable[[str, str], bool] = lambda experiment, arm: False,
 ) -> pd.DataFrame:
-    """A row a claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
+    """One row per claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
 
     Ratios are judged, and averaged, by their logarithms; debiased distances by their squares, see `estimates.debiased`. The error
     is that of seeds (which has that of samples in it), of floor and reference. Let p be the two-sided probability, by Student's

@@ -13,7 +13,7 @@ __all__ = ["ladder_summary", "ladders"]
 
 
 def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """What ladders cost and save against the arm `baseline`, which is trained on the finest level N alone: one number a row.
+    """What ladders cost and save against the arm `baseline`, which is trained on the finest level N alone: one number per row.
 
     seconds_per_step_M: of a step on level M. seconds: of the whole training. test_loss: on grid N at its end. speedup: the times
     at which the baseline and the arm first come down to the baseline's final test loss (linear between epochs), the first over
@@ -62,7 +62,7 @@ def ladders(history: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
 
 def ladder_summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row an arm, a column a quantity of `ladders`: mean over seeds ± standard deviation.
+    """One row per arm, one column per quantity of `ladders`: mean over seeds ± standard deviation.
 
     For the speedup and the loss at equal time the 95 % confidence interval beside it, by Student's t. Runs that do not get there
     are left out: the cell then says of how many seeds the mean is, and an interval would be too short and is not given.

@@ -20,7 +20,8 @@ def tidy(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
-    """The median relative score error of the last ten epochs of a training, and skill there: a row an arm, seed, gain and grid.
+    """The median relative score error of the last ten epochs of a training, and skill there: one row per arm, seed, gain and
+    grid.
 
     The floor of the error is 0, and `stderr` the median of the standard errors of single epochs. Skill is 1 − Σ L / Σ L_G over
     these epochs, where the Gaussian baseline was measured; see `skill_metrics`.
@@ -37,10 +38,10 @@ def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
-    """Skill on validation fields, 1 − L / L_G with L_G the loss of the Gaussian baseline: a row a training and resolution.
+    """Skill on validation fields, 1 − L / L_G with L_G the loss of the Gaussian baseline: one row per training and resolution.
 
     That of the network that is kept: of the last epoch of least validation loss on the grid where the ladder ends. Its floor is
-    the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds a side.
+    the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds per side.
 
     Args:
         histories: SKILL_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
@@ -70,7 +71,7 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
-    """Sliced Wasserstein distances to the test set, a row an arm and gain, a column a resolution.
+    """Sliced Wasserstein distances to the test set, one row per arm and gain, one column per resolution.
 
     A cell: the mean over seeds; then the distance without its floor, in standard deviations of the data (`estimates.debiased`),
     and its 95 % confidence interval, that of samples and floor alone where there is a single seed.
@@ -90,7 +91,7 @@ def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> p
 def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
     """How much farther from the test set the same network is on each grid than on the training grid.
 
-    A row per experiment, arm, network, prior and gain, a column a resolution: the difference of sliced Wasserstein distances
+    A row per experiment, arm, network, prior and gain, one column per resolution: the difference of sliced Wasserstein distances
     without their floors, in standard deviations of the data, and its interval, as in `distances_by_prior`. 0 is a network that
     does as well on a grid it has never seen.
 
@@ -138,9 +139,9 @@ def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """From how many evaluations on a sampler stays as near the test set as Euler–Maruyama with the most of them: a / b in a cell.
 
     a: within two standard errors of the difference, that is √2 times the Monte Carlo error of a set of samples over the root of
-    the number of seeds; b: within 1.5 times its distance; – is never. A row a field and sampler, a column a metric and grid;
-    distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together. `rows` are of
-    CONVERGENCE_COLUMNS.
+    the number of seeds; b: within 1.5 times its distance; – is never. One row per field and sampler, one column per metric and
+    grid; distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together. `rows`
+    are of CONVERGENCE_COLUMNS.
 
     Raises a UserError if there is no Euler–Maruyama to compare with.
     """

@@ -6,7 +6,7 @@ __all__ = ["posterior_summary"]
 
 
 def posterior_summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row an arm, field, what is seen, method and grid, a column a quantity: the mean over seeds ± its standard error.
+    """One row per arm, field, what is seen, method and grid, one column per quantity: the mean over seeds ± its standard error.
 
     That of one seed is over the fields that were seen. `rows` are of CONDITIONING_COLUMNS.
     """

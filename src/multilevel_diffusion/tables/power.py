@@ -11,7 +11,7 @@ MOST_SAMPLES = 10**9
 
 
 def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
-    """A row an experiment, metric, resolution and number of samples at which the Gaussian baseline was measured.
+    """One row per experiment, metric, resolution and number of samples at which the Gaussian baseline was measured.
 
     A network is worth judging by a metric that tells the Gaussian from the data. With floor and s the mean and the spread of the
     metric of K sets of n true fields, and v that of the Gaussian,
@@ -30,7 +30,7 @@ def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
     """
     rows = metrics[(metrics.network == "gaussian") & metrics[["floor_stderr", "floor_sets"]].notna().all(axis=1)]
     if rows.empty:
-        raise UserError("METRICS: no Gaussian baseline in it; give an experiment an arm with network: {kind: gaussian}")
+        raise UserError("METRICS: no Gaussian baseline in it; add an arm with network: {kind: gaussian}")
     found = []
     for (experiment, metric, resolution, n), group in rows.groupby(["experiment", "metric", "resolution", "n_samples"]):
         value, floor, k = group.value.mean(), group.floor.mean(), group.floor_sets.min()
@@ -52,7 +52,7 @@ def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
 
 
 def power_summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """`power` to read: a row an experiment, number of samples and metric, a column a resolution: power (samples needed).
+    """`power` to read: one row per experiment, number of samples and metric, one column per resolution: power (samples needed).
 
     Metrics come by their power on the grid where it is least.
     """

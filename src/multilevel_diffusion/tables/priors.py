@@ -16,7 +16,7 @@ CHUNK = 128
 
 
 def priors(arms: Iterable[tuple[Mapping[str, str | None], Prior, Grid, Tensor]]) -> pd.DataFrame:
-    """A row an arm and grid: what its noise leaves of the data, what it never reaches, and which of the two falls faster.
+    """One row per arm and grid: what its noise leaves of the data, what it never reaches, and which of the two falls faster.
 
     pixel_std: the standard deviation of the noise's values. variance_in_kernel, power_in_kernel: the share of E‖u − Eu‖² and of
     E‖u‖² in modes without noise. signal_to_noise: what is left at t = 1, (a₁² E‖u‖² / b₁² tr Q)^½, which sampling takes for 0.
@@ -68,7 +68,7 @@ def _exponent(power: Tensor, grid: Grid, below: float) -> float:
     """p of the power law |k|^(−p) through the powers of the modes, in the layout of `rfft2`.
 
     Least squares of the logarithm of the mean power of a shell r − ½ ≤ |k| < r + ½ on that of its mean |k|, over 2 ≤ r < `below`;
-    `priors` takes a third of the points a side, of the native grid where that is coarser. Infinite if a shell has no power, and
+    `priors` takes a third of the points per side, of the native grid where that is coarser. Infinite if a shell has no power, and
     not a number for fewer than two shells.
     """
     k1, k2 = wavenumbers(grid.resolution)

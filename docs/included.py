@@ -1,0 +1,167 @@
+"""What stands between marks in README.md and the pages: tables of results, read from the CSV files of results/reference.
+
+    <!-- table {file: laptop/tables/metrics.csv, where: {metric: skill}, rows: [arm], columns: [resolution]} -->
+    <!-- claims {file: laptop/tables/claims.csv, claims: [score-transfers values]} -->
+    <!-- end -->
+
+Options are those of `table` and `claims` below. `python docs/generate.py` writes the text between a mark and its end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "results" / "reference"
+MARK = re.compile(r"(<!-- (\w+)(?: (\{.*?\}))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: Path, makers: Mapping[str, Callable[..., str]]) -> str:
+    """The text of a page with what its marks ask for, each made by the maker of its name; links are relative to the page."""
+
+    def fill(mark: re.Match[str]) -> str:
+        opening, kind, options, end = mark.groups()
+        made = makers[kind](**yaml.safe_load(options or "{}"))
+        here = "../" * len(page.parent.relative_to(ROOT).parts)
+        return f"{opening}\n{made.replace('](results/', f']({here}results/')}\n\n{end}"
+
+    return MARK.sub(fill, page.read_text())
+
+
+def table(
+    file: str,
+    rows: Sequence[str],
+    columns: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    value: str = "value",
+    show: Sequence[str] = (),
+    floor: bool = False,
+    over: str = "seed",
+    percent: bool = False,
+    last: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """A Markdown table from a file below results/reference, with a line below that names the file and its commit.
+
+    Args:
+        rows, columns: the columns of the file that label a row, and the one whose values become columns.
+        where: which rows of the file, by values of columns; a list of values also orders them, null is an empty cell, and the
+            name of another column stands for what is in it.
+        value: the column that is shown: mean ± standard deviation over seeds, or ± `stderr` of a single one.
+        show: columns that are shown as they are, instead of `columns` and `value`.
+        floor: the mean of the column `floor` in brackets behind each value.
+        over: "seed", or another column: the cell is then the range of the values over it.
+        percent: values are shown in per cent.
+        last: the median of the last so many epochs stands for each seed.
+        names: other words for values and columns.
+    """
+    found = _read(file, where or {})
+    names = {"": "–", "seconds": "time (s)"} | dict(names or {})
+    labels = [*rows, *([columns] if columns else [])]
+    unit = 100 if percent else 1
+    if show:
+        body = [[_shown(each, unit) for each in row] for row in found[[*rows, *show]].itertuples(index=False)]
+        return _markdown([*rows, *show], body, names) + _source(file)
+    if last:
+        epochs = found.groupby([*labels, "seed"], sort=False, dropna=False)
+        found = epochs.apply(
+            lambda each: each.nlargest(last, "epoch")[[value]].median(), include_groups=False
+        ).reset_index()
+    cells = {}
+    for label, group in found.groupby(labels, sort=False, dropna=False):
+        cells[label] = _cell(group, value, unit, floor, over)
+    if not columns:
+        body = [[*map(str, label), cell] for label, cell in cells.items()]
+        return _markdown([*rows, value], body, names) + _source(file)
+    heads = list(dict.fromkeys(label[-1] for label in cells))
+    heads = sorted(heads) if all(isinstance(head, int) for head in heads) else heads
+    body = [
+        [*map(str, row), *(cells.get((*row, head), "–") for head in heads)]
+        for row in dict.fromkeys(label[:-1] for label in cells)
+    ]
+    return _markdown([*rows, *map(str, heads)], body, names) + _source(file)
+
+
+def claims(file: str, claims: Sequence[str] | None = None, figures: Sequence[str] | None = None) -> str:
+    """Claims with their values and verdicts: those that are named, in that order, or all about some figures."""
+    where = {"claim": list(claims)} if claims else {"figure": list(figures)} if figures else {}
+    found = _read(file, where)
+    body = []
+    for row in found.itertuples():
+        interval = "" if math.isnan(row.low) else f" ({_number(row.low)} to {_number(row.high)})"
+        shown = "not reached" if math.isnan(row.value) else _number(row.value) + interval
+        mark = "" if row.settings == "paper" else ", tuned"
+        statement = row.statement[0].upper() + row.statement[1:]
+        body.append([statement, shown, row.criterion, f"**{row.verdict}**{mark}", f"{row.seeds}"])
+    return _markdown(["claim", "value", "criterion", "verdict", "seeds"], body, {}) + _source(file)
+
+
+def _read(file: str, where: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows that are asked for, in the order of the lists in `where`. Raises a ValueError where there is none of a value."""
+    found = pd.read_csv(REFERENCE / file, comment="#", keep_default_na=True)
+    for key, wanted in where.items():
+        if isinstance(wanted, str) and wanted in found:
+            found = found[found[key] == found[wanted]]
+            continue
+        values = wanted if isinstance(wanted, list) else [wanted]
+        column = found[key].astype(object).where(found[key].notna(), None)
+        if missing := [each for each in values if each not in set(column)]:
+            raise ValueError(f"{file}: no row with {key} {missing[0]}")
+        found = found[column.isin(values)].assign(**{key: column[column.isin(values)]})
+        found = found.sort_values(
+            key, key=lambda each: each.map({each: i for i, each in enumerate(values)}), kind="stable"
+        )
+    text = found.select_dtypes(exclude="number").columns
+    return found.fillna(dict.fromkeys(text, ""))
+
+
+def _cell(group: pd.DataFrame, value: str, unit: int, floor: bool, over: str) -> str:
+    values = group[value].dropna() * unit
+    if values.empty:
+        return "–"
+    if over != "seed":
+        low, high = _number(values.min()), _number(values.max())
+        return low if low == high else f"{low} to {high}"
+    if "seed" in group and group.seed.duplicated().any():
+        raise ValueError(f"several values of a seed in one cell: {group.iloc[0].to_dict()}")
+    error = values.std() if len(values) > 1 else group["stderr"].iloc[0] * unit if "stderr" in group else math.nan
+    shown = (
+        _number(values.mean()) if math.isnan(error) else f"{_number(values.mean(), error)} ± {_number(error, error)}"
+    )
+    return shown + (f" ({_number(group.floor.mean() * unit)})" if floor else "")
+
+
+def _shown(value: object, unit: int) -> str:
+    return _number(value * unit) if isinstance(value, float) else str(value)
+
+
+def _number(value: float, error: float | None = None) -> str:
+    """Three significant digits, or as many places as the first digit of its error has, the first two if that is a 1."""
+    if not value:
+        return "0"
+    places = 2 - math.floor(math.log10(abs(value)))
+    if error:
+        scale = math.floor(math.log10(error))
+        places = (1 if error < 2 * 10.0**scale else 0) - scale
+    return f"{round(value, places):,.{max(places, 0)}f}".replace("-", "−")
+
+
+def _markdown(heads: Sequence[str], body: Sequence[Sequence[str]], names: Mapping[str, str]) -> str:
+    lines = [[names.get(cell, cell) for cell in row] for row in (heads, *body)]
+    lines.insert(1, ["---"] * len(heads))
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+def _source(file: str) -> str:
+    """A line that names the file and the commit in its first line."""
+    with (REFERENCE / file).open() as text:
+        commit = json.loads(text.readline().removeprefix("#"))["commit"].removesuffix("-dirty")[:7]
+    return f"\n\n*[`{file}`](results/reference/{file}), commit {commit}.*"

@@ -1,0 +1,124 @@
+"""README and the pages: short sentences, plain words, tables that are in the files; a wheel that needs no repository."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+
+NOUNS = "row|column|panel|line|curve|file|figure|number|value|run|folder|mode|evaluation|second|step|seed|sample|point"
+TWO_ARTICLES = re.compile(rf"\b(?:an?|one) (?:{NOUNS})s? an? [a-z]+", re.IGNORECASE)
+CODE = re.compile(r"^```.*?^```$|`[^`]*`|<!--.*?-->|\$\$.*?\$\$", re.MULTILINE | re.DOTALL)
+
+
+def pages(root):
+    return [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+
+
+def prose(text):
+    """Without code, tables, pictures, headings and the targets of links."""
+    lines = [line for line in CODE.sub("x", text).splitlines() if not line.lstrip().startswith(("|", "#", "!["))]
+    return re.sub(r"\]\([^)]*\)", "]", "\n".join(lines))
+
+
+def test_readme_is_short_and_so_are_its_sentences(root):
+    text = (root / "README.md").read_text()
+    assert text.count("\n") <= 130
+    sentences = [part.split() for part in re.split(r"[.!?:]\s|\n\n|\n- ", prose(text))]
+    lengths = [len(words) for words in sentences if len(words) > 1]
+    assert sum(lengths) / len(lengths) <= 15
+
+
+def test_the_first_screen_of_readme_has_installation_a_picture_own_data_and_python(root):
+    screen = "\n".join((root / "README.md").read_text().splitlines()[:60])
+    for part in (
+        "](results/",
+        "pip install",
+        "https://download.pytorch.org/whl/cpu",
+        "mld figure",
+        "```python",
+        "```yaml",
+    ):
+        assert part in screen, part
+
+
+def test_nothing_is_one_thing_another_thing(root):
+    """One row per metric: the same with two articles is hard to read for most."""
+    files = [*pages(root), *(root / "src").rglob("*.py"), *(root / "workflow").rglob("*.smk"), root / "config.yaml"]
+    found = [f"{file.relative_to(root)}: {words}" for file in files for words in TWO_ARTICLES.findall(file.read_text())]
+    assert found == []
+
+
+def test_every_page_is_in_the_navigation(root):
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def leaves(entry):
+        inner = entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else None
+        return [entry] if inner is None else [leaf for each in inner for leaf in leaves(each)]
+
+    named = leaves(yaml.load((root / "mkdocs.yml").read_text(), Loader)["nav"])
+    files = (root / "docs").rglob("*")
+    there = [str(each.relative_to(root / "docs")) for each in files if each.suffix in (".md", ".ipynb")]
+    assert sorted(named) == sorted(there)
+
+
+def test_the_tutorial_runs_and_says_what_stands_in_it(root):
+    """The words are those that are kept in it; digits that only rounding decides may differ."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    kept = nbformat.read(root / "docs/tutorial.ipynb", 4)
+    made = nbclient.NotebookClient(
+        nbformat.from_dict(kept), timeout=120, resources={"metadata": {"path": str(root / "docs")}}
+    ).execute()
+
+    def said(notebook):
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+        return re.sub(r"[-+]?\d[\d.e-]*", "0", "".join(output.get("text", "") for output in outputs))
+
+    assert said(made) == said(kept)
+    assert "relative squared error" in said(made)
+    pictures = [
+        output for cell in made.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == 2
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory):
+    """The unpacked wheel."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("hatch_fancy_pypi_readme")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    (file,) = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_a_wheel_resolves_the_papers_settings_without_the_repository(root, wheel, tmp_path):
+    env = os.environ | {"PYTHONPATH": str(wheel)}
+    for place, config in (("wheel", []), ("repository", [str(root / "config.yaml")])):
+        command = [sys.executable, "-m", "multilevel_diffusion", "resolve", *config, "--set", "preset=smoke"]
+        command += ["--arm", "mixture/fno-combined", "--output", str(tmp_path / place)]
+        subprocess.run(command, cwd=tmp_path, env=env, check=True)
+    assert (tmp_path / "wheel").read_bytes() == (tmp_path / "repository").read_bytes()
+
+
+def test_the_page_of_a_package_index_shows_no_picture_and_no_link_that_leads_nowhere(wheel):
+    (metadata,) = wheel.glob("*.dist-info/METADATA")
+    text = metadata.read_text().partition("\n\n")[2]
+    assert "pip install" in text
+    assert "![" not in text
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https://")] == []
+
+
+def test_one_version_everywhere(root, wheel):
+    (metadata,) = wheel.glob("*.dist-info/METADATA")
+    version = re.search(r"^Version: (.*)$", metadata.read_text(), re.MULTILINE)[1]
+    assert f"## {version}" in (root / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == version
