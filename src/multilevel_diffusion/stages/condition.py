@@ -31,7 +31,7 @@ from ..storage import generator
 from . import Progress, quiet
 
 BAND = (0.05, 0.95)
-"""Quantiles whose band is to hold nine tenths."""
+"""Levels of the quantiles whose band is to hold nine tenths."""
 SHOWN = 3
 """Samples of each posterior that are kept for pictures."""
 
@@ -173,7 +173,7 @@ def _scores(drawn: Tensor, truth: Tensor) -> dict[str, float]:
     ranks = 2 * torch.arange(1, n + 1, dtype=drawn.dtype) - n - 1
     spread = torch.tensordot(ranks, ordered, dims=1) / (n * (n - 1))
     crps = (drawn - truth).abs().mean(dim=0) - spread
-    low, high = drawn.quantile(torch.tensor(BAND, dtype=drawn.dtype), dim=0)
+    low, high = _band(drawn)
     return {
         "crps": crps.mean().item(),
         "rmse": (drawn.mean(dim=0) - truth).square().mean().sqrt().item(),
@@ -181,12 +181,23 @@ def _scores(drawn: Tensor, truth: Tensor) -> dict[str, float]:
     }
 
 
+def _band(drawn: Tensor) -> Tensor:
+    """The quantiles of BAND of n ≥ 19 samples, shape (2, N, N), between which another draw of their law is nine times of ten:
+
+    of the ordered samples number (n + 1) p (Weibull's; Hyndman and Fan 1996, type 6), since it exceeds number k with k / (n + 1).
+    Of fewer samples the least and the greatest.
+    """
+    n = len(drawn)
+    levels = ((n + 1) * torch.tensor(BAND, dtype=drawn.dtype) - 1) / (n - 1)
+    return drawn.quantile(levels.clamp(0, 1), dim=0)
+
+
 def _against(drawn: Tensor, exact: Posterior) -> dict[str, float]:
     """How far samples are from an exact posterior, in its standard deviation (root mean square over pixels)."""
     mixture, grid, n = exact.law, exact.grid, len(drawn)
     deviation = exact.variances().mean().sqrt()
     truth = exact.sample(n, generator(0, "condition", "exact posterior"))
-    low, high = drawn.quantile(torch.tensor(BAND, dtype=drawn.dtype), dim=0)
+    low, high = _band(drawn)
     weight = torch.sigmoid(mixture.log_odds(drawn, torch.ones(n, dtype=drawn.dtype), grid)).mean()
     return {
         "exact_mean_error": ((drawn.mean(dim=0) - exact.mean).square().mean().sqrt() / deviation).item(),
