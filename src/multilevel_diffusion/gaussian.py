@@ -97,6 +97,14 @@ class GaussianLaw:
         found = {"mean": self.mean, "variances": self.variances, "low": self.low, "cosines": self.cosines}
         return {name: values for name, values in found.items() if values is not None}
 
+    def truncated(self, modes: int) -> GaussianLaw:
+        """The same with a full covariance of the modes |k_i| ≤ `modes` alone, or of as many as it has."""
+        side = 2 * modes + 1
+        if side >= self.side:
+            return self
+        low = _restricted(self.low, type(self.grid)(self.side), type(self.grid)(side)) if modes else None
+        return GaussianLaw(self.prior, self.grid, self.mean, self.variances, low, self.tail, self.cosines, self.sde)
+
     @property
     def side(self) -> int:
         """2r + 1, points per side of the grid of the low modes; 0 if there are none."""

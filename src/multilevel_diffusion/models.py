@@ -49,6 +49,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+WEIGHTS = Path(__file__).parent / "weights"
+"""Models that come with the package, by name: packed networks of preset study (`packing`), with their SHA256SUMS."""
+
+
 def device_of(given: torch.device | str | None = None) -> torch.device:
     """The device that is given, or else CUDA if there is one (CUDA_VISIBLE_DEVICES="" hides it), or else the CPU.
 
@@ -223,7 +227,9 @@ class Model(_Source):
 
 
 class ModelHeader(Header):
-    """The header of a model file. modes, tail: of the Gaussian law of the data, where the network is put on one."""
+    """The header of a model file. modes, tail: of the Gaussian law of the data, where the network is put on one. half: whether
+    its weights are in half precision, complex ones as pairs.
+    """
 
     mend = "give a model.safetensors, or train it again"
     spec: ArmSpec
@@ -232,6 +238,7 @@ class ModelHeader(Header):
     target: Target
     modes: Epoch | None = None
     tail: float | None = None
+    half: bool = False
 
     @model_validator(mode="after")
     def _is_of_one_arm(self) -> Self:
@@ -241,13 +248,16 @@ class ModelHeader(Header):
         return self
 
 
-def write_model(path: Path, model: Model, facts: Mapping[str, Any]) -> None:
-    """Write a model file: the network, the drawn part of its prior, and the settings of its arm."""
-    tensors = {f"network/{key}": value for key, value in model.network.state_dict().items()}
+def write_model(path: Path, model: Model, facts: Mapping[str, Any], *, half: bool = False) -> None:
+    """Write a model file: the network, in half precision if asked, the drawn part of its prior, and the settings of its arm."""
+    weights = model.network.state_dict()
+    if half:
+        weights = {key: (torch.view_as_real(x) if x.is_complex() else x).half() for key, x in weights.items()}
+    tensors = {f"network/{key}": value for key, value in weights.items()}
     tensors |= {f"prior/{key}": value for key, value in model.prior.state().items()}
     if model.law:
         tensors |= {f"law/{key}": value for key, value in model.law.state().items()}
-    header = {"spec": model.settings.model_dump(mode="json"), "seed": model.seed, "epoch": model.epoch}
+    header = {"spec": model.settings.model_dump(mode="json"), "seed": model.seed, "epoch": model.epoch, "half": half}
     header |= {"modes": model.law.side // 2, "tail": model.law.tail} if model.law else {"modes": None, "tail": None}
     write_tensors(path, tensors, header | {"target": model.target, "provenance": facts})
 
@@ -255,9 +265,14 @@ def write_model(path: Path, model: Model, facts: Mapping[str, Any]) -> None:
 def read_model(path: Path, on: torch.device) -> Model:
     """A trained network, ready to be evaluated on a device.
 
+    Args:
+        path: a file, or the name of one in WEIGHTS, if there is no file of that name.
+
     Raises:
         UserError: if the file is missing, damaged or not a model, or its tensors are not those of its settings.
     """
+    if not path.exists() and (own := WEIGHTS / f"{path}.safetensors").exists():
+        path = own
     tensors, given = read_tensors(path)
     header = checked(path, ModelHeader, given)
     spec, mend = header.spec, header.mend
@@ -265,7 +280,10 @@ def read_model(path: Path, on: torch.device) -> Model:
     if extra := tensors.keys() - {f"{name}/{key}" for name, found in parts.items() for key in found}:
         raise UserError(f"{path}: a tensor {min(extra)}, which no model has; {mend}")
     network, drawn = build_network(spec, seed=0), build_prior(spec).state()
-    demand_like(path, "network", parts["network"], network.state_dict(), mend)
+    like = network.state_dict()
+    if header.half:
+        parts["network"] = {name: _whole(x, like.get(name, x)) for name, x in parts["network"].items()}
+    demand_like(path, "network", parts["network"], like, mend)
     demand_like(path, "prior", parts["prior"], drawn, mend)
     same_draws = header.provenance.get("torch") == torch.__version__
     if same_draws and not all(torch.allclose(parts["prior"][name], values) for name, values in drawn.items()):
@@ -276,8 +294,16 @@ def read_model(path: Path, on: torch.device) -> Model:
     return Model(spec, header.seed, header.epoch, given["target"], network.to(on).eval(), prior, law)
 
 
+def _whole(values: Tensor, like: Tensor) -> Tensor:
+    """A tensor in half precision as the type of another; if it is not in half precision, itself."""
+    if values.dtype != torch.half:
+        return values
+    paired = like.is_complex() and values.shape[-1:] == (2,)
+    return torch.view_as_complex(values.float()) if paired else values.to(like.dtype)
+
+
 def load(path: str | Path, device: torch.device | str | None = None) -> Model:
-    """A trained model from its file, model.safetensors or a snapshot.
+    """A trained model from its file, model.safetensors or a snapshot, or by the name of one that comes with the package.
 
     Args:
         device: where it is computed; CUDA if there is a device, else the CPU.

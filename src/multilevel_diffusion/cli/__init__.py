@@ -34,7 +34,7 @@ app = typer.Typer(
 for command in (
     *(stages.resolve, stages.gaussian, stages.train, stages.score_error, stages.sample, stages.along_training),
     *(stages.classifier, stages.evaluate, compare, stages.convergence, stages.condition, stages.log_density),
-    *(stages.truncation,),
+    *(stages.truncation, stages.pack),
 ):
     app.command()(command)
 for name, group in {"data": data, "figure": figure, "table": table, "bench": bench}.items():

@@ -123,6 +123,24 @@ def score_error(
     _follow(score_error, snapshots, output, checkpoint_seconds, options, {"law": law}, gaussian)
 
 
+def pack(
+    model: Annotated[Path, typer.Argument(help="A model.safetensors.")],
+    output: given.Output,
+    modes: Annotated[int, typer.Option(min=1, help="Modes per direction of the Fourier layers.")],
+    law_modes: Annotated[int, typer.Option(min=0, help="Modes with a full covariance, of a Gaussian under it.")] = 0,
+) -> None:
+    """A smaller file of a network.
+
+    It has fewer modes and half precision; `mld score-error` and `mld evaluate` say what that changes.
+    """
+    from ..models import load, write_model
+    from ..packing import packed
+
+    with given.naming(model):
+        small = packed(load(model, "cpu"), modes, law_modes)
+    write_model(output, small, given.facts("cpu", small.settings, seed=small.seed), half=True)
+
+
 def sample(
     source: given.Field,
     resolution: given.Resolutions,

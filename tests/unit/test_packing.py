@@ -1,0 +1,68 @@
+"""Smaller models: what is left out of them, and what is not."""
+
+import hashlib
+
+import pytest
+import torch
+
+from multilevel_diffusion import load, models
+from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.gaussian import estimate
+from multilevel_diffusion.grids import Torus
+from multilevel_diffusion.models import write_model
+from multilevel_diffusion.packing import packed
+from multilevel_diffusion.priors import Bessel
+from multilevel_diffusion.storage import generator
+
+
+def predicted(model, grid):
+    u = model.prior.sample(3, grid, generator(1))
+    return model.denoiser().predict_noise(u, torch.tensor([0.1, 0.5, 0.9]), grid)
+
+
+def test_with_all_of_its_modes_a_packed_model_is_the_same_but_for_half_precision(files, tmp_path):
+    model = load(files.model, "cpu")
+    whole = packed(model, model.settings.network.modes, 0)
+    assert torch.equal(predicted(whole, Torus(8)), predicted(model, Torus(8)))
+    write_model(tmp_path / "half.safetensors", whole, {}, half=True)
+    half = load(tmp_path / "half.safetensors", "cpu")
+    torch.testing.assert_close(predicted(half, Torus(8)), predicted(model, Torus(8)), rtol=0, atol=2e-3)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.7 * files.model.stat().st_size
+
+
+def test_fewer_modes_are_those_that_a_coarse_grid_resolves(files):
+    """A grid of 2m points has the modes |k_i| < m, so that those left out make no difference there."""
+    model = load(files.model, "cpu")
+    modes = model.settings.network.modes
+    small = packed(model, modes - 1, 0)
+    coarse, fine = Torus(2 * modes - 2), Torus(2 * modes + 2)
+    assert torch.equal(predicted(small, coarse), predicted(model, coarse))
+    assert not torch.allclose(predicted(small, fine), predicted(model, fine))
+
+
+def test_a_law_with_fewer_modes_is_that_estimated_with_so_many():
+    fields, prior = torch.randn(200, 9, 9, generator=generator(1), dtype=torch.float64), Bessel(9, 8.0, 0.8)
+    whole, small = (estimate(fields, Torus(9), prior, modes) for modes in (3, 1))
+    torch.testing.assert_close(whole.truncated(1).low, small.low)
+    assert whole.truncated(0).low is None
+    assert whole.truncated(3) is whole
+
+
+def test_a_model_comes_with_the_package_by_its_name(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    (tmp_path / "own.safetensors").write_bytes(files.model.read_bytes())
+    assert torch.equal(predicted(load("own", "cpu"), Torus(8)), predicted(load(files.model, "cpu"), Torus(8)))
+    with pytest.raises(UserError, match="other: no such file"):
+        load("other", "cpu")
+
+
+def test_models_that_come_with_the_package_are_those_of_the_list():
+    listed = (models.WEIGHTS / "SHA256SUMS").read_text().splitlines() if models.WEIGHTS.exists() else []
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in models.WEIGHTS.glob("*.safetensors")}
+    assert found == {name: digest for digest, name in map(str.split, listed)}
+
+
+def test_more_modes_than_there_are_is_refused(files, mld, tmp_path):
+    done = mld("pack", files.model, "--modes", 99, "-o", tmp_path / "x.safetensors")
+    assert "--modes: 99, but the network of" in done.refusal
+    assert not list(tmp_path.iterdir())
