@@ -1,6 +1,6 @@
 """The catalogue of figures and tables: what each kind shows and needs, and the settings of one.
 
-The workflow makes a rule of every entry; captions, README's table and the tests take their words and counts from here.
+The workflow makes a rule of every entry; captions, the table in docs/workflow.md and the tests take their words and counts from here.
 """
 
 from __future__ import annotations
