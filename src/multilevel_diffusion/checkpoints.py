@@ -82,6 +82,11 @@ class Checkpoint:
         inner.folder, inner._identity, inner._prefix = self.folder, self._identity, f"{self._prefix}{name}-"
         return inner
 
+    @property
+    def begun(self) -> bool:
+        """Whether there are parts with such names."""
+        return self.folder is not None and any(self.folder.glob(f"{self._prefix}*"))
+
     def tensor(self, name: str, make: Callable[[], Tensor], device: torch.device) -> Tensor:
         """A part that is a tensor on a device: as it is kept, or made now."""
         kept = self._read(name)

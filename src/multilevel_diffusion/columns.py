@@ -169,3 +169,8 @@ def tidy_row(
         raise TypeError(f"the table has no column {', '.join(sorted(unknown))}")
     row = {**labels, "seed": seed, "resolution": resolution, "gain": gain, **values}
     return {column: row.get(column) for column in columns}
+
+
+def finest(ladder: str) -> int:
+    """The resolution at which a ladder ends, of its label: 64 of "16-32-64" and of "16+32+64"."""
+    return int(ladder.replace("+", "-").split("-")[-1])

@@ -27,9 +27,6 @@ from .posteriors import factor
 
 __all__ = ["DPS", "Conditioned", "Guided", "Projected"]
 
-KEPT = 2**26
-"""Numbers of the matrices that are kept for other fields at the same times."""
-
 
 class Conditioned(ABC):
     """A denoiser given observations. A subclass writes `_moved`."""
@@ -40,7 +37,6 @@ class Conditioned(ABC):
         if hasattr(denoiser, "law"):  # where samplers may start
             self.law: GaussianLaw = denoiser.law
         self._covariances = law or getattr(denoiser, "law", None) or prior_law(denoiser.prior)
-        self._factors: dict[tuple[Grid, float | None, torch.device], Tensor] = {}
 
     @abstractmethod
     def _moved(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
@@ -63,12 +59,9 @@ class Conditioned(ABC):
 
     def _solved(self, residuals: Tensor, t: Tensor | None, grid: Grid) -> Tensor:
         """(A C_t A* + σ² I)⁻¹ r for r of shape (batch, m), with C where no t is given."""
-        key, of = (grid, None if t is None else t.item(), residuals.device), self.observations
-        if key not in self._factors:
-            if sum(each.numel() for each in self._factors.values()) > KEPT:
-                self._factors.clear()
-            self._factors[key] = factor(of.operator, lambda v: self._spread(v, t, grid), of.noise, grid, key[-1])
-        return torch.cholesky_solve(residuals.T.double(), self._factors[key]).T.to(residuals)
+        of = self.observations
+        found = factor(of.operator, self._covariances, of.noise, grid, residuals.device, t)
+        return torch.cholesky_solve(residuals.T.double(), found).T.to(residuals)
 
     def _pulled(self, u_t: Tensor, t: Tensor, grid: Grid, weigh: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """E[η | u_t], and (b_t² / a_t) Q (∂D_t/∂u_t)* A* z with z the `weigh` of y − A D_t, both of shape (batch, m)."""

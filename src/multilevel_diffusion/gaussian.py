@@ -61,7 +61,7 @@ class _OnGrid:
     side: int  # of the odd grid whose d = side² values are the coordinates of the low modes; 0 if there are none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianLaw:
     """N(m, C) under a prior.
 

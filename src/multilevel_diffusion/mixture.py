@@ -53,9 +53,10 @@ class GaussianMixture:
         """`n` draws of N(0,Q), the law within a component, shape (n, N, N), float64."""
         return self.prior.sample(n, grid, generator, torch.float64)
 
-    def covariance(self, v: Tensor, grid: Grid) -> Tensor:
-        """Q v for fields v (batch, N, N): the covariance within a component."""
-        return self.prior.color(self.prior.color(v, grid), grid)
+    def covariance(self, v: Tensor, grid: Grid, t: Tensor | None = None) -> Tensor:
+        """Q v for fields v (batch, N, N), the covariance within a component; at a t of shape (1,) b_t² Q v, that given u_t."""
+        scale = 1.0 if t is None else ForwardSDE().noise_scale(t).to(v) ** 2
+        return scale * self.prior.color(self.prior.color(v, grid), grid)
 
     def pixel_variances(self, grid: Grid) -> Tensor:
         """The variance within a component of the value at every point, shape (N, N), float64."""

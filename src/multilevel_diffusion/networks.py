@@ -9,18 +9,22 @@ products, so that any grid, odd or even, CPU or GPU, computes the same real func
 Tensors inside are laid out (batch, x₂, x₁, channel): then transforms, mode mixing and pointwise layers are all plain matrix
 products, each of a field within reach of a cache. Modes a grid does not resolve (2|k_i| ≥ N) are left out.
 
+For the backward pass each layer keeps its input, C numbers a point; what pointwise layers make of it is computed again.
+
 The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutions reach as many of them on every grid.
 """
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import gelu
+from torch.utils.checkpoint import checkpoint
 
 from .grids import Grid
 
@@ -43,23 +47,36 @@ class SpectralConvolution(SpectralConv):
         self.modes = modes
 
     def forward(self, fields: Tensor) -> Tensor:
+        return self.convolve(fields, self.matrices(fields.shape[1], fields.dtype), fields.new_zeros(fields.shape))
+
+    def matrices(self, n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Real and imaginary parts of W_k for the modes that n points a side resolve, shapes (K₁ K₂, C, C)."""
+        weight = torch.view_as_real(self.weight.to_tensor()).to(dtype)
+        inputs, outputs, *kept = weight.shape
+        weight = weight.view(inputs * outputs, -1).T.contiguous().view(*kept, inputs, outputs)
+        k1, k2 = _resolved_modes(n, self.modes)
+        weight = weight[k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
+        real, imag = weight.flatten(0, 1).unbind(1)
+        return real, imag
+
+    def convolve(self, fields: Tensor, matrices: tuple[Tensor, Tensor], plus: Tensor) -> Tensor:
+        """`plus` + K v; without gradients it is written over `plus`."""
         batch, n, _, channels = fields.shape
         k1, k2 = _resolved_modes(n, self.modes)
-        matrices = _truncated_fourier(n, self.modes, fields.dtype, fields.device)
-        analysis_2, analysis_1, synthesis_1, synthesis_2 = matrices
+        fourier = _truncated_fourier(n, self.modes, fields.dtype, fields.device)
+        analysis_2, analysis_1, synthesis_1, synthesis_2 = fourier
 
         spectrum = (analysis_2 @ fields.reshape(batch, n, -1)).view(batch * len(k2), 2 * n, channels)
         spectrum = (analysis_1 @ spectrum).view(batch, len(k2), 2, len(k1), channels)
-        real, imag = (part.permute(1, 2, 0, 3).reshape(-1, batch, channels) for part in spectrum.unbind(2))
+        real, imag = (part.permute(2, 1, 0, 3).reshape(-1, batch, channels) for part in spectrum.unbind(2))
 
-        weight = torch.view_as_real(self.weight.to_tensor()).to(fields.dtype)
-        weight = weight[:, :, k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
-        weight = weight.permute(4, 3, 2, 0, 1).reshape(2, -1, channels, channels)
-        mixed_real = torch.baddbmm(real @ weight[0], imag, weight[1], alpha=-1)
-        mixed_imag = torch.baddbmm(real @ weight[1], imag, weight[0])
-        mixed = torch.stack([mixed_real, mixed_imag]).view(2, len(k2), len(k1), batch, channels).permute(3, 1, 0, 2, 4)
+        mixed_real = torch.baddbmm(real @ matrices[0], imag, matrices[1], alpha=-1)
+        mixed_imag = torch.baddbmm(real @ matrices[1], imag, matrices[0])
+        mixed = torch.stack([mixed_real, mixed_imag]).view(2, len(k1), len(k2), batch, channels).permute(3, 2, 0, 1, 4)
         mixed = synthesis_1 @ mixed.reshape(batch * len(k2), 2 * len(k1), channels)
-        return (synthesis_2 @ mixed.view(batch, 2 * len(k2), -1)).view(batch, n, n, channels)
+        mixed, synthesis_2 = mixed.view(batch, 2 * len(k2), -1), synthesis_2.expand(batch, -1, -1)
+        add = Tensor.baddbmm if torch.is_grad_enabled() else Tensor.baddbmm_
+        return add(plus.view(batch, n, -1), synthesis_2, mixed).view_as(fields)
 
 
 class FNO(nn.Module):
@@ -101,15 +118,26 @@ class FNO(nn.Module):
         """N_θ(values, t), shape (batch, N, N), for values of that shape, or (batch, fields, N, N),
         on `grid` and t of shape (batch,).
         """
-        x = grid.points(values.device).to(values.dtype)
         fields = values[:, None] if values.ndim == 3 else values
+        matrices = [convolution.matrices(grid.resolution, values.dtype) for convolution in self.spectral]
+        if torch.is_grad_enabled():
+            return self._operate(fields, t, grid, matrices)
+        points = len(values) * grid.resolution**2
+        parts = max(1, min(len(values) // 2, points // _at_once(values.device)))  # a field alone rounds otherwise
+        together = zip(fields.tensor_split(parts), t.tensor_split(parts), strict=True)
+        return torch.cat([self._operate(*part, grid, matrices) for part in together])
+
+    def _operate(self, fields: Tensor, t: Tensor, grid: Grid, matrices: list[tuple[Tensor, Tensor]]) -> Tensor:
+        x = grid.points(fields.device).to(fields.dtype)
         channels = *fields.mT.unbind(1), x, x[:, None], t[:, None, None]
-        hidden = _pointwise(self.lift.fcs[0], torch.stack(torch.broadcast_tensors(*channels), dim=-1))
-        for i, (convolution, pointwise) in enumerate(zip(self.spectral, self.pointwise, strict=True)):
-            hidden = gelu(hidden) if i else hidden
-            hidden = convolution(hidden) + _pointwise(pointwise.fcs[0], hidden)
-        first, last = self.head.fcs
-        return last(gelu(_pointwise(first, hidden)))[..., 0].mT
+        hidden = torch.stack(torch.broadcast_tensors(*channels), dim=-1)
+        activations = [partial(_pointwise, self.lift.fcs[0]), *[gelu] * (len(matrices) - 1)]
+        layers = zip(activations, self.spectral, matrices, self.pointwise, strict=True)
+        for activation, convolution, weights, pointwise in layers:
+            activated, mapped = _recomputed(_activated, activation, pointwise.fcs[0], hidden)
+            hidden = convolution.convolve(activated, weights, mapped)
+        rows = hidden.flatten(0, 1)[:, None].split(max(1, _at_once(fields.device) // grid.resolution))
+        return torch.cat([_recomputed(_head, *self.head.fcs, part) for part in rows]).view(hidden.shape[:3]).mT
 
 
 class UNet(nn.Module):
@@ -177,7 +205,30 @@ def _initial_weights_from(generator: Generator) -> Iterator[None]:
 def _pointwise(linear: nn.Linear, fields: Tensor) -> Tensor:
     """The linear layer at every point: a product a field, since one over all points has slow gradients of its weights."""
     weight = linear.weight.T.expand(len(fields), -1, -1)
-    return torch.baddbmm(linear.bias, fields.flatten(1, 2), weight).unflatten(1, fields.shape[1:3])
+    return torch.bmm(fields.flatten(1, 2), weight).add_(linear.bias).unflatten(1, fields.shape[1:3])
+
+
+def _activated(activation: Callable[[Tensor], Tensor], linear: nn.Linear, fields: Tensor) -> tuple[Tensor, Tensor]:
+    """The activated fields, and the linear layer of them."""
+    activated = activation(fields)
+    return activated, _pointwise(linear, activated)
+
+
+def _head(first: nn.Linear, last: nn.Linear, fields: Tensor) -> Tensor:
+    """The pointwise head, without its axis of one channel."""
+    return last(gelu(_pointwise(first, fields)))[..., 0]
+
+
+def _at_once(device: torch.device) -> int:
+    """Points that go through the network together without gradients, and through its head: a CPU's cache, or a busy GPU."""
+    return 2**15 if device.type == "cpu" else 2**18
+
+
+def _recomputed(function: Callable[..., Any], *inputs: Any) -> Any:
+    """function(*inputs), of which the backward pass is left nothing but the inputs: it computes the rest once more."""
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 def _resolved_modes(n: int, m: int) -> tuple[range, range]:

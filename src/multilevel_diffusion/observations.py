@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,8 @@ class Operator(ABC):
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Grid, torch.device], Tensor] = {}
+        self.factors: dict[Hashable, Tensor] = {}
+        """What `posteriors.factor` found."""
 
     @abstractmethod
     def _functions(self, grid: Grid) -> Tensor:

@@ -13,7 +13,6 @@ Noise-free observations are given JITTER of their own mean variance: what A and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -27,6 +26,8 @@ __all__ = ["Law", "Posterior", "factor"]
 JITTER = 1e-9
 CHUNK = 256
 """Functions to which a covariance is applied together, to bound memory."""
+KEPT = 2**26
+"""Numbers in the factors that an operator keeps."""
 
 
 class Law(Protocol):
@@ -36,8 +37,8 @@ class Law(Protocol):
         """m_i, shape (c, N, N), of the precision and on the device of another tensor."""
         ...
 
-    def covariance(self, v: Tensor, grid: Grid) -> Tensor:
-        """C v for fields (batch, N, N)."""
+    def covariance(self, v: Tensor, grid: Grid, t: Tensor | None = None) -> Tensor:
+        """C v for fields (batch, N, N), or, at a t of shape (1,), C_t v: the covariance of X_0 given u_t."""
         ...
 
     def pixel_variances(self, grid: Grid) -> Tensor:
@@ -50,18 +51,21 @@ class Law(Protocol):
 
 
 def factor(
-    operator: Operator, covariance: Callable[[Tensor], Tensor], noise: float, grid: Grid, device: torch.device
+    operator: Operator, law: Law, noise: float, grid: Grid, device: torch.device, t: Tensor | None = None
 ) -> Tensor:
-    """The Cholesky factor of S = A C A* + σ² I, shape (m, m), float64.
+    """The Cholesky factor of S = A C A* + σ² I, at a t of shape (1,) with C_t; shape (m, m), float64.
 
-    Args:
-        covariance: C on fields of shape (batch, N, N).
-        noise: σ.
+    The operator keeps it for other data that are seen alike.
     """
-    functions = operator.functions(grid, device)
-    s = torch.cat([operator.apply(covariance(part), grid) for part in functions.split(CHUNK)])
-    variance = max(noise**2, JITTER * s.diagonal().mean().item(), torch.finfo(s.dtype).tiny)
-    return torch.linalg.cholesky((s + s.T) / 2 + variance * torch.eye(len(s), dtype=s.dtype, device=device))
+    key, kept = (law, noise, grid, device, None if t is None else t.item()), operator.factors
+    if key not in kept:
+        functions = operator.functions(grid, device)
+        s = torch.cat([operator.apply(law.covariance(part, grid, t), grid) for part in functions.split(CHUNK)])
+        variance = max(noise**2, JITTER * s.diagonal().mean().item(), torch.finfo(s.dtype).tiny)
+        if (len(kept) + 1) * s.numel() > KEPT:
+            kept.clear()
+        kept[key] = torch.linalg.cholesky((s + s.T) / 2 + variance * torch.eye(len(s), dtype=s.dtype, device=device))
+    return kept[key]
 
 
 class Posterior:
@@ -75,7 +79,7 @@ class Posterior:
     def __init__(self, law: Law, observations: Observations, grid: Grid) -> None:
         self.law, self.observations, self.grid = law, observations, grid
         like, operator = observations.values.double(), observations.operator
-        self._factor = factor(operator, lambda v: law.covariance(v, grid), observations.noise, grid, like.device)
+        self._factor = factor(operator, law, observations.noise, grid, like.device)
         prior_means = law.components(grid, like)
         self._prior_means = prior_means
         residuals = observations.residual(prior_means, grid)

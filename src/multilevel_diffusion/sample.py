@@ -47,7 +47,7 @@ T_LAST = 1e-3
 """The last time before 0 of the grids in λ, where b_t = 0.01 (ε of Song et al. 2021, appendix C)."""
 
 PIXELS = 2**22
-"""Evaluated at once, at most: with the 2 × 128 channels of the paper's head, 4 GiB."""
+"""Given to the denoiser at once, at most; the FNO takes them in smaller parts."""
 
 KARRAS_RHO = 7
 

@@ -12,11 +12,10 @@ A run leaves a checkpoint as it goes and, killed and started again, ends with th
 
 from __future__ import annotations
 
-import itertools
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
@@ -54,8 +53,8 @@ DIVERGED = 1000
 CHUNK = 128
 """Fields that are restricted or validated on together, to bound memory."""
 
-Batches = Callable[[Grid, torch.Generator, int, int], Iterator[Tensor]]
-"""(grid, generator, batch size, steps) to the batches of fields u_0 of one epoch."""
+Batches = Callable[[Sequence[Grid], torch.Generator, int], Iterator[Tensor]]
+"""(grid of each step, generator, batch size) to the batches of fields u_0 of one epoch."""
 
 
 def denoising_loss(denoiser: Denoiser, u_0: Tensor, t: Tensor, eta: Tensor, grid: Grid) -> Tensor:
@@ -84,15 +83,15 @@ class Dataset:
         """Batches in a pass through the data, the last of which may be smaller."""
         return math.ceil(len(self._on[self.grid]) / batch_size)
 
-    def batches(self, grid: Grid, generator: torch.Generator, batch_size: int, steps: int) -> Iterator[Tensor]:
-        """`steps` batches from shuffled passes, each field once a pass."""
-        fields = self.on(grid)
+    def batches(self, grids: Sequence[Grid], generator: torch.Generator, batch_size: int) -> Iterator[Tensor]:
+        """A batch on each of the grids from shuffled passes, each field once a pass."""
+        count = len(self._on[self.grid])
 
         def passes() -> Iterator[Tensor]:
             while True:
-                yield from torch.randperm(len(fields), generator=generator, device=generator.device).split(batch_size)
+                yield from torch.randperm(count, generator=generator, device=generator.device).split(batch_size)
 
-        return (fields[indices] for indices in itertools.islice(passes(), steps))
+        return (self.on(grid)[indices] for grid, indices in zip(grids, passes(), strict=False))
 
 
 class Validation:
@@ -127,12 +126,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Epoch:
-    """So many steps on one grid, after which losses are noted."""
+    """So many steps on one grid, or on several, after which losses are noted.
+
+    shares: resolution to the probability that a batch is drawn on it.
+    """
 
     resolution: int
     steps: int
     batch_size: int
     learning_rate: float
+    shares: Mapping[int, float]
 
 
 def epochs_of(settings: TrainingSettings, steps_in_pass: Callable[[int], int] | None) -> list[Epoch]:
@@ -148,7 +151,7 @@ def epochs_of(settings: TrainingSettings, steps_in_pass: Callable[[int], int] | 
         whole, rest = (level.epochs, 0) if level.epochs else divmod(level.steps, steps)
         rate = level.learning_rate or settings.learning_rate
         lengths = [steps] * whole + [rest] * (rest > 0)
-        epochs += [Epoch(level.resolution, length, batch_size, rate) for length in lengths]
+        epochs += [Epoch(level.resolution, length, batch_size, rate, level.shares) for length in lengths]
     return epochs
 
 
@@ -257,10 +260,19 @@ class Trainer:
         self._done, self._seconds = 0, 0.0
         self._total, self._size = (torch.zeros((), device=self.generator.device) for _ in range(2))
 
+    def _grids(self, epoch: Epoch) -> list[Grid]:
+        """The grid of each step."""
+        grids = [self.grid(resolution) for resolution in epoch.shares]
+        if len(grids) == 1:
+            return grids * epoch.steps
+        shares = torch.tensor([*epoch.shares.values()], device=self.generator.device)
+        return [grids[i] for i in shares.multinomial(epoch.steps, replacement=True, generator=self.generator).tolist()]
+
     def _epoch(self, number: int, epoch: Epoch, save: Callable[[Callable[[], State]], None]) -> dict[str, float]:
-        grid, before = self.grid(epoch.resolution), self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
-        start, done = time.perf_counter() - self._seconds, self._done
-        for index, u_0 in enumerate(self.batches(grid, self.generator, epoch.batch_size, epoch.steps)):
+        before = self.history[-1] if self.history else {"step": 0, "seconds": 0.0}
+        start, done, grids = time.perf_counter() - self._seconds, self._done, self._grids(epoch)
+        batches = self.batches(grids, self.generator, epoch.batch_size)
+        for index, (grid, u_0) in enumerate(zip(grids, batches, strict=True)):
             step = before["step"] + index
             rate = epoch.learning_rate * (one_cycle(step, self.steps) if self.settings.schedule == "one-cycle" else 1)
             t = torch.rand(len(u_0), generator=self.generator, device=u_0.device)

@@ -16,6 +16,7 @@ LADDERS = [
     {"ladder": [{"resolution": 8, "epochs": 12}]},
     {"ladder": [{"resolution": 8, "epochs": 12}], "schedule": "one-cycle", "averaging": 0.9},
     {"ladder": [{"resolution": 8, "epochs": 5}, {"resolution": 12, "steps": 31, "learning_rate": 2e-3}]},
+    {"ladder": [{"resolution": 12, "epochs": 12, "others": [{"resolution": 8, "probability": 0.5}]}]},
 ]
 
 
@@ -69,11 +70,16 @@ def commands(trained):
             *("log-density", trained / "spec.json", "--resolution", 8, "--resolution", 12, "--drawn-on", 16),
             *("--samples", 2, "--steps", 24, "--probes", 2, "--seed", 1),
         ],
+        "condition.csv": [
+            *("condition", model, "--observed", "some={kind: points, count: 2, noise: 0.1}", "--resolution", 8),
+            *("--observed", "grid={kind: coarse, resolution: 4, noise: 0.1}", "--method", "guided", "--method", "dps"),
+            *("--truths", 2, "--samples", 66, "--steps", 12, "--seed", 1),
+        ],
     }
 
 
 @pytest.mark.parametrize("name", ["sample", "sample-exact", *(f"{x}.csv" for x in (
-    "score-error", "along-training", "convergence", "log-density"
+    "score-error", "along-training", "convergence", "log-density", "condition"
 ))])  # fmt: skip
 def test_stages_stopped_at_random_moments_end_with_the_same_bits(trained, tmp_path, count, chance, name):
     """By SIGINT, SIGTERM or SIGKILL; an output is there only when it is whole."""

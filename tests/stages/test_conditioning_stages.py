@@ -20,7 +20,7 @@ from multilevel_diffusion.settings import (
     ObservedPointsSettings,
     ProjectedSettings,
 )  # fmt: skip
-from multilevel_diffusion.stages.condition import _scores, condition
+from multilevel_diffusion.stages.condition import _band, _scores, condition
 from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 
 DRAW = ["--resolution", 8, "--samples", 4, "--steps", 3, "--seed", 1]
@@ -143,7 +143,14 @@ def test_crps_and_coverage_of_draws_of_the_truth_itself():
         drawn = torch.randn(n, 60, 60, generator=generator, dtype=torch.float64)
         found = _scores(drawn, torch.randn(60, 60, generator=generator, dtype=torch.float64))
         assert found["crps"] == pytest.approx(np.pi**-0.5, abs=0.03)
-    assert found["coverage"] == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [19, 30, 200])
+def test_a_band_of_ever_so_few_draws_holds_nine_tenths_of_the_others(n):
+    generator = torch.Generator().manual_seed(1)
+    low, high = _band(torch.randn(n, 60, 60, generator=generator, dtype=torch.float64))
+    others = torch.randn(100, 60, 60, generator=generator, dtype=torch.float64)
+    assert ((low <= others) & (others <= high)).double().mean().item() == pytest.approx(0.9, abs=0.012)
 
 
 def test_the_command_goes_on_after_a_stop_and_its_files_are_drawn_and_read(mld, files, tmp_path):

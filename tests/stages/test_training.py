@@ -51,7 +51,7 @@ def trainer(tiny, tmp_path, warned):
             network,
             build_denoiser(spec, network, prior, Gain.VALUES),
             spec.training,
-            batches=lambda grid, stream, batch, steps: (mixture.sample(batch, grid, stream) for _ in range(steps)),
+            batches=lambda grids, stream, batch: (mixture.sample(batch, grid, stream) for grid in grids),
             steps_in_pass=None,
             grid=Torus,
             loss_scale=loss_scale,
@@ -174,7 +174,8 @@ def test_a_level_has_its_own_length_batch_size_and_learning_rate(trainer):
         {"resolution": 16, "steps": 1},
     ]
     t = trainer(ladder=ladder, steps_per_epoch=3)
-    assert t.epochs == [Epoch(8, 3, 4, 3e-3), Epoch(8, 2, 4, 3e-3), Epoch(12, 3, 2, 1e-3), Epoch(16, 1, 4, 1e-3)]
+    expected = [(8, 3, 4, 3e-3), (8, 2, 4, 3e-3), (12, 3, 2, 1e-3), (16, 1, 4, 1e-3)]
+    assert t.epochs == [Epoch(*epoch, {epoch[0]: 1}) for epoch in expected]
     seen, drawn = [], t.batches
     t.batches = lambda *args: (seen.append(tuple(u_0.shape)) or u_0 for u_0 in drawn(*args))
     history = t.run()
@@ -343,20 +344,54 @@ def test_a_pass_through_the_data_meets_every_field_once():
     data, grid = Dataset(fields, Torus(4)), Torus(4)
     assert data.steps(4) == 3
     first, second = (
-        [batch[:, 0, 0].tolist() for batch in data.batches(grid, generator(seed), batch_size=4, steps=3)]
+        [batch[:, 0, 0].tolist() for batch in data.batches([grid] * 3, generator(seed), batch_size=4)]
         for seed in (1, 2)
     )
     assert [len(batch) for batch in first] == [4, 4, 2]
     assert sorted(value for batch in first for value in batch) == list(range(10))
     assert first != second
-    assert [len(batch) for batch in data.batches(grid, generator(1), batch_size=4, steps=5)] == [4, 4, 2, 4, 4]
+    assert [len(batch) for batch in data.batches([grid] * 5, generator(1), batch_size=4)] == [4, 4, 2, 4, 4]
+
+
+def test_the_grids_of_a_mixed_level_are_drawn_as_often_as_their_probability(trainer):
+    others = [{"resolution": 4, "probability": 0.5}, {"resolution": 6, "probability": 0.2}]
+    t = trainer(ladder=[{"resolution": 8, "epochs": 1, "others": others}], steps_per_epoch=2000)
+    (epoch,) = t.epochs
+    drawn = [grid.resolution for grid in t._grids(epoch)]
+    share = {resolution: drawn.count(resolution) / 2000 for resolution in (4, 6, 8)}
+    assert share == pytest.approx({4: 0.5, 6: 0.2, 8: 0.3}, abs=0.04)
+
+
+def test_a_mixed_level_trains_on_all_of_its_grids(trainer, monkeypatch):
+    seen = []
+    draw = GaussianMixture.sample
+    monkeypatch.setattr(
+        GaussianMixture,
+        "sample",
+        lambda self, n, grid, *r, **k: seen.append(grid.resolution) or draw(self, n, grid, *r, **k),
+    )
+    trainer(ladder=[{"resolution": 8, "epochs": 4, "others": [{"resolution": 4, "probability": 0.5}]}]).run()
+    assert set(seen) == {4, 8}
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ([{"resolution": 8, "probability": 0.5}], "others: 8, which is not coarser"),
+        ([{"resolution": 4, "probability": 0.5}, {"resolution": 6, "probability": 0.5}], "below 1 together"),
+        ([{"resolution": 4, "probability": 1}], "others.0.probability"),
+    ],
+)
+def test_a_mixed_level_of_finer_grids_or_too_much_probability_is_refused(tiny, others, words):
+    with pytest.raises(UserError, match=words):
+        parse(ArmSpec, tiny(ladder=[{"resolution": 8, "epochs": 1, "others": others}]), source="tiny")
 
 
 def test_a_dataset_is_restricted_to_the_grid_of_the_level():
     fields = torch.randn(3, 8, 8, generator=generator(1))
     data = Dataset(fields, CellCentred(8))
     torch.testing.assert_close(data.on(CellCentred(4)), restrict(fields, CellCentred(8), CellCentred(4)))
-    batch = next(data.batches(CellCentred(4), generator(1), batch_size=3, steps=1))
+    batch = next(data.batches([CellCentred(4)], generator(1), batch_size=3))
     assert batch.shape == (3, 4, 4)
 
 

@@ -110,7 +110,7 @@ def trainer(tiny, waits):
 
 def mixture_batches(prior):
     law = GaussianMixture(prior)
-    return lambda grid, stream, batch, steps: (law.sample(batch, grid, stream) for _ in range(steps))
+    return lambda grids, stream, batch: (law.sample(batch, grid, stream) for grid in grids)
 
 
 def test_here_a_mixture_of_devices_a_wait_and_a_transfer_are_seen(waits):

@@ -6,7 +6,10 @@ import sys
 import pytest
 import torch
 from neuralop.layers.spectral_convolution import SpectralConv
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import gelu
 
+from multilevel_diffusion import networks
 from multilevel_diffusion.grids import Torus, prolong, squared_norm
 from multilevel_diffusion.networks import FNO, SpectralConvolution, UNet
 from multilevel_diffusion.storage import generator
@@ -345,3 +348,133 @@ def test_one_field_is_as_it_was_before_there_could_be_two():
 
 def test_other_packages_may_import_what_neuraloperator_goes_without():
     assert sys.modules.get("wandb", ...) is not None  # None would refuse it to everybody
+
+
+def plain(network, values, t, grid):
+    """The network as its formula says, by PyTorch's own operators, nothing computed again and nothing in parts."""
+    fields = values[:, None] if values.ndim == 3 else values
+    x = grid.points(values.device).to(values.dtype)
+    channels = torch.broadcast_tensors(*fields.mT.unbind(1), x, x[:, None], t[:, None, None])
+    hidden = network.lift.fcs[0](torch.stack(channels, dim=-1))
+    for i, (spectral, pointwise) in enumerate(zip(network.spectral, network.pointwise, strict=True)):
+        hidden = gelu(hidden) if i else hidden
+        hidden = spectral(hidden) + pointwise.fcs[0](hidden)
+    first, last = network.head.fcs
+    return last(gelu(first(hidden)))[..., 0].mT
+
+
+def case(n, fields, batch=5):
+    """A network in float64 with weights of size 1, and what it is given."""
+    network = FNO(width=6, layers=3, modes=4, head=10, generator=generator(0), fields=fields).double()
+    stream = generator(3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=stream) / 2)
+    shape = (batch, n, n) if fields == 1 else (batch, fields, n, n)
+    values = torch.randn(shape, dtype=torch.float64, generator=stream)
+    return network, values, torch.rand(batch, dtype=torch.float64, generator=stream), Torus(n)
+
+
+@pytest.mark.parametrize(("n", "fields"), [(16, 1), (9, 1), (7, 2), (12, 2)])
+@pytest.mark.parametrize("points", [1, 100, 10**9])
+def test_what_is_computed_again_and_in_parts_equals_the_formula(n, fields, points, monkeypatch):
+    """Values, gradients of all parameters, of the fields and of the times, and the values without gradients."""
+    monkeypatch.setattr(networks, "_at_once", lambda device: points)
+    network, values, t, grid = case(n, fields)
+    inputs = [values.requires_grad_(), t.requires_grad_(), *network.parameters()]
+    expected, found = (function(values, t, grid) for function in (lambda *given: plain(network, *given), network))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    weights = torch.randn(found.shape, dtype=torch.float64, generator=generator(4))
+    ours, theirs = (torch.autograd.grad(out, inputs, weights) for out in (found, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12 * other.abs().max().item())
+    with torch.no_grad():
+        torch.testing.assert_close(network(values, t, grid), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradients_are_those_of_finite_differences():
+    network, values, t, grid = case(5, 1, batch=2)
+    names = [name for name, parameter in network.named_parameters() if parameter.dtype == torch.float64]
+
+    def apply(values, t, *parameters):
+        return torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), (values, t, grid))
+
+    parameters = [network.get_parameter(name) for name in names]
+    assert torch.autograd.gradcheck(apply, (values.requires_grad_(), t.requires_grad_(), *parameters))
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("points", [1, 10**9])
+def test_forward_derivatives_are_those_of_the_formula(gradients, points, monkeypatch):
+    """Also where no gradients are kept, as the likelihood takes them."""
+    monkeypatch.setattr(networks, "_at_once", lambda device: points)
+    network, values, t, grid = case(9, 1)
+    direction = torch.randn(values.shape, dtype=torch.float64, generator=generator(5))
+    with torch.set_grad_enabled(gradients):
+        (out, change), expected = (
+            torch.func.jvp(lambda u, f=function: f(u, t, grid), (values,), (direction,))
+            for function in (network, lambda *given: plain(network, *given))
+        )
+    torch.testing.assert_close(out, expected[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(change, expected[1], rtol=1e-11, atol=1e-11)
+
+
+def kept_bytes(width, layers, head, n=24, batch=4):
+    """What a forward pass keeps for the backward pass beyond the parameters, a point."""
+    network = FNO(width, layers, 2, head, generator(0))
+    parameters, kept = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}, {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = network(torch.randn(batch, n, n, generator=generator(1)), torch.rand(batch), Torus(n))
+    assert out.requires_grad
+    return sum(size for key, size in kept.items() if key not in parameters) / (batch * n**2)
+
+
+def test_a_training_step_keeps_one_field_of_each_channel_a_layer_and_nothing_of_the_head():
+    """4 bytes for each of the C channels and a layer, and for the four channels of the input; modes are few."""
+    of_layers = kept_bytes(16, 5, 64) - kept_bytes(16, 2, 64)
+    assert of_layers == pytest.approx(3 * 4 * 16, rel=0.2)
+    assert kept_bytes(16, 2, 64) == kept_bytes(16, 2, 1024)
+    assert kept_bytes(16, 2, 64) == pytest.approx(4 * (4 + 2 * 16), rel=0.2)
+
+
+def test_without_gradients_no_more_fields_are_held_together_however_many_are_given(monkeypatch):
+    monkeypatch.setattr(networks, "_at_once", lambda device: 2 * 16**2)
+    network, shapes = small_fno(), []
+    convolve = SpectralConvolution.convolve
+
+    def noting(self, fields, *others):
+        shapes.append(fields.shape[0])
+        return convolve(self, fields, *others)
+
+    monkeypatch.setattr(SpectralConvolution, "convolve", noting)
+    with torch.no_grad():
+        for batch in (1, 2, 3, 9, 64):
+            out = network(torch.randn(batch, 16, 16), torch.rand(batch), Torus(16))
+            assert out.shape == (batch, 16, 16)
+            assert sum(shapes) == batch * len(network.spectral)
+            assert max(shapes) <= 3
+            assert batch == 1 or min(shapes) >= 2  # a field alone rounds otherwise
+            shapes.clear()
+
+
+@pytest.mark.parametrize("n", [32, 33])
+def test_evaluation_in_parts_and_training_round_alike(n, monkeypatch):
+    network = paper_fno()
+    u, t = torch.randn(5, n, n, generator=generator(4)), torch.rand(5, generator=generator(5))
+    trained = network(u, t, Torus(n))
+    monkeypatch.setattr(networks, "_at_once", lambda device: 2 * n**2)
+    with torch.no_grad():
+        torch.testing.assert_close(network(u, t, Torus(n)), trained, rtol=1e-6, atol=1e-7)
+
+
+def test_the_names_and_shapes_of_the_weights_are_those_of_model_files():
+    layer = ["spectral.{}.weight", "pointwise.{}.fcs.0.weight", "pointwise.{}.fcs.0.bias"]
+    expected = {name.format(i) for i in range(3) for name in layer}
+    expected |= {f"{part}.weight" for part in ("lift.fcs.0", "head.fcs.0", "head.fcs.1")}
+    expected |= {f"{part}.bias" for part in ("lift.fcs.0", "head.fcs.0", "head.fcs.1")}
+    assert {name.removesuffix(".tensor") for name in small_fno().state_dict()} == expected

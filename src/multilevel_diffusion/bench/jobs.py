@@ -144,7 +144,8 @@ class Jobs:
             batch = level.batch_size or training.batch_size
             each = training.steps_per_epoch or math.ceil(data.train / batch)
             steps, points = level.steps or level.epochs * each, batch * level.resolution**2
-            seconds += steps * (self.costs.overhead + points * cost.step)
+            mean = batch * sum(share * resolution**2 for resolution, share in level.shares.items())
+            seconds += steps * (self.costs.overhead + mean * cost.step)
             held = max(held, points * cost.step_bytes)
             if validation:
                 fields = validation.draws * data.validation + validation.test

@@ -189,7 +189,8 @@ def flops(case: Case) -> dict[str, int]:
         lift, head   2 B N² · 4 C,  2 B N² (C + 1) H
 
     The backward pass takes each product twice again, but transforms once (their matrices are not learned) and the lift once
-    (nothing is before it). GELU and other elementwise work is memory traffic, not counted here.
+    (nothing is before it). It computes the lift and the first layer of the head once more. GELU and other elementwise work is
+    memory traffic, not counted here.
     """
     n, fields, channels, top = case.resolution, case.batch, case.width, (case.resolution - 1) // 2
     k1, k2 = min(case.modes, top) + min(case.modes, top + 1), min(case.modes, top + 1)
@@ -198,7 +199,7 @@ def flops(case: Case) -> dict[str, int]:
         "transforms": 2 * case.layers * 8 * k2 * fields * channels * n * (n + 2 * k1),
         "mixing": 3 * case.layers * 8 * k1 * k2 * fields * channels**2,
         "pointwise": 3 * case.layers * 2 * points * channels**2,
-        "lift, head": 2 * 2 * points * 4 * channels + 3 * 2 * points * (channels + 1) * case.head,
+        "lift, head": 3 * 2 * points * 4 * channels + 2 * points * (4 * channels + 3) * case.head,
     }
 
 

@@ -312,8 +312,8 @@ def condition(
     on = device_of()
     read, seen = read_source(source, on), given.parse_observed(observed)
     tests = read_sets(data, need={"reference": truths}) if data else None
-    learned = read.settings if source.suffix != ".json" else None
-    law = read_law(gaussian, learned, tests.target if tests else {}) if gaussian and learned else None
+    arm = given.read_spec(source) if gaussian and source.suffix == ".json" else read.settings
+    law = read_law(gaussian, arm, tests.target if tests else {}) if gaussian else None
     options = {"resolution": resolution, "truths": truths, "samples": samples, "steps": steps, "seed": seed}
     options |= {"sampler": sampler, "gain": gain, "start": start}
     said = options | {"method": [*map(str, method)], "observed": seen}

@@ -131,7 +131,7 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
     for axes, x in zip(panels, against, strict=True):
         changes = set()
         for i, (arm, rows) in enumerate(history.groupby("arm", sort=False)):
-            label, color = f"{arm} ({'→'.join(rows.ladder.iloc[0].split('-'))})", f"C{i}"
+            label, color = f"{arm} ({rows.ladder.iloc[0].replace('-', '→')})", f"C{i}"
             if rows.network.iloc[0] == BASELINE:
                 draw_curve(axes, rows, f"test_{finest}", "0.3", ":", "Gaussian baseline")
             elif x == "epoch":

@@ -1,7 +1,7 @@
 """Settings of observations and of the methods that condition on them; the formulas are in `observations` and `conditioning`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,12 +27,17 @@ Fraction = Annotated[Finite, Field(ge=0, le=1)]
 
 
 class ObservedBase(Settings):
-    """What is seen of a field, the same on every grid."""
+    """What is seen of a field, the same on every grid.
 
+    random: whether each field is seen elsewhere.
+    """
+
+    random: ClassVar[bool] = False
     noise: Annotated[Finite, Field(ge=0)] = Field(description="Its standard deviation, in units of the field.")
 
 
 class ObservedPointsSettings(ObservedBase):
+    random = True
     kind: Literal["points"] = Field(
         description="Values at random points, uniform in the square, others for each field."
     )

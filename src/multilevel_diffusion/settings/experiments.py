@@ -298,7 +298,7 @@ def _all_modes(prior: PriorBase) -> tuple[float, ...]:
 def _demand_that_arm_fits(
     name: str, network: NetworkBase, training: TrainingSettings, validation: ValidationSettings | None, native: int
 ) -> None:
-    levels = [level.resolution for level in training.ladder]
+    levels = [resolution for level in training.ladder for resolution in level.shares]
     if validation is None and training.steps_per_epoch is None:
         raise ValueError("training.steps_per_epoch: the mixture is drawn without end; give a number")
     if levels[-1] > native:
@@ -376,6 +376,6 @@ class ArmSpec(TargetSpec):
 
     @property
     def labels(self) -> dict[str, str | None]:
-        """How rows of tables name the arm: its ladder by its levels, as "16-32-64"."""
-        ladder = "-".join(str(level.resolution) for level in self.training.ladder)
+        """How rows of tables name the arm: its ladder by its levels, as "16-32-64", or "16+32+64" of mixed grids."""
+        ladder = "-".join(level.label for level in self.training.ladder)
         return super().labels | {"network": self.network.kind, "ladder": ladder}

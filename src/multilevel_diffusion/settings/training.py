@@ -9,10 +9,21 @@ from pydantic import AfterValidator, Field, model_validator
 from .base import Count, Finite, Positive, Resolution, Resolutions, Settings
 
 
+class OtherGrid(Settings):
+    """A coarser grid that batches of a level are drawn on now and then."""
+
+    resolution: Resolution = Field(description="Points per side.")
+    probability: Annotated[Finite, Field(gt=0, lt=1)] = Field(description="That a batch is drawn on it.")
+
+
 class Level(Settings):
     """A level of the training ladder, so many epochs or so many steps long."""
 
     resolution: Resolution = Field(description="Points per side.")
+    others: tuple[OtherGrid, ...] = Field(
+        (),
+        description="Coarser grids among which each batch draws its own; the rest of the probability is that of the level's.",
+    )
     epochs: Count | None = Field(None, description="Length in epochs.")
     steps: Count | None = Field(None, description="Length in steps, instead.")
     batch_size: Count | None = Field(None, description="Batch size of this level, if it has its own.")
@@ -23,6 +34,28 @@ class Level(Settings):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"the level at {self.resolution} needs either epochs or steps")
         return self
+
+    @model_validator(mode="after")
+    def _others_are_coarser(self) -> Self:
+        for other in self.others:
+            if other.resolution >= self.resolution:
+                raise ValueError(
+                    f"others: {other.resolution}, which is not coarser than the level at {self.resolution}"
+                )
+        if self.shares[self.resolution] <= 0:
+            raise ValueError(f"others: their probabilities must be below 1 together, at the level {self.resolution}")
+        return self
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Resolution to the probability that a batch is drawn on it, the level's own last."""
+        others = {other.resolution: other.probability for other in self.others}
+        return others | {self.resolution: 1 - sum(other.probability for other in self.others)}
+
+    @property
+    def label(self) -> str:
+        """Its resolutions, as "16+32+64"."""
+        return "+".join(map(str, self.shares))
 
 
 def _climbing(ladder: tuple[Level, ...]) -> tuple[Level, ...]:

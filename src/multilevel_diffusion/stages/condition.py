@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pandas as pd
@@ -17,7 +19,7 @@ from ..checkpoints import Checkpoint
 from ..columns import CONDITIONING_COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
-from ..gaussian import GaussianLaw
+from ..gaussian import GaussianLaw, prior_law
 from ..grids import Grid
 from ..mixture import GaussianMixture
 from ..models import ExactModel, Model, require_mixture
@@ -29,7 +31,7 @@ from ..storage import generator
 from . import Progress, quiet
 
 BAND = (0.05, 0.95)
-"""Quantiles whose band is to hold nine tenths."""
+"""Levels of the quantiles whose band is to hold nine tenths."""
 SHOWN = 3
 """Samples of each posterior that are kept for pictures."""
 
@@ -90,7 +92,7 @@ def condition(
     mixture = GaussianMixture(source.prior) if settings.mixture else None
     fields = _fields(source, tests, grid, truths, seed)
     drawing = {"resolution": resolution, "steps": steps, "seed": seed, "sampler": sampler, "gain": gain, "start": start}
-    drawing |= {"dtype": torch.float64, "law": law}
+    drawing |= {"dtype": torch.float64, "law": law or prior_law(source.prior)}
     plan = [(name, each) for name, seen in observed.items() for each in methods if each.takes(seen.noise)]
     blocks, found = -(-samples // BLOCK), Conditioned(pd.DataFrame(columns=CONDITIONING_COLUMNS))
     rows: list[dict[str, Any]] = []
@@ -99,14 +101,14 @@ def condition(
     with progress(blocks * steps * truths * len(plan), f"condition at {resolution}") as advance:
 
         def drawn(name: str, number: int, seen: Observations | None, method: MethodBase | None) -> tuple[Tensor, float]:
-            """Samples of a posterior, or without observations of the model, and the seconds that one takes."""
-            begun = time.perf_counter()
+            """Samples of a posterior, or without observations of the model, and the seconds that one takes: NaN after a stop."""
+            part, stage = keep.at(f"{name}-{number}"), f"condition {name} {number}"
+            begun = math.nan if part.begun else time.perf_counter()
             options = {"observations": seen, "method": method} if seen else {}
             options |= {"progress": partial(advance, str(method))} if seen else {}
-            made = source.sample(
-                samples, **drawing, **options, keep=keep.at(f"{name}-{number}"), stage=f"condition {name} {number}"
-            )
-            return made.cpu(), (time.perf_counter() - begun) / samples
+            made = source.sample(samples, **drawing, **options, keep=part, stage=stage)
+            took = [{"seconds": (time.perf_counter() - begun) / samples}]
+            return made.cpu(), part.rows("took", lambda: took)[0]["seconds"]
 
         def exactly(name: str, number: int, given: str, of: Posterior) -> tuple[Tensor, float]:
             """The same of a posterior that is known."""
@@ -114,13 +116,19 @@ def condition(
             made = of.sample(samples, generator(seed, "condition", given, *key, name, number, resolution))
             return made, (time.perf_counter() - begun) / samples
 
-        for number in range(2):  # the first warms up
+        unconditional = math.nan
+        for number in count():
             _, unconditional = drawn("prior", number, None, None)
+            if number and not math.isnan(unconditional):  # the first warms up, and what was stopped tells no time
+                break
         for name, what in observed.items():
             scores: dict[str, list[dict[str, float]]] = {}
+            operator = None
             for number, truth in enumerate(fields):
                 stream = generator(seed, "condition", *key, name, number)
-                seen = observe(build(what, type(grid), stream), truth, grid, what.noise, stream)
+                if operator is None or what.random:
+                    operator = build(what, type(grid), stream)
+                seen = observe(operator, truth, grid, what.noise, stream)
                 exact = Posterior(mixture, seen, grid) if mixture else None
                 known = {"exact": exact, "gaussian": Posterior(law, seen, grid) if law else None}
                 every = {given: exactly(name, number, given, of) for given, of in known.items() if of}
@@ -165,7 +173,7 @@ def _scores(drawn: Tensor, truth: Tensor) -> dict[str, float]:
     ranks = 2 * torch.arange(1, n + 1, dtype=drawn.dtype) - n - 1
     spread = torch.tensordot(ranks, ordered, dims=1) / (n * (n - 1))
     crps = (drawn - truth).abs().mean(dim=0) - spread
-    low, high = drawn.quantile(torch.tensor(BAND, dtype=drawn.dtype), dim=0)
+    low, high = _band(drawn)
     return {
         "crps": crps.mean().item(),
         "rmse": (drawn.mean(dim=0) - truth).square().mean().sqrt().item(),
@@ -173,12 +181,23 @@ def _scores(drawn: Tensor, truth: Tensor) -> dict[str, float]:
     }
 
 
+def _band(drawn: Tensor) -> Tensor:
+    """The quantiles of BAND of n ≥ 19 samples, shape (2, N, N), between which another draw of their law is nine times of ten:
+
+    of the ordered samples number (n + 1) p (Weibull's; Hyndman and Fan 1996, type 6), since it exceeds number k with k / (n + 1).
+    Of fewer samples the least and the greatest.
+    """
+    n = len(drawn)
+    levels = ((n + 1) * torch.tensor(BAND, dtype=drawn.dtype) - 1) / (n - 1)
+    return drawn.quantile(levels.clamp(0, 1), dim=0)
+
+
 def _against(drawn: Tensor, exact: Posterior) -> dict[str, float]:
     """How far samples are from an exact posterior, in its standard deviation (root mean square over pixels)."""
     mixture, grid, n = exact.law, exact.grid, len(drawn)
     deviation = exact.variances().mean().sqrt()
     truth = exact.sample(n, generator(0, "condition", "exact posterior"))
-    low, high = drawn.quantile(torch.tensor(BAND, dtype=drawn.dtype), dim=0)
+    low, high = _band(drawn)
     weight = torch.sigmoid(mixture.log_odds(drawn, torch.ones(n, dtype=drawn.dtype), grid)).mean()
     return {
         "exact_mean_error": ((drawn.mean(dim=0) - exact.mean).square().mean().sqrt() / deviation).item(),
@@ -195,16 +214,20 @@ def _summary(
     """(name, mean, standard error) over fields of each score, and of what the Gaussian's is above it; errors square."""
 
     def column(of: Sequence[Mapping[str, float]], name: str) -> Tensor:
-        return torch.tensor([each[name] for each in of], dtype=torch.float64)
+        values = torch.tensor([each[name] for each in of], dtype=torch.float64)
+        return values[~values.isnan()]  # of seconds those that were not stopped
 
     columns = {name: column(scores, name) for name in scores[0]}
     if gaussian and gaussian is not scores:
         columns |= {f"{name}_gain": column(gaussian, name) - columns[name] for name in ("crps", "rmse")}
-    n = len(scores)
-    found = [(name, values.mean().item(), values.std().item() / n**0.5) for name, values in columns.items()]
     return [
-        (name, columns[name].square().mean().sqrt().item() if name == "exact_mean_error" else value, stderr)
-        for name, value, stderr in found
+        (
+            name,
+            (values.square().mean().sqrt() if name == "exact_mean_error" else values.mean()).item(),
+            values.std().item() / len(values) ** 0.5,
+        )
+        for name, values in columns.items()
+        if len(values) > 1
     ]
 
 

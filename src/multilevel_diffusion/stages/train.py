@@ -71,8 +71,8 @@ def train(
     if sets is None:
         mixture, steps_in_pass = GaussianMixture(prior), None
 
-        def batches(grid, stream, batch_size, steps):
-            return (mixture.sample(batch_size, grid, stream) for _ in range(steps))
+        def batches(grids, stream, batch_size):
+            return (mixture.sample(batch_size, grid, stream) for grid in grids)
 
     else:
         for line in misfits(spec, prior, sets.fields["train"]):
@@ -82,8 +82,8 @@ def train(
         identity |= _digests(fields)
         trained = Dataset(fields["train"].to(on), sets.grid)
         batches, steps_in_pass = trained.batches, trained.steps
-        for level in spec.training.ladder:
-            trained.on(grid(level.resolution))  # now, so that no step's time has it in
+        for resolution in {each for level in spec.training.ladder for each in level.shares}:
+            trained.on(grid(resolution))  # now, so that no step's time has it in
         grids = [grid(resolution) for resolution in spec.validation.resolutions]
         held_out = {"validation": fields["validation"]} | ({"test": fields["reference"][:tested]} if tested else {})
         losses = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
-from ..columns import COLUMNS, COUNTS, SKILL_COLUMNS, skill_resolutions
+from ..columns import COLUMNS, COUNTS, SKILL_COLUMNS, finest, skill_resolutions
 from ..errors import UserError
 from .estimates import debiased
 
@@ -52,7 +52,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
     skills, kept = [f"skill_{n}" for n in skill_resolutions(histories)], []
     histories = histories.dropna(subset=skills, how="all")
     for ladder, runs in histories.groupby("ladder"):
-        column = f"validation_{ladder.split('-')[-1]}"
+        column = f"validation_{finest(ladder)}"
         if column not in runs or runs[column].isna().any():
             raise UserError(f"--history: no {column} of arms on the ladder {ladder}, beside their skill; train again")
         least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[column].idxmin()
@@ -99,7 +99,7 @@ def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFram
     """
     rows = metrics[(metrics.metric == "sliced_wasserstein") & metrics.experiment.isin(experiments)]
     rows = rows[rows.ladder.notna()]
-    trained_on = rows.resolution == rows.ladder.str.split("-").str[-1].astype(int)
+    trained_on = rows.resolution == rows.ladder.map(finest)
     keys = ["experiment", "arm", "seed"]
     start = rows[trained_on].set_index(keys)
     rows = rows[~trained_on & pd.MultiIndex.from_frame(rows[keys]).isin(start.index)]
