@@ -247,7 +247,7 @@ def commands() -> str:
     blocks = [COMMANDS]
 
     def add(command: Any, path: tuple[str, ...]) -> None:
-        context = typer.Context(command, info_name=" ".join(path), terminal_width=100)
+        context = typer.Context(command, info_name=" ".join(path), terminal_width=84)
         blocks.append(
             f"{'#' * (len(path) + 1)} `{' '.join(path)}`\n\n```text\n{command.get_help(context).strip()}\n```\n"
         )

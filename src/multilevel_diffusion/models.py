@@ -121,7 +121,7 @@ class _Source(ABC):
         method: str | Mapping[str, Any] | MethodBase = "guided",
         law: GaussianLaw | None = None,
     ) -> Tensor:
-        """Samples on any grid, by running time backwards from N(0,Q): those of `mld sample` with the same seed.
+        """Samples on any grid, by running time backwards from N(0,Q), as `mld sample` does with the same seed.
 
         Args:
             n: how many fields.

@@ -304,7 +304,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         (
             "experiments.warm-start.native_resolution",
             128,
-            ["warm-start: grid and native_resolution must be those of mnist"],
+            ["warm-start: grid and native_resolution must be as in mnist"],
         ),
         ("experiments.warm-start.validation.test", 10_001, ["warm-start: validation.test: 10001"]),
         (
@@ -329,8 +329,8 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         (f"{ARM}.sampling", {"start": "posterior"}, ["arms.fno-combined.sampling.start", "gaussian"]),
         (f"{ARM}.sampling", {"setps": 3}, ["arms.fno-combined.sampling", "did you mean 'steps'?"]),
         (f"{ARM}.sampling", {"steps": 0}, ["arms.fno-combined.sampling.steps"]),
-        (f"{ARM}.sampling", {"resolutions": [32]}, ["arms.fno-combined.sampling", "are those of the experiment"]),
-        (f"{ARM}.sampling", {"samples": 3}, ["arms.fno-combined.sampling", "are those of the experiment"]),
+        (f"{ARM}.sampling", {"resolutions": [32]}, ["arms.fno-combined.sampling", "belong to the experiment"]),
+        (f"{ARM}.sampling", {"samples": 3}, ["arms.fno-combined.sampling", "belong to the experiment"]),
         ("experiments.mixture.sampling.start", "gaussian", ["arms.fno-combined: start: gaussian needs"]),
         (f"{ARM}.network.preconditioning", "normal", ["fno-combined.network.preconditioning", "'normal'"]),
         (f"{ARM}.network", {"kind": "gaussian", "width": 8}, ["fno-combined.network", "unknown key 'width'"]),

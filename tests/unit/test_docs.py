@@ -1,5 +1,6 @@
 """README and the pages: short sentences, plain words, tables that are in the files; a wheel that needs no repository."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -27,7 +28,7 @@ def prose(text):
 def test_readme_is_short_and_so_are_its_sentences(root):
     text = (root / "README.md").read_text()
     assert text.count("\n") <= 130
-    sentences = [part.split() for part in re.split(r"[.!?:]\s|\n\n|\n- ", prose(text))]
+    sentences = [part.split() for part in re.split(r"[.!?]\s|\n\n|\n- ", prose(text))]
     lengths = [len(words) for words in sentences if len(words) > 1]
     assert sum(lengths) / len(lengths) <= 15
 
@@ -84,6 +85,43 @@ def test_the_tutorial_runs_and_says_what_stands_in_it(root):
         output for cell in made.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})
     ]
     assert len(pictures) == 2
+
+
+ROWS = """# {"commit": "0123456789abcdef"}
+arm,gain,seed,resolution,metric,value,stderr,floor
+a,values,1,32,d,0.10,0.01,0.05
+a,values,2,32,d,0.12,0.01,0.05
+a,values,1,64,d,0.20,0.003,0.05
+b,,1,64,d,1234.5,,0.05
+b,,1,64,e,-0.00123,0.0001,0.05
+"""
+
+
+@pytest.fixture
+def included(root, tmp_path, monkeypatch):
+    """docs/included.py, with one file of results."""
+    monkeypatch.syspath_prepend(str(root / "docs"))
+    module = importlib.import_module("included")
+    monkeypatch.setattr(module, "REFERENCE", tmp_path)
+    (tmp_path / "t.csv").write_text(ROWS)
+    return module
+
+
+def test_a_table_has_means_and_spreads_over_seeds_or_the_error_of_a_single_one(included):
+    made = included.table("t.csv", ["arm", "gain"], "resolution", where={"metric": "d"}).splitlines()
+    assert made[0] == "| arm | gain | 32 | 64 |"
+    assert made[2] == "| a | values | 0.110 ± 0.014 | 0.200 ± 0.003 |"  # the standard deviation of 0.10 and 0.12
+    assert made[3] == "| b | – | – | 1,230 |"
+    assert made[-1] == "*[`t.csv`](results/reference/t.csv), commit 0123456.*"
+    below = included.table("t.csv", ["arm"], where={"metric": "e"}, floor=True, percent=True).splitlines()
+    assert below[2] == "| b | −0.123 ± 0.010 (5.00) |"
+
+
+def test_a_table_of_two_values_of_a_seed_or_of_rows_that_are_not_there_is_refused(included):
+    with pytest.raises(ValueError, match="several values of a seed"):
+        included.table("t.csv", ["arm"])
+    with pytest.raises(ValueError, match="no row with arm c"):
+        included.table("t.csv", ["arm"], where={"arm": ["a", "c"]})
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 
+from multilevel_diffusion import builders
 from multilevel_diffusion.builders import (
     NOISE_TO_DATA,
     build,
@@ -243,3 +244,10 @@ def test_a_model_file_gives_back_its_model(files):
     assert torch.equal(torch.view_as_real(model.prior.weights), tensors["prior/weights"])
     for name, value in model.network.state_dict().items():
         assert torch.equal(value, tensors[f"network/{name}"])
+
+
+def test_a_u_net_without_diffusers_is_told_what_to_install(tiny, monkeypatch):
+    monkeypatch.setattr(builders, "find_spec", lambda name: None)
+    network = {"kind": "unet", "channels": [4, 8], "blocks": 1, "groups": 2}
+    with pytest.raises(UserError, match=r"pip install 'multilevel-diffusion\[unet\]'"):
+        build_network(parse(ArmSpec, tiny() | {"network": network}, "spec"), seed=1)

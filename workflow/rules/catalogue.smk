@@ -2,7 +2,7 @@
 from multilevel_diffusion.settings import TableSettings
 
 JOBS["compare"] = Job(
-    "Compare the metrics with those of the reference run of this preset",
+    "Compare the metrics with the reference run of this preset",
     "compare {input.reference} {input.metrics} --output {output.table}",
     place="tables/compare",
     local=True,

@@ -65,7 +65,9 @@ Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced 
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
 OneGain = Annotated[settings.Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
 Seconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Seconds between checkpoints.")]
-SomeGains = Annotated[list[settings.Gain] | None, typer.Option(help="One or several; by default that of its training.")]
+SomeGains = Annotated[
+    list[settings.Gain] | None, typer.Option(help="One or several; by default the gain of its training.")
+]
 Gains = Annotated[list[settings.Gain], typer.Option(help="One or several; at N_ref they agree and the first is taken.")]
 
 

@@ -36,7 +36,7 @@ def resolve(
 ) -> None:
     """Freeze the settings of one arm into spec.json.
 
-    With --target, those of its true law into target.json. Only the experiment that is asked for is validated.
+    With --target, the settings of its true law into target.json. Only the experiment that is asked for is validated.
     """
     experiment, _, name = arm.partition("/")
     spec = arm_spec(given.read_config(configs, set_, presets, only=[experiment]), experiment, name)
@@ -254,8 +254,8 @@ def evaluate(
 ) -> None:
     """Metrics of samples against the test set, one per row.
 
-    Beside each is its floor, that of as many other test fields: the mean over disjoint sets of them, up to 16. The standard error
-    is that of other samples and directions: a jackknife over the samples. p-values have neither.
+    Beside each is its floor, the same distance of as many other test fields: the mean over disjoint sets of them, up to 16. The
+    standard error is due to other samples and directions: a jackknife over the samples. p-values have neither.
     """
     from ..classifier import read_classifier
     from ..data.sets import read_sets

@@ -206,7 +206,7 @@ def compare(
 
     Those that both runs have, in units of their standard errors, and the settings that differ: what the tables say themselves,
     and the spec.json of arms that both folders have. Presets and seeds may be any. With a single seed on each side the error is
-    that of other samples and directions, not of another training.
+    due to other samples and directions, and not to another training.
     """
     import pandas
 

@@ -173,7 +173,7 @@ class Kinds:
         kinds, kind = kinds_of(self.base), given.get("kind")
         if str(kind) not in kinds:
             wrong = f"there is no kind {shortened(repr(kind))}" if "kind" in given else "kind: needed"
-            raise ValueError(f"{wrong}; there are {', '.join(map(repr, kinds))}, and those of mld --plugin FILE")
+            raise ValueError(f"{wrong}; there are {', '.join(map(repr, kinds))}, and the kinds of mld --plugin FILE")
         return kinds[str(kind)].model_validate(given)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:

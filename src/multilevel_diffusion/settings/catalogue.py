@@ -1,6 +1,6 @@
 """The catalogue of figures and tables: what each kind shows and needs, and the settings of one.
 
-The workflow makes a rule of every entry; captions, README's table and the tests take their words and counts from here.
+The workflow makes a rule of every entry; captions, docs/workflow.md and the tests take their words and counts from here.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ DRAWINGS = {
     ),
     "skill": Drawing(
         "Skill against training steps, one panel per resolution: 1 − L / L_G, L the denoising loss on validation fields and "
-        "L_G that of the Gaussian baseline (grey), the law N(m, C) of the training data without a network. Arms of one "
+        "L_G the loss of the Gaussian baseline (grey), the law N(m, C) of the training data without a network. Arms of one "
         "network and prior share a colour, the second is dashed. Median over seeds, in a band from the least to the "
         "greatest; logarithmic below −1.",
         table="history.csv",
@@ -122,7 +122,7 @@ TABLES = {
     ),
     "posterior": Drawing(
         "Posteriors of test fields of which something is seen, by each method: CRPS and rmse of the mean against the true "
-        "field, by how much they are lower than those of the Gaussian's exact posterior (kriging), and the share of true values "
+        "field, by how much lower they are than for the exact posterior of the Gaussian (kriging), and the share of true values "
         "in the central 90 % of the samples; seconds per sample, and over the seconds of an unconditional one. Of a mixture, "
         "against the exact posterior in its standard deviation: error of the mean, its least for so many samples, ratio of the "
         "spreads, coverage, and error of the weight of a component.",

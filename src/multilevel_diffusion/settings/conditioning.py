@@ -112,7 +112,7 @@ MethodSettings = Annotated[MethodBase, Kinds(MethodBase, alone=True)]
 class ConditioningSettings(Settings):
     """Posteriors of fields of which something is seen, by each method that takes the noise, beside those that are exact."""
 
-    networks: Count = Field(description="Networks that are used: those of the first so many seeds.")
+    networks: Count = Field(description="How many networks are used, of the first seeds.")
     observed: Removable[dict[Name, ObservedSettings]] = Field(description="What is seen, by name; null removes one.")
     methods: Several[MethodSettings] = Field(description="Methods that are compared.")
     sampler: SamplerSettings = Field(description="A kind of sampler, or a mapping of its kind and options.")

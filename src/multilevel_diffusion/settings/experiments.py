@@ -50,7 +50,7 @@ class ScoreErrorSettings(Settings):
 class ConvergenceSettings(Settings):
     """Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler."""
 
-    networks: Count = Field(description="Networks that are sampled: those of the first so many seeds.")
+    networks: Count = Field(description="How many networks are sampled, of the first seeds.")
     samplers: Several[SamplerSettings] = Field(description="Samplers that are compared.")
     evaluations: Several[Count] = Field(description="Numbers of evaluations.")
     reference_evaluations: Count = Field(description="Of the Euler–Maruyama that all are compared with.")
@@ -77,7 +77,7 @@ class _DrawnFinerSettings(Settings):
 class LogDensitySettings(_DrawnFinerSettings):
     """Log densities of true fields relative to N(0,Q), followed to t = 1 along the probability-flow ODE."""
 
-    networks: Count = Field(description="Networks that are used: those of the first so many seeds.")
+    networks: Count = Field(description="How many networks are used, of the first seeds.")
     probes: Count = Field(description="Random directions per field that estimate the trace.")
 
 
@@ -244,7 +244,7 @@ class ExperimentSettings(Settings):
             if sampling.start == "gaussian" and not arm.network.has_law:
                 raise ValueError(f"arms.{name}: start: gaussian needs preconditioning or a network of that kind")
             if sampling.resolutions != self.sampling.resolutions or sampling.samples != self.sampling.samples:
-                raise ValueError(f"arms.{name}.sampling: samples and resolutions are those of the experiment")
+                raise ValueError(f"arms.{name}.sampling: samples and resolutions belong to the experiment")
             _demand_that_arm_fits(name, arm.network, training, self.validation, self.native_resolution)
             if followed and training.snapshot_every is None:
                 raise ValueError(f"training.snapshot_every: {followed[0]} needs snapshots; give a number")

@@ -342,7 +342,7 @@ def _fault_of_data(
     if source.mixture or source.data is None:
         return f"data_set: '{settings.data_set}' is not an experiment with a file of data"
     if (settings.grid, settings.native_resolution) != (source.grid, source.native_resolution):
-        return f"grid and native_resolution must be those of {settings.data_set}"
+        return f"grid and native_resolution must be as in {settings.data_set}"
     try:
         settings.demand_fields(source.data)
     except ValueError as error:

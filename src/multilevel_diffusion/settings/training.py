@@ -26,8 +26,8 @@ class Level(Settings):
     )
     epochs: Count | None = Field(None, description="Length in epochs.")
     steps: Count | None = Field(None, description="Length in steps, instead.")
-    batch_size: Count | None = Field(None, description="Instead of that of the whole training.")
-    learning_rate: Positive | None = Field(None, description="Instead of that of the whole training.")
+    batch_size: Count | None = Field(None, description="Batch size of this level, if it has its own.")
+    learning_rate: Positive | None = Field(None, description="Learning rate of this level, if it has its own.")
 
     @model_validator(mode="after")
     def _has_a_length(self) -> Self:
