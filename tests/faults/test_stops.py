@@ -44,6 +44,7 @@ def test_trainings_killed_at_random_moments_end_with_the_same_bits(tiny, tmp_pat
         seconds = finish(log, [*command, whole])
         stops += stop_at_random_moments(log, [*command, cut], seconds, chance, KILLED)
         assert_same_results(cut, whole)
+        assert not (cut / "checkpoint").exists()
         shutil.rmtree(folder)
     print(f"{stops} trainings killed")
     assert stops > 0
