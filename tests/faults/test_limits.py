@@ -71,6 +71,32 @@ def test_ctrl_c_at_any_moment_is_one_line_and_nothing_is_half_written(commands, 
     print(f"{stopped} commands stopped")
 
 
+HALF = """
+import sys, time
+from pathlib import Path
+from multilevel_diffusion.interrupts import install
+from multilevel_diffusion.storage import write_atomically
+install()
+with write_atomically(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_file_that_is_half_written_when_a_signal_comes_is_removed(tmp_path, sent):
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-c", HALF, tmp_path / "out"], stdout=-1, stderr=-1, text=True
+    )
+    assert process.stdout.readline() == "half\n"
+    assert len([*tmp_path.iterdir()]) == 1
+    process.send_signal(sent)
+    assert f"mld: stopped by {sent.name}" in process.communicate()[1]
+    assert process.returncode == -sent
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_full_disk_is_one_line_that_names_the_file(commands, mld_process, tmp_path, count, chance):
     """Files may not grow beyond a random size, which stops the write in its middle."""
     refused = 0
