@@ -260,7 +260,7 @@ def commands() -> str:
 
 def files() -> dict[Path, str]:
     """The files that are made, with what belongs into them."""
-    makers = {"catalogue": catalogue, "table": included.table, "claims": included.claims}
+    makers = {"catalogue": catalogue, "table": included.table, "claims": included.claims, "headline": included.headline}
     pages = [HERE.parent / "README.md", *sorted(HERE.rglob("*.md"))]
     made = {
         HERE / "configuration.md": page(),

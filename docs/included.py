@@ -1,7 +1,8 @@
 """What stands between marks in README.md and the pages: tables of results, read from the CSV files of results/reference.
 
     <!-- table {file: laptop/tables/metrics.csv, where: {metric: skill}, rows: [arm], columns: [resolution]} -->
-    <!-- claims {file: laptop/tables/claims.csv, claims: [score-transfers values]} -->
+    <!-- claims {file: laptop/tables/claims.csv, figures: [fig1]} -->
+    <!-- headline -->
     <!-- end -->
 
 Options are those of `table` and `claims` below. `python docs/generate.py` writes the text between a mark and its end.
@@ -21,6 +22,19 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results" / "reference"
+HEADLINE = "laptop/tables/claims.csv"
+CLAIMS = (
+    "score-transfers values",
+    "score-transfers coefficients",
+    "truncation-rate",
+    "sampler-order",
+    "sampler-converges",
+    "u-net-degrades coefficients",
+    "digits-transfer fno-combined values",
+    "warm-start-is-faster",
+    "fields-keep-their-law fno-laplacian values 64",
+    "fields-have-the-law-of-increments fno-combined 64",
+)
 MARK = re.compile(r"(<!-- (\w+)(?: (\{.*?\}))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -102,6 +116,11 @@ def claims(file: str, claims: Sequence[str] | None = None, figures: Sequence[str
         statement = row.statement[0].upper() + row.statement[1:]
         body.append([statement, shown, row.criterion, f"**{row.verdict}**{mark}", f"{row.seeds}"])
     return _markdown(["claim", "value", "criterion", "verdict", "seeds"], body, {}) + _source(file)
+
+
+def headline() -> str:
+    """The claims of README and of the first page."""
+    return claims(HEADLINE, CLAIMS)
 
 
 def _read(file: str, where: Mapping[str, Any]) -> pd.DataFrame:
