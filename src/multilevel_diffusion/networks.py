@@ -9,7 +9,7 @@ products, so that any grid, odd or even, CPU or GPU, computes the same real func
 Tensors inside are laid out (batch, x₂, x₁, channel): then transforms, mode mixing and pointwise layers are all plain matrix
 products, each of a field within reach of a cache. Modes a grid does not resolve (2|k_i| ≥ N) are left out.
 
-For the backward pass each layer keeps its input, C numbers a point; what pointwise layers make of it is computed again.
+For the backward pass each layer keeps its input, C numbers per point; what pointwise layers make of it is computed again.
 
 The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutions reach as many of them on every grid.
 """
@@ -46,21 +46,14 @@ class SpectralConvolution(SpectralConv):
         super().__init__(width, width, (2 * modes, 2 * modes - 2), bias=False)
         self.modes = modes
 
-    def forward(self, fields: Tensor) -> Tensor:
-        return self.convolve(fields, self.matrices(fields.shape[1], fields.dtype), fields.new_zeros(fields.shape))
-
-    def matrices(self, n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Real and imaginary parts of W_k for the modes that n points a side resolve, shapes (K₁ K₂, C, C)."""
-        weight = torch.view_as_real(self.weight.to_tensor()).to(dtype)
-        inputs, outputs, *kept = weight.shape
-        weight = weight.view(inputs * outputs, -1).T.contiguous().view(*kept, inputs, outputs)
+    def matrices(self, n: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Real and imaginary parts of the W_k that n points a side resolve, shapes (K₁ K₂, C, C)."""
         k1, k2 = _resolved_modes(n, self.modes)
-        weight = weight[k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)]
-        real, imag = weight.flatten(0, 1).unbind(1)
-        return real, imag
+        weight = torch.view_as_real(self.weight.to_tensor()).to(dtype).permute(2, 3, 4, 0, 1)
+        return weight[k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)].flatten(0, 1).contiguous().unbind(1)
 
-    def convolve(self, fields: Tensor, matrices: tuple[Tensor, Tensor], plus: Tensor) -> Tensor:
-        """`plus` + K v; without gradients it is written over `plus`."""
+    def forward(self, fields: Tensor, matrices: tuple[Tensor, ...], plus: Tensor) -> Tensor:
+        """K v + `plus`, shape (batch, N, N, C) as both; without gradients it is written over `plus`."""
         batch, n, _, channels = fields.shape
         k1, k2 = _resolved_modes(n, self.modes)
         fourier = _truncated_fourier(n, self.modes, fields.dtype, fields.device)
@@ -73,10 +66,9 @@ class SpectralConvolution(SpectralConv):
         mixed_real = torch.baddbmm(real @ matrices[0], imag, matrices[1], alpha=-1)
         mixed_imag = torch.baddbmm(real @ matrices[1], imag, matrices[0])
         mixed = torch.stack([mixed_real, mixed_imag]).view(2, len(k1), len(k2), batch, channels).permute(3, 2, 0, 1, 4)
-        mixed = synthesis_1 @ mixed.reshape(batch * len(k2), 2 * len(k1), channels)
-        mixed, synthesis_2 = mixed.view(batch, 2 * len(k2), -1), synthesis_2.expand(batch, -1, -1)
+        mixed = (synthesis_1 @ mixed.reshape(batch * len(k2), 2 * len(k1), channels)).view(batch, 2 * len(k2), -1)
         add = Tensor.baddbmm if torch.is_grad_enabled() else Tensor.baddbmm_
-        return add(plus.view(batch, n, -1), synthesis_2, mixed).view_as(fields)
+        return add(plus.view(batch, n, -1), synthesis_2.expand(batch, -1, -1), mixed).view_as(fields)
 
 
 class FNO(nn.Module):
@@ -124,18 +116,19 @@ class FNO(nn.Module):
             return self._operate(fields, t, grid, matrices)
         points = len(values) * grid.resolution**2
         parts = max(1, min(len(values) // 2, points // _at_once(values.device)))  # a field alone rounds otherwise
-        together = zip(fields.tensor_split(parts), t.tensor_split(parts), strict=True)
-        return torch.cat([self._operate(*part, grid, matrices) for part in together])
+        out = torch.empty_like(fields[:, 0])
+        for part, *given in zip(*(tensor.tensor_split(parts) for tensor in (out, fields, t)), strict=True):
+            part.copy_(self._operate(*given, grid, matrices))
+        return out
 
-    def _operate(self, fields: Tensor, t: Tensor, grid: Grid, matrices: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _operate(self, fields: Tensor, t: Tensor, grid: Grid, matrices: list[tuple[Tensor, ...]]) -> Tensor:
         x = grid.points(fields.device).to(fields.dtype)
         channels = *fields.mT.unbind(1), x, x[:, None], t[:, None, None]
         hidden = torch.stack(torch.broadcast_tensors(*channels), dim=-1)
-        activations = [partial(_pointwise, self.lift.fcs[0]), *[gelu] * (len(matrices) - 1)]
-        layers = zip(activations, self.spectral, matrices, self.pointwise, strict=True)
-        for activation, convolution, weights, pointwise in layers:
-            activated, mapped = _recomputed(_activated, activation, pointwise.fcs[0], hidden)
-            hidden = convolution.convolve(activated, weights, mapped)
+        activate: Callable[[Tensor], Tensor] = partial(_pointwise, self.lift.fcs[0])
+        for convolution, weights, pointwise in zip(self.spectral, matrices, self.pointwise, strict=True):
+            activated, mapped = _recomputed(_activated, activate, pointwise.fcs[0], hidden)
+            hidden, activate = convolution(activated, weights, mapped), gelu
         rows = hidden.flatten(0, 1)[:, None].split(max(1, _at_once(fields.device) // grid.resolution))
         return torch.cat([_recomputed(_head, *self.head.fcs, part) for part in rows]).view(hidden.shape[:3]).mT
 
@@ -205,12 +198,12 @@ def _initial_weights_from(generator: Generator) -> Iterator[None]:
 def _pointwise(linear: nn.Linear, fields: Tensor) -> Tensor:
     """The linear layer at every point: a product a field, since one over all points has slow gradients of its weights."""
     weight = linear.weight.T.expand(len(fields), -1, -1)
-    return torch.bmm(fields.flatten(1, 2), weight).add_(linear.bias).unflatten(1, fields.shape[1:3])
+    return torch.baddbmm(linear.bias, fields.flatten(1, 2), weight).unflatten(1, fields.shape[1:3])
 
 
-def _activated(activation: Callable[[Tensor], Tensor], linear: nn.Linear, fields: Tensor) -> tuple[Tensor, Tensor]:
+def _activated(activate: Callable[[Tensor], Tensor], linear: nn.Linear, fields: Tensor) -> tuple[Tensor, Tensor]:
     """The activated fields, and the linear layer of them."""
-    activated = activation(fields)
+    activated = activate(fields)
     return activated, _pointwise(linear, activated)
 
 
@@ -225,7 +218,7 @@ def _at_once(device: torch.device) -> int:
 
 
 def _recomputed(function: Callable[..., Any], *inputs: Any) -> Any:
-    """function(*inputs), of which the backward pass is left nothing but the inputs: it computes the rest once more."""
+    """function(*inputs); what its backward pass needs is computed again from the inputs, and nothing else is kept."""
     if not torch.is_grad_enabled():
         return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)

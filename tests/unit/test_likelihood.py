@@ -133,6 +133,7 @@ def test_the_exact_trace_is_that_of_the_dense_jacobian(resolution):
     torch.testing.assert_close(noise, denoiser.predict_noise(u_t, t, grid), rtol=0, atol=0)
 
 
+@torch.no_grad()  # as the flow takes it
 def test_the_random_trace_of_a_network_is_unbiased():
     grid, probes = Torus(6), 400
     prior = Combined(8, draw_mode_weights((2, 2), generator(0)), 1.0, 0.5)
