@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pydantic import BaseModel
 
 from .columns import COUNTS, FORMS, LABELS, MAY_BE_EMPTY, MAY_BE_INFINITE
-from .errors import UserError
+from .errors import UnwritableError, UserError
 from .interrupts import partial_files
 from .settings import parse
 
@@ -78,12 +78,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
         partial_files.discard(partial)
 
 
-def unwritable(path: Path, error: OSError) -> UserError:
+def unwritable(path: Path, error: OSError) -> UnwritableError:
     """What to say of a path that cannot be written."""
     if error.errno in NO_SPACE:
-        return UserError(f"{path}: no space left on the disk; free some and rerun (nothing was kept of it)")
+        return UnwritableError(f"{path}: no space left on the disk; free some and rerun (nothing was kept of it)")
     reason = error.strerror or type(error).__name__
-    return UserError(f"{path}: cannot be written: {reason}; choose another path to write to")
+    return UnwritableError(f"{path}: cannot be written: {reason}; choose another path to write to")
 
 
 def _sync(path: Path) -> None:

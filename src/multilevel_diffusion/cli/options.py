@@ -14,7 +14,7 @@ import typer
 
 from .. import settings
 from ..checkpoints import Checkpoint, locked
-from ..errors import UserError
+from ..errors import UnwritableError, UserError
 from ..provenance import provenance
 from ..storage import read_json, unreadable
 
@@ -135,9 +135,11 @@ def read_rows(files: list[Path], columns: Collection[str]) -> pandas.DataFrame:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """What is refused inside is refused in the name of a file."""
+    """What is refused inside is refused in the name of a file, but for another that cannot be written."""
     try:
         yield
+    except UnwritableError:
+        raise
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
