@@ -45,6 +45,13 @@ def test_help_answers_without_importing_what_computes():
         assert f"'{module}'" not in loaded
 
 
+def test_tables_are_made_without_importing_what_trains_draws_or_fits():
+    code = "import sys, multilevel_diffusion.tables; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "scipy.special" in loaded
+    assert not {"torch", "matplotlib", "ot", "neuralop", "scipy.stats"} & set(loaded)
+
+
 def test_help_lists_every_stage(mld_process):
     done = mld_process("--help")
     assert done.code == 0

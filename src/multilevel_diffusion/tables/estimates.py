@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 SQUARED = ("mmd", "frechet_distance")
 """Metrics that are squares of a distance already."""
@@ -85,7 +85,7 @@ class Quantity:
         error, freedom = self.error()
         if samples and len(self.seeds) == 1:
             error, freedom = float(np.hypot(self.sample_error, self.shared_error)), GROUPS - 1
-        half = stats.t.ppf(0.5 + confidence / 2, freedom) * error
+        half = stdtrit(freedom, 0.5 + confidence / 2) * error
         return self.read(self.value), self.read(self.value - half), self.read(self.value + half)
 
     def above(self, bound: float, more: int = 0) -> float:
@@ -94,7 +94,7 @@ class Quantity:
         difference = self.value - self.judged(bound)
         if error == 0:
             return 0.5 if difference == 0 else float(difference > 0)
-        return float(stats.t.cdf(difference / error, freedom))
+        return float(stdtr(freedom, difference / error))
 
 
 def debiased(rows: pd.DataFrame, metric: str, less: pd.DataFrame | None = None) -> Quantity:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri, stdtr
 
 from ..columns import COLUMNS
 from ..storage import read_csv, read_facts, read_json
@@ -102,8 +102,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, relative_floor: float = 1e-6) -> p
     spread = sum((rows[f"error_{x}"] ** 4 / (rows[f"seeds_{x}"] - 1)).where(rows[f"seeds_{x}"] > 1, 0) for x in "ab")
     sigmas = difference / error
     few = spread > 0
-    tail = stats.t.sf(sigmas[few].abs(), error[few] ** 4 / spread[few])
-    sigmas[few] = np.sign(sigmas[few]) * stats.norm.isf(tail)
+    tail = stdtr(error[few] ** 4 / spread[few], -sigmas[few].abs())
+    sigmas[few] = np.sign(sigmas[few]) * -ndtri(tail)
     sigmas = sigmas.where(difference != 0, 0.0).where(difference.notna())
     rows = rows.rename(columns={"mean_a": "a", "mean_b": "b"})[[*COMPARED, "a", "b", "seeds_a", "seeds_b"]]
     return rows.assign(difference=difference, stderr=error, sigmas=sigmas)
