@@ -4,6 +4,8 @@ import itertools
 import math
 import os
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,13 +14,14 @@ from blocks import most_of, resident_after
 from torch.utils.flop_counter import FlopCounterMode
 
 from multilevel_diffusion import memory
-from multilevel_diffusion.bench import distances, errors, network, report, worker
+from multilevel_diffusion.bench import distances, errors, network, quality, report, worker
 from multilevel_diffusion.bench.network import Case, Plain, Step, flops, traffic
 from multilevel_diffusion.columns import COST_COLUMNS
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.storage import read_csv
 
 MEGABYTE = 10**6
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +164,27 @@ def test_sampling_and_metrics_are_measured_against_baselines(mld):
     assert done.code == 0, done.err
     assert done.out.count("| POT, ") == 2
     assert "| ours " in done.out
+
+
+def test_time_to_quality_is_that_of_the_first_snapshot_that_has_it(monkeypatch):
+    histories = {"plain": [(2.0, 10, 0.1), (4.0, 20, 0.6), (6.0, 30, 0.5)], "fast": [(1.0, 5, 0.7), (8.0, 9, 0.9)]}
+    along = {name: pd.DataFrame(rows, columns=["seconds", "step", "skill"]) for name, rows in histories.items()}
+    monkeypatch.setattr(quality, "_along", lambda spec, *others: along[spec.name])
+    rows = quality.quality([SimpleNamespace(name=name) for name in along], [0.5, 0.8], 8, 0, lambda: None)
+    expected = {"skill": [0.5, 0.5, 0.8, 0.8], "arm": ["plain", "fast"] * 2, "seconds": [4.0, 1.0, math.nan, 8.0]}
+    expected |= {"step": [20.0, 5.0, math.nan, 9.0], "times as fast": [1.0, 4.0, math.nan, math.nan]}
+    pd.testing.assert_frame_equal(rows, pd.DataFrame(expected | {"skill at the end": [0.5, 0.9] * 2}))
+
+
+def test_time_to_quality_is_measured_after_every_snapshot(mld, tmp_path):
+    overlay = tmp_path / "smoke.yaml"
+    overlay.write_text("preset: smoke\nexperiments: {mixture: {training: {snapshot_every: 1}}}\n")
+    options = ["--arm", "mixture/fno-combined", "--samples", 4, "--skill", -1000, "--skill", 1]
+    done = mld("bench", "quality", ROOT / "config.yaml", overlay, *options)
+    assert done.code == 0, done.err
+    first, never = (line.split("|")[1:-1] for line in done.out.splitlines()[-3:-1])
+    assert [first[3].strip(), never[3].strip()] == ["2", "nan"]  # two steps are an epoch
+    assert first[-1] == never[-1]
 
 
 def test_standard_errors_are_about_the_spread_of_values(mld, tmp_path):

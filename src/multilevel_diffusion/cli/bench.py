@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from ..columns import COST_COLUMNS
+from ..settings import arm_spec
 from ..storage import read_csv, write_csv
-from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Steps, facts
+from . import options as given
+from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Seed, Steps, facts
 from .progress import progress
 
 Repeats = Annotated[int, typer.Option(min=1, help="How many times each is measured.")]
@@ -18,6 +20,7 @@ Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network 
 
 TRAINED_ON = [32, 50, 64, 128]
 SAMPLED_ON, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
+ARMS, SKILLS = ["mixture/fno-combined", "mixture/fno-combined-gaussian"], [0.9, 0.98, 0.99, 0.995]
 GRIDS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
 bench = typer.Typer(help="Measure speed and memory against baselines. Let nothing else run.", no_args_is_help=True)
@@ -55,6 +58,33 @@ def sample(
     with progress(len(resolution), "bench sample") as advance:
         tables = costs.sample(resolution, sampler, steps, batch, repeats, advance)
     report.show(tables)
+
+
+@bench.command()
+def quality(
+    configs: given.Configs,
+    arm: Annotated[
+        list[str], typer.Option(metavar="EXPERIMENT/ARM", help="Of a mixture; the first is the baseline.")
+    ] = ARMS,
+    skill: Annotated[list[float], typer.Option(max=1, help="Of the score; several may be given.")] = SKILLS,
+    samples: Samples = 512,
+    seed: Seed = 0,
+    set_: given.Overrides = None,
+    presets: given.Presets = None,
+) -> None:
+    """Seconds of training until the score of an arm has a skill.
+
+    The skill is 1 - E|F - F_exact|² / E|F_exact|², measured after each snapshot on fresh samples. The time is of optimisation
+    and, where the network has a Gaussian, of its estimate.
+    """
+    from ..bench import report
+    from ..bench.quality import quality as measure
+
+    named = [each.partition("/")[::2] for each in arm]
+    config = given.read_config(configs, set_, presets, only=[experiment for experiment, _ in named])
+    with progress(len(arm), "bench quality") as advance:
+        rows = measure([arm_spec(config, *each) for each in named], skill, samples, seed, advance)
+    report.show({f"Time to quality, {samples} samples, seed {seed}": rows})
 
 
 @bench.command()
