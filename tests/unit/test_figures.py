@@ -1,5 +1,6 @@
 import base64
 import io
+import itertools
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from multilevel_diffusion import figures
 from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.figures.style import PAPER_WIDTH, PNG_BYTES
+from multilevel_diffusion.figures.style import PANEL, SHARP
 from multilevel_diffusion.storage import read_csv, read_tensors, write_csv, write_tensors
 
 
@@ -62,24 +63,34 @@ def test_the_gaussian_baseline_is_a_level_beside_the_arms_of_its_prior():
     )
     for rows in (history, pd.concat([history, alone])):
         (axes,) = (axes for axes in figures.losses(rows).axes if axes.get_title())
-        assert [set(line.get_ydata()) for line in axes.lines if line.get_linestyle() == ":"] == [{4.0}, set()]
+        assert [set(line.get_ydata()) for line in axes.lines if line.get_linestyle() == ":"] == [{4.0}]
 
     level = ladder_histories().query("epoch == 1").assign(arm="gaussian", network="gaussian", test_64=7.0, seconds=0.0)
     for axes in figures.ladders(pd.concat([ladder_histories(), level])).axes:
-        (line,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline")
+        (line,) = (line for line in axes.lines if line.get_label() == "Gaussian")
         assert set(line.get_ydata()) == {7.0}
 
     rows = along_training()
     level = rows[rows.epoch == rows.epoch.min()].assign(arm="gaussian", network="gaussian", value=3.0)
     axes = figures.along_training(pd.concat([rows, level])).axes[0]
-    (line,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline")
+    (line,) = (line for line in axes.lines if line.get_label() == "Gaussian")
     assert set(line.get_ydata()) == {3.0}
 
 
-def test_every_axis_of_the_figure_of_score_errors_is_labelled():
-    for axes in figures.score_error(scores("a")).axes:
-        assert axes.get_xlabel()
-        assert axes.get_ylabel()
+def test_every_axis_of_the_figure_of_score_errors_is_labelled_and_those_that_are_compared_are_shared():
+    *_, error, loss = axes = figures.score_error(pd.concat([scores("a"), scores("b").assign(loss=9.0)])).axes
+    assert [each.get_xlabel() for each in axes] == ["", "", "epoch", "epoch"]
+    assert all(each.get_ylabel() for each in axes)
+    assert (error.get_ylim(), loss.get_ylim()) == (axes[0].get_ylim(), axes[1].get_ylim())
+
+
+def cells(image):
+    """The values of a field, each of which is drawn as a square."""
+    drawn = image.get_array()
+    n = next(n for n in (8, 9, 16) if len(drawn) == n * (SHARP // n))
+    values = drawn[:: SHARP // n, :: SHARP // n]
+    np.testing.assert_array_equal(drawn, np.kron(values, np.ones((SHARP // n,) * 2)))
+    return values
 
 
 def test_a_figure_of_fields_shows_the_first_ones_with_one_colour_scale():
@@ -89,8 +100,7 @@ def test_a_figure_of_fields_shows_the_first_ones_with_one_colour_scale():
         "network": {9: 100 * rng.standard_normal((5, 9, 9))},
     }
     figure = figures.fields(rows, count=2)
-    images = [image for axes in figure.axes for image in axes.images if image.get_array().ndim == 2]
-    shown = [(image.get_array().T, image.get_clim()) for image in images if image.get_array().shape[0] in (8, 9)]
+    shown = [(cells(image).T, image.get_clim()) for axes in figure.axes for image in axes.images]
     expected = [*rows["test set"][8][:2], *rows["test set"][9][:2], *rows["network"][9][:2]]
     assert len({limits for _, limits in shown}) == 1
     assert len(shown) == len(expected)
@@ -127,6 +137,8 @@ def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolu
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.01, 0.03))
     looks = {(line.get_color(), line.get_marker()) for label, line in curves.items() if "evaluations" not in label}
     assert len(looks) == 2
+    filled = {label: line.get_markerfacecolor() != "white" for label, line in curves.items()}
+    assert (filled["Euler–Maruyama"], filled["Heun, Karras times"]) == (True, False)
 
 
 def test_the_samplers_figure_keeps_gains_apart_and_refuses_several_arms():
@@ -171,7 +183,7 @@ def test_the_figure_of_losses_has_a_panel_an_arm_with_the_loss_on_every_grid():
     below = figures.fields({"test set": {8: np.zeros((1, 8, 8))}}, history=rows)
     assert len(below.axes) == 1 + 4 + 1  # the field, losses, colours
     panels = figures.losses(rows).axes
-    assert [axes.get_title() for axes in panels[:4]] == ["standard", "fno", "bessel", "combined"]
+    assert [axes.get_title() for axes in panels[:4]] == ["white noise", "FNO prior", "Bessel prior", "combined prior"]
     curves = {line.get_label(): line.get_ydata() for line in panels[2].lines}
     np.testing.assert_allclose(curves["training data"], [2, 1])
     np.testing.assert_allclose(curves["validation data, 128"], [6, 3])
@@ -199,17 +211,37 @@ def skills(*arms, least=-0.5):
 
 
 def test_the_figure_of_skill_has_a_panel_a_grid_and_a_colour_a_prior():
-    rows = skills(("fno-a-on", "a"), ("fno-a", "a"), ("fno-b", "b"))
+    rows = skills(("fno-a-gaussian", "a"), ("fno-a", "a"), ("fno-b", "b"))
     untrained = skills(("gaussian", "a")).assign(step=0, network="gaussian")
     panels = figures.skill(pd.concat([rows, untrained])).axes
     assert [axes.get_title() for axes in panels] == ["resolution 32", "resolution 64"]
     curves = {line.get_label(): line for line in panels[0].lines}
-    assert list(curves) == ["a-on", "a", "b", "Gaussian baseline"]
-    assert set(curves["Gaussian baseline"].get_ydata()) == {0}
+    assert list(curves) == ["a, on the Gaussian", "a", "b", "Gaussian"]
+    assert set(curves["Gaussian"].get_ydata()) == {0}
     np.testing.assert_allclose(curves["a"].get_xdata(), [7, 14])
     np.testing.assert_allclose(curves["a"].get_ydata(), [-1, -0.5])
-    looks = {name: (curves[name].get_color(), curves[name].get_linestyle()) for name in ("a-on", "a", "b")}
-    assert looks == {"a-on": ("C0", "-"), "a": ("C0", "--"), "b": ("C1", "-")}
+    looks = {name: (curves[name].get_color(), curves[name].get_linestyle()) for name in list(curves)[:3]}
+    assert looks == {"a, on the Gaussian": ("C0", "--"), "a": ("C0", "-"), "b": ("C1", "-")}
+
+
+def test_curves_are_named_at_their_ends_in_their_colours_from_above_to_below_without_overlap():
+    curves = [("cold", 1.0), ("warm", 1.01), ("mixed", 1.02), ("equal-32-64", 3.0)]
+    rows = pd.concat([ladder_histories().query("arm == 'cold'").assign(arm=arm, test_64=loss) for arm, loss in curves])
+    figure = figures.ladders(rows, ["epoch"])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    names = sorted(axes.texts, key=lambda text: text.get_window_extent().y0)
+    assert [text.get_text().partition(" (")[0] for text in names] == [
+        "cold start",
+        "warm start",
+        "mixed grids",
+        "equal time",
+    ]
+    boxes = [text.get_window_extent() for text in names]
+    assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
+    colors = {line.get_label(): line.get_color() for line in axes.lines}
+    assert all(text.get_color() == colors[text.get_text()] for text in names)
 
 
 def test_the_axis_of_skill_reaches_to_the_worst_and_no_further_than_minus_a_hundred():
@@ -232,9 +264,10 @@ def along_training(**changed):
     return pd.DataFrame(
         [
             {"arm": arm, "network": network, "prior": "standard", "gain": gain, "seed": seed, "epoch": epoch}
-            | {"resolution": 64, "value": seed / epoch * (1 if gain == "values" else 2), "floor": 0.1}
+            | {"resolution": 64, "value": seed / epoch * (1 if gain == "values" else 2)}
+            | {"floor": 0.1, "floor_stderr": 0.01, "floor_sets": 4}
             | changed
-            for arm, network in (("fno-standard", "fno"), ("unet-standard", "unet"))
+            for arm, network in (("fno-standard", "fno"), ("unet-standard", "unet"), ("fno-fno", "fno"))
             for gain in ("values", "coefficients")
             for seed in (1, 2, 4)
             for epoch in (1, 2)
@@ -242,31 +275,36 @@ def along_training(**changed):
     )
 
 
-def test_the_figure_along_training_has_a_curve_an_arm_and_a_panel_a_gain():
+def test_the_figure_along_training_has_a_panel_a_prior_and_a_curve_a_network_and_gain():
     panels = figures.along_training(along_training()).axes
-    assert [axes.get_title() for axes in panels] == ["gain values", "gain coefficients"]
-    for axes, factor in zip(panels, (1, 2), strict=True):
-        curves = {line.get_label(): line for line in axes.lines}
-        assert list(curves) == ["floor: a second test set", "FNO, standard", "U-Net, standard"]
-        np.testing.assert_allclose(curves["U-Net, standard"].get_ydata(), [2 * factor, factor])
-        assert curves["FNO, standard"].get_linestyle() != curves["U-Net, standard"].get_linestyle()
+    assert [axes.get_title() for axes in panels] == ["white noise", "FNO prior"]
+    curves = {line.get_label(): line for line in panels[0].lines}
+    assert list(curves) == [f"{name}, gain {gain}" for name in ("FNO", "U-Net") for gain in ("values", "coefficients")]
+    for gain, factor in (("values", 1), ("coefficients", 2)):
+        np.testing.assert_allclose(curves[f"U-Net, gain {gain}"].get_ydata(), [2 * factor, factor])
+        fno, unet = (curves[f"{name}, gain {gain}"] for name in ("FNO", "U-Net"))
+        assert fno.get_color() == unet.get_color()
+        assert fno.get_marker() != unet.get_marker()
+    (band,) = panels[0].patches
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.08, 0.12))
 
 
 def test_the_figure_along_training_takes_a_network_that_it_has_no_name_for():
-    axes = figures.along_training(along_training(network="cnn", arm="cnn-standard")).axes[0]
-    assert "cnn, standard" in {line.get_label() for line in axes.lines}
+    axes = figures.along_training(along_training(network="cnn", arm="cnn-mine")).axes[0]
+    assert (axes.get_title(), axes.lines[0].get_label()) == ("mine", "cnn, gain values")
 
 
 @pytest.mark.parametrize("rows_down", [False, True])
-def test_colours_span_the_test_set_and_images_keep_their_rows(rows_down):
+def test_colours_span_the_test_set_around_0_and_images_are_grey_and_keep_their_rows(rows_down):
     field = np.linspace(-1, 1, 4 * 16).reshape(1, 8, 8)
     rows = {"test set": {8: field, 16: np.full((1, 16, 16), 3.0)}, "samples": {8: field, 16: np.full((1, 16, 16), 9.0)}}
     figure = figures.fields(rows, rows_down=rows_down)
     images = [image for axes in figure.axes for image in axes.get_images()]
     assert len(images) == 4
     for image in images:
-        assert image.get_clim() == pytest.approx((np.quantile(field, 0.001), 3.0))
-    np.testing.assert_array_equal(images[0].get_array(), field[0] if rows_down else field[0].T)
+        assert image.get_clim() == pytest.approx((np.quantile(field, 0.001), 3.0) if rows_down else (-3, 3))
+        assert image.get_cmap().name == ("gray" if rows_down else "RdBu_r")
+    np.testing.assert_array_equal(cells(images[0]), field[0] if rows_down else field[0].T)
     assert images[0].origin == ("upper" if rows_down else "lower")
 
 
@@ -285,9 +323,27 @@ def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
     assert drawn.y1 <= figure.get_figheight()
 
 
-def test_a_short_name_leaves_out_the_network():
-    assert figures.short_name("fno-laplacian", "fno") == "laplacian"
-    assert figures.short_name("mine", "fno") == "mine"
+def test_arms_have_the_names_that_the_field_gives_them():
+    fno = ["fno-standard", "fno-laplacian-gaussian", "mine"]
+    names = ["white noise", "Laplacian prior, on the Gaussian", "mine"]
+    assert figures.arm_names([(arm, "fno") for arm in fno]) == dict(zip(fno, names, strict=True))
+    several = figures.arm_names([("fno-standard", "fno"), ("unet-standard", "unet"), ("gaussian", "gaussian")])
+    assert list(several.values()) == ["FNO, white noise", "U-Net, white noise", "Gaussian"]
+    ladders = figures.arm_names([(arm, "fno") for arm in ("cold", "warm-coefficients", "equal-16-32-64")])
+    assert list(ladders.values()) == ["cold start", "warm start, coefficients", "equal time"]
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("exact", "exact"),
+        ("gaussian", "Gaussian (kriging)"),
+        ("guided", "network, guided"),
+        ("dps(scale=2.0)", "network, DPS, scale 2.0"),
+    ],
+)
+def test_posteriors_have_the_names_that_the_field_gives_them(method, name):
+    assert figures.method_name(method) == name
 
 
 def ladder_histories():
@@ -307,12 +363,16 @@ def test_the_figure_of_ladders_shows_the_test_loss_on_the_finest_grid_against_ep
     epochs, times = figures.ladders(ladder_histories()).axes
     assert epochs.get_ylabel() == "test loss at 64 (units of $u^2$)"
     curves = {line.get_label(): line for line in epochs.lines}
-    np.testing.assert_allclose(curves["warm (32→64)"].get_ydata(), [1.5, 0.75, 0.5])
-    seeds = [line for line in times.lines if line.get_color() == curves["cold (64)"].get_color()]
-    assert [list(line.get_xdata()) for line in seeds] == [[1, 2, 3], [2, 4, 6]]
-    for axes, change in ((epochs, 2), (times, 3)):
-        (line,) = (line for line in axes.lines if line.get_color() == "black")
-        assert set(line.get_xdata()) == {change}
+    cold, warm = curves["cold start (64)"], curves["warm start (32→64)"]
+    np.testing.assert_allclose(warm.get_ydata(), [1.5, 0.75, 0.5])
+    seeds = [line for line in times.lines if line.get_color() == cold.get_color() and line.get_marker() == "None"]
+    assert [list(line.get_xdata()) for line in seeds[:2]] == [[1, 2, 3], [2, 4, 6]]
+    for axes, changes in ((epochs, {2}), (times, {2, 4})):
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        assert {line.get_color() for line in points} == {warm.get_color()}
+        assert {float(line.get_xdata()[0]) for line in points} == changes
+        (label,) = (text for text in axes.texts if text.get_text() == "→64")
+        assert label.get_color() == warm.get_color()
     assert [axes.get_xlabel() for axes in (epochs, times)] == ["epoch", "time of training (s)"]
 
 
@@ -320,7 +380,7 @@ def test_ladders_may_be_drawn_against_time_or_epochs_alone():
     for against, label in (("seconds", "time of training (s)"), ("epoch", "epoch")):
         (axes,) = figures.ladders(ladder_histories(), [against]).axes
         assert axes.get_xlabel() == label
-        assert len({line.get_color() for line in axes.lines}) == 3  # two arms and the level change
+        assert len({line.get_color() for line in axes.lines}) == 2
 
 
 def test_the_figure_of_costs_has_the_slopes_of_power_laws():
@@ -363,18 +423,28 @@ def test_the_svg_of_fields_has_as_many_pixels_as_the_png_is_drawn_with(tmp_path)
     drawn = figures.fields({"test set": {64: np.zeros((1, 64, 64))}}, 1, rows_down=False)
     figures.save(drawn, tmp_path / "drawn")
     encoded = re.findall(r"data:image/png;base64,([^\"]+)", (tmp_path / "drawn.svg").read_text())[0]
-    inches = drawn.axes[0].get_position().width * PAPER_WIDTH
+    inches = drawn.axes[0].get_position().width * drawn.get_figwidth()
+    assert inches <= PANEL
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).width == pytest.approx(200 * inches, rel=0.02)
 
 
-def test_the_png_of_much_noise_has_fewer_pixels_instead_of_more_bytes(tmp_path):
+def test_the_png_of_much_noise_has_as_many_dots_an_inch_and_colours_as_any(tmp_path):
     noise = np.random.default_rng(1).normal(size=(2, 256, 256))
-    rows = {f"row {i}": dict.fromkeys((32, 64, 128, 256), noise) for i in range(10)}
-    figures.save(figures.fields(rows, 2, rows_down=False), tmp_path / "drawn")
-    png = tmp_path / "drawn.png"
-    assert PNG_BYTES / 2 < png.stat().st_size <= PNG_BYTES
-    assert len(Image.open(png).getcolors()) <= 64
-    assert Image.open(png).width == pytest.approx(PAPER_WIDTH * Image.open(png).info["dpi"][0], abs=1)
+    drawn = figures.fields(
+        {f"row {i}": dict.fromkeys((32, 64, 128, 256), noise) for i in range(10)}, 2, rows_down=False
+    )
+    figures.save(drawn, tmp_path / "drawn")
+    png = Image.open(tmp_path / "drawn.png")
+    assert png.info["dpi"][0] == pytest.approx(200, abs=0.1)
+    assert png.width == pytest.approx(200 * drawn.get_figwidth(), abs=1)
+    assert len(png.getcolors()) > 200
+
+
+def test_no_letter_of_a_figure_needs_a_font_of_the_reader(tmp_path):
+    for suffix in ("pdf", "svg"):
+        figures.save(figures.losses(ladder_histories().assign(loss=1.0)), tmp_path / f"drawn.{suffix}")
+    assert b"/FontFile2" in (tmp_path / "drawn.pdf").read_bytes()
+    assert "<text" not in (tmp_path / "drawn.svg").read_text()
 
 
 @pytest.mark.parametrize(
@@ -447,7 +517,7 @@ def test_rows_of_fields_are_in_order_however_the_files_are():
     exact = samples(gain=None, field="exact", spec=None)
     files = [samples(gain="coefficients", resolution=12), samples(resolution=12), test_set(12), samples(), test_set(8)]
     rows, images = arranged(*files, exact, samples(gain=None, field="exact", spec=None, resolution=12))
-    names = ["test set", "bessel, values", "bessel, coefficients", "exact field"]
+    names = ["test set", "Bessel prior, values", "Bessel prior, coefficients", "exact field"]
     assert rows == dict(zip(names, [[8, 12], [8, 12], [12], [8, 12]], strict=True))
     assert list(rows) == names
     assert images
@@ -455,23 +525,23 @@ def test_rows_of_fields_are_in_order_however_the_files_are():
 
 def test_rows_of_fields_are_named_by_what_tells_them_apart():
     assert list(arranged(samples(), samples(epoch=1), samples("fno-standard"))[0]) == [
-        "bessel, values, epoch 3",
-        "bessel, values, epoch 1",
-        "standard, values",
+        "Bessel prior, epoch 3",
+        "Bessel prior, epoch 1",
+        "white noise",
     ]
     twins = arranged(samples("fno-standard"), samples("unet-standard"))[0]
-    assert list(twins) == ["fno-standard, values", "unet-standard, values"]
+    assert list(twins) == ["FNO, white noise", "U-Net, white noise"]
     solvers = arranged(samples(), samples(sampler="ancestral(stochasticity=0)"))[0]
-    assert list(solvers) == ["bessel, values, Heun", "bessel, values, DDIM"]
+    assert list(solvers) == ["Bessel prior, Heun", "Bessel prior, DDIM"]
 
 
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        ([test_set(8), samples(), samples()], "file-2: bessel, values at resolution 8 is there already"),
-        ([test_set(8), test_set(12), samples()], r"FILES: no bessel, values at resolution \[12\]"),
+        ([test_set(8), samples(), samples()], "file-2: Bessel prior at resolution 8 is there already"),
+        ([test_set(8), test_set(12), samples()], r"FILES: no Bessel prior at resolution \[12\]"),
         ([test_set(8), samples(), samples(resolution=12)], r"FILES: no test set at resolution \[12\].*mld data"),
-        ([samples(gain="coefficients", resolution=12), samples()], r"no bessel, values at resolution \[12\]"),
+        ([samples(gain="coefficients", resolution=12), samples()], r"no Bessel prior, values at resolution \[12\]"),
         # the row above is of another network: where its gains agree tells nothing
         ([samples("fno-fno"), samples("fno-fno", resolution=12), samples(resolution=12)], r"at resolution \[8\]"),
     ],
@@ -479,6 +549,26 @@ def test_rows_of_fields_are_named_by_what_tells_them_apart():
 def test_fields_that_make_no_figure_are_one_line(files, line):
     with pytest.raises(UserError, match=line):
         arranged(*files)
+
+
+def metrics(**changed):
+    """Of the file of `samples`, and of two others; 0.1 is the floor."""
+    rows = pd.DataFrame({"arm": ["fno-bessel"] * 3, "network": "fno", "gain": "values", "seed": [1, 2, 1], "steps": 4})
+    rows = rows.assign(sampler="heun", resolution=[8, 8, 12], metric="sliced_wasserstein", value=[0.06, 7.0, 8.0])
+    return rows.assign(floor=0.1, **changed)
+
+
+def test_above_fields_stands_the_distance_of_these_very_samples_and_the_floor_above_the_test_set():
+    files = [(Path(), *test_set(8)), (Path(), *samples()), (Path(), *samples("fno-standard"))]
+    written = figures.distances(files, metrics())
+    assert written == {"test set": {8: "floor 0.10"}, "Bessel prior": {8: "SW 0.060"}}
+    rows, _ = figures.arrange(files)
+    said = {text.get_text() for text in figures.fields(rows, 1, written=written).texts}
+    assert {"floor 0.10", "SW 0.060"} <= said
+    for other in ({"steps": 5}, {"gain": "coefficients"}, {"network": "exact"}, {"metric": "mmd"}):
+        assert "Bessel prior" not in figures.distances(files, metrics(**other))
+    exact = [(Path(), *samples(field="exact", spec=None, gain=None))]
+    assert figures.distances(exact, metrics(network="exact", gain=None)) == {"exact field": {8: "SW 0.060"}}
 
 
 def test_fields_are_drawn_from_files_of_samples_alone_under_the_colours_of_the_first_row(mld, files, tmp_path):

@@ -67,8 +67,10 @@ def figure_job(name, figure):
             if arm == arms[0] or Path(file).parent.name != "exact"
         ]
         data = data_of(experiment, arms[0] if arms else None)
-        needs = data + folders_of(samples) + tables
-        what = options({"history": tables, "count": figure.count}, "fields", *data, *samples)
+        metrics = of_runs("metrics.csv", experiment, arms, settings.seeds[:1]) if arms and not figure.epochs else []
+        needs = data + folders_of(samples) + tables + metrics
+        how = {"history": tables, "metrics": metrics, "count": figure.count}
+        what = options(how, "fields", *data, *samples)
     elif figure.draw == "posterior":
         first = settings.conditioning.resolutions[0]
         tables = [

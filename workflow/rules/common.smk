@@ -172,10 +172,10 @@ def files(stem, *kinds):
     return {kind: f"{RESULTS}/{stem}.{kind}" for kind in kinds}
 
 
-def of_runs(file, experiment, arms=None):
-    """A file of every run of some arms of an experiment, or of all."""
+def of_runs(file, experiment, arms=None, seeds=None):
+    """A file of every run of some arms and seeds of an experiment, or of all."""
     settings, folder = EXPERIMENTS[experiment], f"{RESULTS}/{experiment}"
-    return [f"{folder}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in settings.seeds]
+    return [f"{folder}/{arm}/seed{seed}/{file}" for arm in arms or settings.arms for seed in seeds or settings.seeds]
 
 
 wildcard_constraints:

@@ -37,15 +37,18 @@ def fields(
     files: Annotated[list[Path], typer.Argument(help="Files of `mld data` and of `mld sample`, in any order.")],
     output: Output,
     history: Annotated[list[Path] | None, typer.Option(help="history.csv, for losses below; repeated.")] = None,
+    metrics: Annotated[list[Path] | None, typer.Option(help="metrics.csv, for distances; repeated.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Fields a row and resolution.")] = 3,
 ) -> None:
     """Test set and samples on several grids, a network per row."""
     from ..data.checks import read_fields
-    from ..figures import arrange, fields
+    from ..figures import arrange, distances, fields
 
-    rows, rows_down = arrange((path, *read_fields(path)) for path in files)
+    read = [(path, *read_fields(path)) for path in files]
+    rows, rows_down = arrange(read)
+    written = distances(read, read_rows(metrics, columns.COLUMNS)) if metrics else None
     losses = read_rows(history, columns.HISTORY_COLUMNS) if history else None
-    _write(fields(rows, count, rows_down=rows_down, history=losses), losses, output)
+    _write(fields(rows, count, rows_down=rows_down, history=losses, written=written), losses, output)
 
 
 @figure.command()

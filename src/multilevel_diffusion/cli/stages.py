@@ -343,6 +343,7 @@ def condition(
         facts = given.facts(on, read.settings, seed=seed)
         images = bool(tests and tests.target.get("images"))
         header = {"target": read.target, "resolution": resolution, "images": images, "field": read.name}
+        header["observed"] = {name: what.model_dump(mode="json") for name, what in seen.items()}
         write_tensors(output.with_suffix(".safetensors"), found.fields, header | {"provenance": facts})
         write_csv(output, found.table, facts)
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import UserError
-from .style import PAPER_WIDTH, STYLE, sampler_name
+from .style import PAPER_WIDTH, STYLE, log_ticks, sampler_name
 
 __all__ = ["cost", "log_density", "samplers"]
 
@@ -21,7 +21,9 @@ METRIC_LABELS = {
 }
 TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
 TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
-MARKERS = "osv^Dx*Ph+d"
+MARKERS = "os^vDph<>d*"
+STOCHASTIC = ("euler-maruyama", "ancestral", "predictor-corrector")
+"""Kinds of sampler that draw noise if nothing else is said."""
 COST_AXES = {"resolution": "points per side $N$", "batch": "fields per step", "width": "channels"}
 COST_UNITS = {"resolution": "$N$ = {}", "batch": "{} fields", "width": "{} channels"}
 
@@ -31,8 +33,9 @@ def samplers(rows: pd.DataFrame) -> Figure:
     """Distance of samples to the test set against evaluations of the denoiser: one row per metric, one column per field and
     resolution.
 
-    Mean over seeds, in a band from the least to the greatest. Grey: the floor ± the Monte Carlo error of one set of samples;
-    dotted: Euler–Maruyama with the most evaluations.
+    Mean over seeds, in a band from the least to the greatest. A colour is a kind of sampler; full points are of stochastic ones,
+    open points of those of the ODE. Grey: the floor ± the Monte Carlo error of one set of samples; dotted: Euler–Maruyama with
+    the most evaluations.
 
     Args:
         rows: CONVERGENCE_COLUMNS of one arm, as `mld convergence` writes them.
@@ -43,7 +46,8 @@ def samplers(rows: pd.DataFrame) -> Figure:
     rows = rows.assign(field=_fields_of_one_arm(rows))
     columns = list(dict.fromkeys(zip(rows.field, rows.resolution, strict=True)))
     metrics = [metric for metric in METRIC_LABELS if metric in set(rows.metric)]
-    figure = Figure(figsize=(PAPER_WIDTH, 2.0 * len(metrics) + 0.9), layout="constrained")
+    kinds = list(dict.fromkeys(name.partition("(")[0] for name in rows.sampler))
+    figure = Figure(figsize=(PAPER_WIDTH, 1.7 * len(metrics) + 0.8), layout="constrained")
     grid = figure.subplots(len(metrics), len(columns), sharex=True, sharey="row", squeeze=False)
     for panels, metric in zip(grid, metrics, strict=True):
         panels[0].set_ylabel(METRIC_LABELS[metric])
@@ -58,19 +62,21 @@ def samplers(rows: pd.DataFrame) -> Figure:
                 raise UserError(f"TABLES: {wrong}; give whole tables of `mld convergence`")
             label = f"{sampler_name('euler-maruyama')}, {paper.index[-1]:g} evaluations"
             axes.axhline(paper.iloc[-1], color="0.3", linestyle=":", linewidth=0.8, label=label)
-            for i, name in enumerate(rows.sampler.unique()):
+            for name in rows.sampler.unique():
                 times = next((times for times in TIME_STYLES if f"times={times}" in name), "uniform")
-                look = {"linestyle": TIME_STYLES[times], "marker": MARKERS[i % len(MARKERS)], "markersize": 2.5}
+                i = kinds.index(name.partition("(")[0])
+                look = {"linestyle": TIME_STYLES[times], "marker": MARKERS[i % len(MARKERS)]}
+                look |= {} if _stochastic(name) else {"markerfacecolor": "white"}
                 seeds, color = here[here.sampler == name].groupby("evaluations").value, f"C{i % 10}"
                 axes.plot(seeds.mean(), color=color, label=sampler_name(name), **look)
                 axes.fill_between(seeds.mean().index, seeds.min(), seeds.max(), color=color, alpha=0.12, linewidth=0)
             axes.set(xscale="log", yscale="log")
+        log_ticks(panels[0].yaxis)
     for above, below, column in zip(grid[0], grid[-1], columns, strict=True):
         above.set_title("{}, {}".format(*column))
         below.set_xlabel("evaluations")
-        below.xaxis.set_major_formatter("{x:g}")
-        below.xaxis.set_minor_formatter("")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        log_ticks(below.xaxis)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -116,6 +122,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
         ticks = sorted(rows.resolution.unique())
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
+        log_ticks(axes.yaxis)
         _make_room(axes, 0.4)
         axes.legend(loc="upper left")
     return figure
@@ -155,6 +162,7 @@ def cost(rows: pd.DataFrame) -> Figure:
         above.set_title(", ".join(fixed))
     for panels in grid:
         _make_room(panels[0], 0.35)
+        log_ticks(panels[0].yaxis)
     return figure
 
 
@@ -168,6 +176,12 @@ def _slope(x: pd.Series, y: pd.Series) -> float:
     """The exponent p of the power law y ∝ x^p that fits best, by least squares on both logarithms; nan for a single point."""
     x, y = np.log(x), np.log(y)
     return x.cov(y) / x.var() if len(x) > 1 else math.nan
+
+
+def _stochastic(sampler: str) -> bool:
+    """Whether a sampler of the tables draws noise in its steps."""
+    kind, _, options = sampler.partition("(")
+    return "stochasticity=0" not in options and ("stochasticity" in options or kind in STOCHASTIC)
 
 
 def _fields_of_one_arm(rows: pd.DataFrame) -> pd.Series:

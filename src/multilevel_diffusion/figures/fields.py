@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,42 +16,75 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..settings import distinct_gains
-from .style import PAPER_WIDTH, STYLE, sampler_name, short_name
-from .training import draw_losses, split
+from .style import (
+    LOSS_LABEL,
+    PANEL,
+    PAPER_WIDTH,
+    SMALL,
+    STYLE,
+    arm_names,
+    field_colors,
+    sampler_name,
+    show,
+    styles_legend,
+)
+from .training import draw_losses, loss_looks, panels_of_losses
 
-__all__ = ["TEST_SET", "Rows", "arrange", "fields"]
+__all__ = ["TEST_SET", "Rows", "arrange", "distances", "fields"]
 
 Rows = dict[str, dict[int, NDArray[np.floating]]]
 """Name of the row, then resolution, to fields."""
 TEST_SET = "test set"
-LEFT, RIGHT = 0.07, 0.915
-TOP, BOTTOM = 0.3, 0.25
-"""Margins: parts of the width, and inches."""
-LOSSES = 1.8
-"""Inches of the panels of losses below the fields."""
-LETTER = 4.2
-"""Points that a letter of a row's name takes along the row."""
+METRIC = "sliced_wasserstein"
+LEFT, RIGHT, TOP, BOTTOM = 1.0, 0.5, 0.3, 0.2
+"""Inches of the margins."""
+COLUMN_WIDTH = 3.25
+"""Inches: the least that a figure is wide."""
+LOSSES, LINE = 0.4, 1.1
+"""Inches below the fields: of the legend of losses, and of a line of panels of them."""
+GAP, STRIP = 0.04, 0.1
+"""Inches between rows of fields, and of the distances above one."""
 PARTS = {"epoch": "epoch {}".format, "seed": "seed {}".format, "sampler": sampler_name, "steps": "{} steps".format}
 """What a row's name has where files of one arm and gain differ in it."""
 
 
 @matplotlib.rc_context(STYLE)
-def fields(rows: Rows, count: int = 3, *, rows_down: bool = False, history: pd.DataFrame | None = None) -> Figure:
+def fields(
+    rows: Rows,
+    count: int = 3,
+    *,
+    rows_down: bool = False,
+    history: pd.DataFrame | None = None,
+    written: Mapping[str, Mapping[int, str]] | None = None,
+) -> Figure:
     """The first `count` fields of each row and resolution, under the colour limits of the first row.
 
     Args:
         rows: name to resolution to fields of shape (n, N, N). The first has all resolutions; one that another row lacks is where
             it agrees with the row above.
-        rows_down: x₁ downwards, as the rows of images; otherwise x₁ is to the right and x₂ upwards.
-        history: as for `losses`, whose panels are then below the fields, one panel per arm.
+        rows_down: x₁ downwards, as the rows of images, which are grey; otherwise x₁ is to the right and x₂ upwards.
+        history: as for `losses`, whose panels are then below the fields.
+        written: as `distances` makes it, above the fields of a row and resolution.
     """
-    below = 0.0 if history is None else LOSSES
+    lines = [] if history is None else panels_of_losses(history)
+    below = (LOSSES + LINE * len(lines)) * bool(lines)
     count = min(count, *(len(drawn) for row in rows.values() for drawn in row.values()))
-    panel = PAPER_WIDTH * (RIGHT - LEFT) / (len(next(iter(rows.values()))) * (count + 0.2))
-    figure = Figure(figsize=(PAPER_WIDTH, panel * len(rows) * 1.06 + TOP + BOTTOM + below))
-    _draw_fields(figure, rows, count, rows_down, below)
-    if history is not None:
-        _draw_losses_below(figure, history)
+    across = len(next(iter(rows.values()))) * (count + 0.2) - 0.2
+    panel = (PAPER_WIDTH - LEFT - RIGHT) / across
+    panel = panel if lines else min(PANEL, panel)
+    above, bottom = GAP + STRIP * bool(written), below + BOTTOM + STRIP * bool(written)
+    size = max(COLUMN_WIDTH, panel * across + LEFT + RIGHT), (panel + above) * len(rows) + TOP + bottom
+    figure = Figure(figsize=size)
+    _draw_fields(figure, rows, count, panel, rows_down, bottom, above, written or {})
+    if lines:
+        place = {"left": 0.08, "right": 0.99, "bottom": 0.55 / figure.get_figheight()}
+        place |= {"top": (below - 0.35) / figure.get_figheight(), "wspace": 0.45, "hspace": 0.6}
+        grid = figure.subplots(len(lines), len(lines[0]), squeeze=False, gridspec_kw=place)
+        draw_losses(grid, lines)
+        for axes in grid.flat:
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        figure.text(0.012, 0.5 * below / figure.get_figheight(), LOSS_LABEL, rotation=90, va="center")
+        styles_legend(figure, loss_looks(history), loc="lower center", bbox_to_anchor=(0.5, 0))
     return figure
 
 
@@ -100,15 +132,46 @@ def arrange(files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str,
     return {name: {n: rows[name][n] for n in resolutions if n in rows[name]} for name in order}, images
 
 
+def distances(
+    files: Iterable[tuple[Path, Mapping[str, NDArray[Any]], Mapping[str, Any]]], metrics: pd.DataFrame
+) -> dict[str, dict[int, str]]:
+    """The sliced Wasserstein distance to the test set of the samples of each file, and the floor of test sets, as `arrange` names
+    the rows.
+
+    Args:
+        metrics: COLUMNS of these very samples, as `mld evaluate` writes them; of those that it lacks nothing is said.
+    """
+    files, found = list(files), metrics[metrics.metric == METRIC]
+    written: dict[str, dict[int, str]] = {}
+    of_rows = [None if "reference" in arrays else header for _, arrays, header in files]
+    for name, header, (_, _, about) in zip(_names(of_rows), of_rows, files, strict=True):
+        here = found[found.resolution == about["resolution"]]
+        if header:
+            here = here[(here.network == "exact") != _learned(header)]
+            same = {key: header[key] for key in ("seed", "sampler", "steps")}
+            same |= {"arm": header["spec"]["arm"], "gain": header["gain"]} if _learned(header) else {}
+            here = here[np.logical_and.reduce([here[key] == value for key, value in same.items()])]
+        if len(here):
+            value = here.value if header else here.floor
+            written.setdefault(name, {})[about["resolution"]] = (
+                f"{'SW' if header else 'floor'} {_two_digits(value.iloc[0])}"
+            )
+    return written
+
+
 def _names(headers: list[Mapping[str, Any] | None]) -> list[str]:
     """The names of the rows of files with these headers, None for the test set: what tells the files apart."""
-    names, shorts = [], {}
-    for header in filter(_learned, headers):
-        shorts.setdefault(_short(header), set()).add(header["spec"]["arm"])
+    gains: dict[str, set[str]] = {}
+    learned = [header for header in headers if _learned(header)]
+    for header in learned:
+        gains.setdefault(header["spec"]["arm"], set()).add(header["gain"])
+    arms = arm_names((header["spec"]["arm"], header["spec"]["network"]["kind"]) for header in learned)
+    names = []
     for header in headers:
         if _learned(header):
-            name = _short(header) if len(shorts[_short(header)]) == 1 else header["spec"]["arm"]
-            names.append(f"{name},\n{header['gain']}")
+            arm = header["spec"]["arm"]
+            parts = arms[arm].split(", ") + [header["gain"]] * (len(gains[arm]) > 1)
+            names.append(",\n".join(parts))
         else:
             names.append("exact field" if header else TEST_SET)
     for part, words in PARTS.items():
@@ -122,12 +185,12 @@ def _names(headers: list[Mapping[str, Any] | None]) -> list[str]:
     return names
 
 
+def _two_digits(x: float) -> str:
+    return f"{x:.0f}" if x >= 10 else f"{x:#.2g}"
+
+
 def _learned(header: Mapping[str, Any] | None) -> bool:
     return header is not None and header["field"] != "exact"
-
-
-def _short(header: Mapping[str, Any]) -> str:
-    return short_name(header["spec"]["arm"], header["spec"]["network"]["kind"])
 
 
 def _network(header: Mapping[str, Any] | None) -> str:
@@ -140,54 +203,47 @@ def _reference(header: Mapping[str, Any] | None) -> int | None:
     return header["spec"]["training"]["ladder"][-1]["resolution"] if _learned(header) else None
 
 
-def _draw_fields(figure: Figure, rows: Rows, count: int, rows_down: bool, below: float) -> None:
-    """Draw them on the upper part of a figure that has `below` inches left at its bottom."""
+def _draw_fields(
+    figure: Figure,
+    rows: Rows,
+    count: int,
+    panel: float,
+    rows_down: bool,
+    bottom: float,
+    above: float,
+    written: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Draw them, in inches: fields of side `panel`, with `above` above each row and `bottom` below all."""
+    width, height = figure.get_size_inches()
     first = next(iter(rows.values()))
-    resolutions, height = list(first), figure.get_figheight()
-    low = min(float(np.quantile(drawn, 0.001)) for drawn in first.values())
-    high = max(float(np.quantile(drawn, 0.999)) for drawn in first.values())
-    look = {"vmin": low, "vmax": high, "origin": "upper" if rows_down else "lower"}
-    place = {"left": LEFT, "right": RIGHT, "bottom": (below + BOTTOM) / height, "top": 1 - TOP / height}
-    outer = figure.add_gridspec(1, len(resolutions), wspace=0.07, **place)
-    for spec, resolution in zip(outer, resolutions, strict=True):
-        axes = spec.subgridspec(len(rows), count, wspace=0.06, hspace=0.06).subplots(squeeze=False)
-        place = spec.get_position(figure)
-        figure.text(0.5 * (place.x0 + place.x1), place.y1 + 0.05 / height, f"resolution {resolution}", ha="center")
-        for panels, (name, row) in zip(axes, rows.items(), strict=True):
-            if resolution == resolutions[0]:
-                letters = int(72 * panels[0].get_position().height * height / LETTER)
-                wrapped = [textwrap.wrap(part, letters, break_long_words=False) for part in name.split("\n")]
-                lines = [line for part in wrapped for line in part]
-                panels[0].set_ylabel("\n".join(lines), fontsize=min(7, 7 * letters / max(map(len, lines))))
-            for i, axis in enumerate(panels):
-                axis.set(xticks=[], yticks=[], frame_on=False)
-                axis.grid(False)
-                if resolution in row:
-                    field = row[resolution][i]
-                    image = axis.imshow(field if rows_down else field.T, **look)
+    look = field_colors(first.values(), images=rows_down)
+
+    def say(x: float, y: float, words: str, size: float = SMALL, **how: str) -> None:
+        figure.text(x / width, y / height, words, fontsize=size, **how)
+
+    for i, (name, row) in enumerate(rows.items()):
+        y = height - TOP - (panel + above) * (i + 1) + GAP
+        say(LEFT - 0.07, y + 0.5 * panel, name, ha="right", va="center", linespacing=1.05)
+        for j, resolution in enumerate(first):
+            x = LEFT + j * panel * (count + 0.2)
+            middle = x + 0.5 * panel * count
+            if not i:
+                say(
+                    middle, height - 0.5 * TOP, f"resolution {resolution}", STYLE["font.size"], ha="center", va="center"
+                )
             if resolution not in row:
-                line = panels[0].get_position()
-                middle = 0.5 * (place.x0 + place.x1), 0.5 * (line.y0 + line.y1)
-                figure.text(*middle, "as the row above", ha="center", va="center", color="0.4")
-    directions = "$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"
-    figure.text(0.5 * (LEFT + RIGHT), (below + 0.25 * BOTTOM) / height, directions, ha="center")
-    middle = 0.5 * (below + BOTTOM + height - TOP) / height
-    bar = figure.add_axes((0.93, middle - 0.5 / height, 0.013, 1.0 / height))
+                say(middle, y + 0.5 * panel, "as the row above", ha="center", va="center", color="0.4")
+                continue
+            if said := written.get(name, {}).get(resolution):
+                say(x, y + panel, said, SMALL - 1, va="bottom")
+            for k, field in enumerate(row[resolution][:count]):
+                place = (x + k * panel) / width, y / height, 0.94 * panel / width, 0.94 * panel / height
+                image = show(figure.add_axes(place), field, look, rows_down=rows_down)
+    lines = ["$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"]
+    lines += ["SW: sliced Wasserstein distance to the test set (units of $u$)"] * bool(written)
+    say(LEFT, bottom - 0.05, "\n".join(lines), va="top")
+    right = LEFT + panel * (len(first) * (count + 0.2) - 0.2)
+    bar = figure.add_axes(((right + 0.07) / width, 1 - (TOP + above + 1.0) / height, 0.07 / width, 0.8 / height))
     figure.colorbar(image, cax=bar, extend="both")
     bar.grid(False)
-    bar.set_title("$u$", pad=8)
-
-
-def _draw_losses_below(figure: Figure, history: pd.DataFrame) -> None:
-    arms, resolutions = split(history)
-    height = figure.get_figheight()
-    place = {"left": 0.1, "right": 0.99, "bottom": 0.6 / height, "top": 1.5 / height, "wspace": 0.12}
-    panels = figure.subplots(1, len(arms), sharey=True, squeeze=False, gridspec_kw=place)[0]
-    draw_losses(panels, arms, resolutions)
-    panels[0].set_ylabel("denoising loss\n(units of $u^2$)")
-    for axes in panels:
-        axes.set_title(axes.get_title().replace("-", "-\n"), fontsize=7)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(handles[1]))
+    bar.set_title("$u$", pad=6)

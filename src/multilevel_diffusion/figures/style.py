@@ -5,12 +5,21 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -18,38 +27,89 @@ from ..errors import UserError
 from ..provenance import software
 from ..storage import write_atomically
 
-__all__ = ["LOSS_LABEL", "PAPER_WIDTH", "STYLE", "color_of", "draw_curve", "sampler_name", "save", "short_name"]
+__all__ = [
+    "BASELINE",
+    "LOSS_LABEL",
+    "NETWORKS",
+    "PANEL",
+    "PAPER_WIDTH",
+    "SMALL",
+    "STYLE",
+    "arm_looks",
+    "arm_names",
+    "color_of",
+    "draw_curve",
+    "field_colors",
+    "is_on_gaussian",
+    "label_ends",
+    "log_ticks",
+    "method_name",
+    "prior_name",
+    "sampler_name",
+    "save",
+    "show",
+    "styles_legend",
+]
 
 PAPER_WIDTH = 6.75
 """Inches: two columns."""
+PANEL = 0.42
+"""Inches: the most that the side of a field takes."""
+SHARP = 256
+"""Points per side to which coarser fields are repeated before they are drawn."""
+SMALL = 6.5
+"""Points: names of rows and curves, ticks and legends."""
 COLORS = {32: "#c1272d", 51: "#b58900", 64: "#1f4e9e", 128: "#2e7d32", 256: "#6a1b9a"}
 STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+    "legend.fontsize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.1,
+    "lines.markersize": 3,
     "legend.frameon": False,
-    "image.cmap": "viridis",
-    "image.interpolation": "nearest",
+    "image.interpolation": "auto",
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "svg.hashsalt": "multilevel-diffusion",
-    "svg.fonttype": "none",
+    "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
-PNG_BYTES = 300_000
-PNG_QUALITIES = ((200, 256), (200, 64), (150, 64), (120, 64), (100, 32))
-"""Dots an inch and colours: the first with which a file has no more than PNG_BYTES, or else the last."""
 
-LOSS_LABEL = r"$E\,\frac{1}{2}\|\eta-E_\theta[\eta\,|\,u_t]\|^2$ (units of $u^2$)"
+LOSS_LABEL = "denoising loss (units of $u^2$)"
+BASELINE = "gaussian"
+"""The kind of network that is not trained: a level beside the curves of others, and the end of the name of an arm on it."""
+NETWORKS = {"fno": "FNO", "unet": "U-Net", BASELINE: "Gaussian"}
+ARMS = {
+    "standard": "white noise",
+    "fno": "FNO prior",
+    "laplacian": "Laplacian prior",
+    "bessel": "Bessel prior",
+    "combined": "combined prior",
+    "cold": "cold start",
+    "warm": "warm start",
+    "warm-coefficients": "warm start, coefficients",
+    "mixed": "mixed grids",
+}
+"""What the field calls an arm, by its name without that of the network."""
+ARM_COLORS = {
+    "standard": "#7f7f7f",
+    "fno": "#1f4e9e",
+    "laplacian": "#c1272d",
+    "bessel": "#2e7d32",
+    "combined": "#b36b00",
+}
+ARM_COLORS |= {"cold": "#1f4e9e", "warm": "#c1272d", "warm-coefficients": "#b36b00", "mixed": "#6a1b9a"}
 SAMPLERS = {
     "euler-maruyama": "Euler–Maruyama",
     "heun": "Heun",
@@ -62,16 +122,18 @@ SAMPLERS = {
     "gaussian-exponential(stochasticity=1)": "Gaussian exp. (SDE)",
 }
 TIMES = {"times=log-snr": "log-SNR times", "times=karras": "Karras times"}
+METHODS = {"exact": "exact", "gaussian": "Gaussian (kriging)", "dps": "DPS"}
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, stamp: str = "") -> None:
     """Write a figure with the software that drew it, without dates: equal figures are equal files.
 
-    The PNG has at most 256 colours, as a colour map has: less than half the bytes, and no difference to the eye. Only pictures of
-    noise, which no format can pack, then exceed PNG_BYTES: they have fewer colours and pixels than the SVG.
+    Letters are paths in an SVG and an embedded font in a PDF. The PNG has 200 dots an inch and at most 256 colours, as a colour
+    map has: less than half the bytes, and no difference to the eye.
 
     Args:
         path: its suffix says what is written: .pdf a PDF, .png a PNG, .svg or none both an SVG and a PNG.
+        stamp: what is written across it, as of a run whose numbers mean nothing.
 
     Raises:
         UserError: if it has another suffix.
@@ -79,6 +141,8 @@ def save(figure: Figure, path: Path) -> None:
     kinds = {".pdf": ("pdf",), ".png": ("png",), ".svg": ("svg", "png"), "": ("svg", "png")}
     if path.suffix not in kinds:
         raise UserError(f"{path}: a figure is written as .svg, .png or .pdf, not as {path.suffix}")
+    if stamp:
+        figure.text(0.5, 0.5, stamp, fontsize=28, rotation=30, color="#c1272d", alpha=0.35, ha="center", va="center")
     description = json.dumps(software())
     with matplotlib.rc_context(STYLE):
         drawn = {kind: _drawn(figure, kind, description) for kind in kinds[path.suffix]}
@@ -88,30 +152,61 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _drawn(figure: Figure, kind: str, description: str) -> bytes:
-    if kind == "png":
-        return _png(figure, description)
-    date, text = ("CreationDate", "Subject") if kind == "pdf" else ("Date", "Description")
     file = io.BytesIO()
-    figure.savefig(file, format=kind, metadata={date: None, text: description})
-    return file.getvalue()
-
-
-def _png(figure: Figure, description: str) -> bytes:
-    text = PngInfo()
-    text.add_text("Description", description)
-    for dpi, colours in PNG_QUALITIES:
-        pixels, png = io.BytesIO(), io.BytesIO()
-        figure.savefig(pixels, format="png", dpi=dpi)
-        image = Image.open(pixels).convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1)
-        image.save(png, "PNG", optimize=True, pnginfo=text, dpi=(dpi, dpi))
-        if png.tell() <= PNG_BYTES:
-            break
+    if kind != "png":
+        date, text = ("CreationDate", "Subject") if kind == "pdf" else ("Date", "Description")
+        figure.savefig(file, format=kind, metadata={date: None, text: description})
+        return file.getvalue()
+    dpi, about, png = STYLE["savefig.dpi"], PngInfo(), io.BytesIO()
+    about.add_text("Description", description)
+    figure.savefig(file, format="png")
+    image = Image.open(file).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    image.save(png, "PNG", optimize=True, pnginfo=about, dpi=(dpi, dpi))
     return png.getvalue()
 
 
-def short_name(arm: str, network: str) -> str:
-    """An arm's name without that of its network in front, as "laplacian" for fno-laplacian."""
-    return arm.removeprefix(f"{network}-")
+def arm_names(arms: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What the field calls the arms of a figure: "Laplacian prior, on the Gaussian" for fno-laplacian-gaussian.
+
+    The network is named where the figure has several. An arm that is not named by network and prior keeps its name.
+
+    Args:
+        arms: pairs of an arm and the kind of its network.
+    """
+    networks = dict(arms)
+    several = len(set(networks.values()) - {BASELINE}) > 1
+    names = {}
+    for arm, network in networks.items():
+        named = [NETWORKS.get(network, network)] * (several or network == BASELINE)
+        named += [prior_name(arm, network)] * (network != BASELINE)
+        names[arm] = ", ".join(named + ["on the Gaussian"] * is_on_gaussian(arm, network))
+    return names
+
+
+def prior_name(arm: str, network: str) -> str:
+    """What the field calls an arm, whichever network it has and whether it is on the Gaussian or not."""
+    short = _short(arm, network)
+    return "equal time" if re.fullmatch(r"equal(-\d+)+", short) else ARMS.get(short, short)
+
+
+def is_on_gaussian(arm: str, network: str) -> bool:
+    """Whether it is an arm whose network corrects the Gaussian closed form, by its name."""
+    return network != BASELINE and arm.endswith(f"-{BASELINE}")
+
+
+def arm_looks(arms: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Colour and style of the line of each arm: a colour per prior, dashed on the Gaussian."""
+    looks: dict[str, tuple[str, str]] = {}
+    colors: dict[str, str] = {}
+    for arm, network in dict(arms).items():
+        short = _short(arm, network)
+        color = colors.setdefault(short, ARM_COLORS.get(short, f"C{len(colors) % 10}"))
+        looks[arm] = ("0.3", ":") if network == BASELINE else (color, "--" if is_on_gaussian(arm, network) else "-")
+    return looks
+
+
+def _short(arm: str, network: str) -> str:
+    return arm.removeprefix(f"{network}-").removesuffix(f"-{BASELINE}")
 
 
 def sampler_name(sampler: str) -> str:
@@ -132,6 +227,15 @@ def _words(option: str) -> str:
     return TIMES.get(option, option.replace("=", " "))
 
 
+def method_name(method: str, field: str = "learned") -> str:
+    """What the field calls a way to a posterior: "network, DPS" for "dps", "Gaussian (kriging)" for "gaussian"."""
+    kind, _, inside = method.removesuffix(")").partition("(")
+    if kind in ("exact", BASELINE):
+        return METHODS[kind]
+    network = "exact score" if field == "exact" else "network"
+    return ", ".join([network, METHODS.get(kind, kind), *map(_words, filter(None, inside.split(", ")))])
+
+
 def color_of(resolution: int) -> str:
     """The colour of a resolution in every figure: of others than the paper's by its logarithm."""
     return COLORS.get(resolution) or matplotlib.colors.to_hex(
@@ -148,3 +252,69 @@ def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: s
     else:
         axes.plot(median.index, median, style, color=color, label=label)
         axes.fill_between(median.index, seeds.min(), seeds.max(), color=color, alpha=0.15, linewidth=0)
+
+
+def field_colors(first: Iterable[NDArray[np.floating]], *, images: bool) -> dict[str, Any]:
+    """Colour map and limits of fields: grey for images, symmetric and diverging for fields around 0, else one hue after another.
+
+    Args:
+        first: fields all of whose values but the 0.1 % at either end lie within the limits.
+    """
+    low = min(float(np.quantile(drawn, 0.001)) for drawn in first)
+    high = max(float(np.quantile(drawn, 0.999)) for drawn in first)
+    if images or low >= 0 or high <= 0:
+        return {"cmap": "gray" if images else "viridis", "vmin": low, "vmax": high}
+    limit = max(-low, high)
+    return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+
+
+def show(axes: Axes, field: NDArray[np.floating], look: Mapping[str, Any], *, rows_down: bool) -> AxesImage:
+    """Draw a field whose grid cells are squares with sharp edges, however many pixels they take."""
+    cells = np.kron(field if rows_down else field.T, np.ones((max(1, SHARP // len(field)),) * 2))
+    axes.set(xticks=[], yticks=[], frame_on=False)
+    axes.grid(False)
+    return axes.imshow(cells, origin="upper" if rows_down else "lower", **look)
+
+
+def log_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis that are few and plain numbers, or powers of ten where those are too long."""
+    low, high = sorted(axis.get_view_interval())
+    decades = math.log10(high / low)
+    subs = (1,) if decades > 2.2 else (1, 3) if decades > 1.2 else (1, 2, 5)
+    axis.set_major_locator(MaxNLocator(4) if decades < 0.5 else LogLocator(subs=subs, numticks=7))
+    axis.set_major_formatter(lambda x, _: _number(x))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _number(x: float) -> str:
+    if x == 0 or 0.001 <= abs(x) < 10_000:
+        return f"{x:.4g}"
+    digits, _, power = f"{x:.2e}".partition("e")
+    power, digits = f"10^{{{int(power)}}}", digits.rstrip("0").rstrip(".")
+    return f"${power}$" if digits == "1" else f"${digits}\\times {power}$"
+
+
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, str]], height: float) -> None:
+    """Write the names of curves beside their right ends, in their colours and moved apart where they would overlap.
+
+    Args:
+        ends: name to the last value and the colour.
+        height: inches of the panel.
+    """
+    to_part = (axes.transScale + axes.transLimits).transform
+    places = sorted((min(max(float(to_part((axes.get_xlim()[1], y))[1]), 0), 1), name) for name, (y, _) in ends.items())
+    spread, step = [place for place, _ in places], 1.2 * SMALL / 72 / height
+    for _ in range(100):
+        for i in range(1, len(spread)):
+            move = max(0.0, step - (spread[i] - spread[i - 1])) / 2
+            spread[i - 1], spread[i] = spread[i - 1] - move, spread[i] + move
+    for y, (place, name) in zip(spread, places, strict=True):
+        color = ends[name][1]
+        axes.plot([1.0, 1.03], [place, y], color=color, linewidth=0.6, clip_on=False, transform=axes.transAxes)
+        axes.text(1.04, y, name, color=color, fontsize=SMALL, va="center", transform=axes.transAxes)
+
+
+def styles_legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]], columns: int = 8, **place: Any) -> None:
+    """One legend of what colours and lines mean, below all panels."""
+    lines = [Line2D([], [], **look) for look in looks.values()]
+    figure.legend(lines, list(looks), ncols=min(columns, len(looks)), **{"loc": "outside lower center"} | place)

@@ -5,24 +5,50 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from ..columns import skill_resolutions
-from .style import LOSS_LABEL, PAPER_WIDTH, STYLE, color_of, draw_curve, short_name
+from .style import (
+    BASELINE,
+    LOSS_LABEL,
+    NETWORKS,
+    PAPER_WIDTH,
+    SMALL,
+    STYLE,
+    arm_looks,
+    arm_names,
+    color_of,
+    draw_curve,
+    is_on_gaussian,
+    label_ends,
+    log_ticks,
+    prior_name,
+    styles_legend,
+)
 
-__all__ = ["along_training", "draw_losses", "ladders", "losses", "score_error", "skill", "split"]
+__all__ = [
+    "along_training",
+    "draw_losses",
+    "ladders",
+    "loss_looks",
+    "losses",
+    "panels_of_losses",
+    "score_error",
+    "skill",
+]
 
 LEAST_SKILL = -100.0
 """Where the axis of skill ends, whatever lies below."""
-
-NETWORKS = {"fno": "FNO", "unet": "U-Net"}
-BASELINE = "gaussian"
-"""The kind of network that is not trained: a level beside the curves of others."""
+GREATEST_DISTANCE = 1000.0
+"""Times the floor: where the axis of distances ends, whatever lies above."""
+COLUMNS = 5
+"""Panels side by side, at most."""
 
 
 @matplotlib.rc_context(STYLE)
@@ -30,14 +56,16 @@ def score_error(scores: pd.DataFrame) -> Figure:
     """Relative squared score error (left) and denoising loss (right) along training, a row of panels per arm.
 
     Median over seeds, in a band from the least to the greatest, as in all figures of this module. The Gaussian baseline is a
-    dashed level beside the arms that have its prior.
+    dashed level beside the arms that have its prior. A colour is a resolution; the axes of a column are shared.
 
     Args:
         scores: rows of the score-error tables of all arms and seeds, with SCORE_COLUMNS.
     """
     arms, levels = list(_trained(scores).groupby("arm", sort=False)), scores[scores.network == BASELINE]
-    figure = Figure(figsize=(PAPER_WIDTH, 2.7 * len(arms)), layout="constrained")
-    for (error, loss), (arm, rows) in zip(figure.subplots(len(arms), 2, squeeze=False), arms, strict=True):
+    names, looks = arm_names(_arms(scores)), {"network": {"color": "0.2"}}
+    figure = Figure(figsize=(PAPER_WIDTH, 1.65 * len(arms) + 0.4), layout="constrained")
+    grid = figure.subplots(len(arms), 2, squeeze=False, sharex=True, sharey="col")
+    for (error, loss), (arm, rows) in zip(grid, arms, strict=True):
         trained = rows.resolution == rows.reference_resolution  # there the gains agree
         values = rows[(rows.gain == "values") | trained]
         direct = values[values.drawn_on == values.resolution]
@@ -45,47 +73,68 @@ def score_error(scores: pd.DataFrame) -> Figure:
             draw_curve(error, curve, "relative", color_of(n), "-", f"{n}")
         for n, curve in rows[(rows.gain == "coefficients") & ~trained].groupby("resolution"):
             draw_curve(error, curve, "relative", color_of(n), ":", f"{n}, coefficients")
+            looks["network, gain coefficients"] = {"color": "0.2", "linestyle": ":"}
         for (n, drawn_on), curve in values.groupby(["resolution", "drawn_on"]):
             if drawn_on == n:
                 draw_curve(loss, curve, "loss", color_of(n), "-", f"{n}")
             else:
-                draw_curve(loss, curve, "loss", "#777777", "--", f"{drawn_on} restricted to {n}")
+                draw_curve(loss, curve, "loss", "0.6", "-", f"{drawn_on} restricted to {n}")
+                looks[f"network, fields at {drawn_on} restricted to {n}"] = {"color": "0.6"}
         for n, curve in direct[direct.resolution == direct.reference_resolution].groupby("resolution"):
             draw_curve(loss, curve, "exact_loss", "black", ":", f"exact field, {n}")
+            looks[f"exact field, {n}"] = {"color": "black", "linestyle": ":"}
         level = levels[(levels.prior == rows.prior.iloc[0]) & (levels.drawn_on == levels.resolution)]
         for n, curve in level.groupby("resolution"):
             draw_curve(error, curve, "relative", color_of(n), "--", f"Gaussian, {n}")
             draw_curve(loss, curve, "loss", color_of(n), "--", f"Gaussian, {n}")
-        title = "score error at resolution" if len(arms) == 1 else f"{arm}: score error at resolution"
-        error.set(title=title, ylabel=r"relative error $E\|F_\theta-F\|^2\,/\,E\|F\|^2$")
-        loss.set(title="denoising loss at resolution", ylabel=LOSS_LABEL)
-        for axes in (error, loss):
-            axes.set(yscale="log", xlabel="epoch")
-            axes.legend(ncols=2)
+            looks["Gaussian"] = {"color": "0.2", "linestyle": "--"}
+        error.set(title=names[arm], ylabel="relative score error")
+        loss.set(title=names[arm], ylabel=LOSS_LABEL)
+    for axes in grid.flat:
+        axes.set_yscale("log")
+        log_ticks(axes.yaxis)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    resolutions = {f"at {n}": {"color": color_of(n), "linewidth": 3} for n in sorted(scores.resolution.unique())}
+    styles_legend(figure, resolutions | looks, 4)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def along_training(rows: pd.DataFrame) -> Figure:
-    """Sliced Wasserstein distance to the test set along training, one curve per arm, one panel per gain. Grey: the floor.
+    """Sliced Wasserstein distance to the test set along training, one panel per prior, one line per network and gain.
+
+    The band is the floor ± the Monte Carlo error of one set of fields. The axis ends at GREATEST_DISTANCE times the floor.
 
     Args:
         rows: ALONG_TRAINING_COLUMNS, as `mld along-training` writes them.
     """
-    gains = list(dict.fromkeys(rows.gain))
-    figure = Figure(figsize=(PAPER_WIDTH, 2.9), layout="constrained")
-    panels = figure.subplots(1, len(gains), sharey=True, squeeze=False)[0]
-    for axes, gain in zip(panels, gains, strict=True):
-        here = rows[rows.gain == gain]
-        axes.axhline(here.floor.mean(), color="0.6", linewidth=2.5, label="floor: a second test set")
-        for i, (arm, curve) in enumerate(here.groupby("arm", sort=False)):
-            network = curve.network.iloc[0]
-            label = f"{NETWORKS.get(network, network)}, {short_name(arm, network)}"
-            look = ("0.3", ":", "Gaussian baseline") if network == BASELINE else None
-            draw_curve(axes, curve, "value", *(look or (f"C{i % 10}", "-" if network == "fno" else "--", label)))
-        axes.set(yscale="log", xlabel="epoch", title=f"gain {gain}")
-    panels[0].set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    panels = _by_prior(_trained(rows))
+    height, looks = math.ceil(len(panels) / COLUMNS), {}
+    figure = Figure(figsize=(PAPER_WIDTH, 1.6 * height + 0.5), layout="constrained")
+    grid = figure.subplots(height, min(COLUMNS, len(panels)), sharex=True, sharey=True, squeeze=False)
+    floor, error = rows.floor.mean(), (rows.floor_stderr * rows.floor_sets**0.5).mean()
+    for axes, (prior, arms) in zip(grid.flat, panels.items(), strict=False):
+        axes.axhspan(max(floor - error, 0.05 * floor), floor + error, color="0.85", linewidth=0)
+        for (arm, network, gain), curve in pd.concat(arms).groupby(["arm", "network", "gain"], sort=False):
+            on = is_on_gaussian(arm, network)
+            label = f"{NETWORKS.get(network, network)}, {'on the Gaussian' if on else f'gain {gain}'}"
+            color = "#c1272d" if on else "#b36b00" if gain == "coefficients" else "#1f4e9e"
+            style = "s--" if network == "unet" else "o-"
+            draw_curve(axes, curve, "value", color, style, label)
+            looks[label] = {"color": color, "marker": style[0], "linestyle": style[1:]}
+        for _, level in rows[rows.network == BASELINE].groupby("arm"):
+            draw_curve(axes, level, "value", "0.3", ":", "Gaussian")
+            looks["Gaussian"] = {"color": "0.3", "linestyle": ":"}
+        axes.set(yscale="log", title=prior)
+        axes.set_xlabel("epoch")
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.axis("off")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"sliced Wasserstein at {rows.resolution.iloc[0]}\n(units of $u$)")
+    grid[0, 0].set_ylim(top=min(grid[0, 0].get_ylim()[1], GREATEST_DISTANCE * floor))
+    log_ticks(grid[0, 0].yaxis)
+    styles_legend(figure, looks | {"floor ± Monte Carlo error": {"color": "0.85", "linewidth": 5}}, 4)
     return figure
 
 
@@ -93,25 +142,17 @@ def along_training(rows: pd.DataFrame) -> Figure:
 def losses(history: pd.DataFrame) -> Figure:
     """Denoising loss along training, one panel per arm: on training data, and on validation data at each resolution.
 
-    Dotted: that of the Gaussian baseline under the prior of the arm, where the history has skills.
+    Arms of one prior are in one column and share its axis. Dotted: the loss of the Gaussian baseline under the prior of the arm,
+    where the history has skills.
 
     Args:
         history: rows of the histories of all arms and seeds, with HISTORY_COLUMNS and validation_N for some resolutions N.
     """
-    arms, resolutions = split(history)
-    columns = min(3, len(arms))
-    height = math.ceil(len(arms) / columns)
-    figure = Figure(figsize=(PAPER_WIDTH, 1.9 * height + 0.5), layout="constrained")
-    grid = figure.subplots(height, columns, squeeze=False)
-    draw_losses(grid.flat, arms, resolutions)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(LOSS_LABEL)
-    for i in range(columns):
-        last = max(row for row in range(height) if row * columns + i < len(arms))
-        grid[last, i].set_xlabel("epoch")
-    for axes in list(grid.flat)[len(arms) :]:
-        axes.axis("off")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    lines = panels_of_losses(history)
+    figure = Figure(figsize=(PAPER_WIDTH, 1.5 * len(lines) + 0.5), layout="constrained")
+    draw_losses(figure.subplots(len(lines), len(lines[0]), squeeze=False), lines)
+    figure.supylabel(LOSS_LABEL, fontsize=STYLE["axes.labelsize"])
+    styles_legend(figure, loss_looks(history))
     return figure
 
 
@@ -119,41 +160,57 @@ def losses(history: pd.DataFrame) -> Figure:
 def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]] = ("epoch", "seconds")) -> Figure:
     """Loss on the test set on the finest grid, a panel for each of `against`: epochs, or the time of training.
 
-    Against time a line is a seed. A vertical line is where a finer level begins; of times it is the mean over seeds.
+    Against epochs a line is the median over seeds, in a band from the least to the greatest, against time a seed. A point on it
+    is where a finer level begins.
 
     Args:
         history: rows of the histories of some arms and their seeds, with HISTORY_COLUMNS and test_N, N the finest level.
     """
-    finest = history.resolution.max()
-    size, columns = ((PAPER_WIDTH, 2.7), 4) if len(against) > 1 else ((0.6 * PAPER_WIDTH, 2.9), 2)
-    figure = Figure(figsize=size, layout="constrained")
+    loss, height = f"test_{history.resolution.max()}", 2.3
+    names, looks, ends = arm_names(_arms(history)), arm_looks(_arms(history)), {}
+    figure = Figure(figsize=((0.45 * len(against) + 0.1) * PAPER_WIDTH, height), layout="constrained")
     panels = figure.subplots(1, len(against), sharey=True, squeeze=False)[0]
     for axes, x in zip(panels, against, strict=True):
-        changes = set()
         for i, (arm, rows) in enumerate(history.groupby("arm", sort=False)):
-            label, color = f"{arm} ({rows.ladder.iloc[0].replace('-', '→')})", f"C{i}"
+            color, style = looks[arm]
+            label, runs = f"{names[arm]} ({rows.ladder.iloc[0].replace('-', '→')})", rows.groupby("seed")
             if rows.network.iloc[0] == BASELINE:
-                draw_curve(axes, rows, f"test_{finest}", "0.3", ":", "Gaussian baseline")
+                label = "Gaussian"
+                draw_curve(axes, rows, loss, color, style, label)
             elif x == "epoch":
-                draw_curve(axes, rows, f"test_{finest}", color, "-", label)
+                draw_curve(axes, rows, loss, color, style, label)
+                runs = (
+                    rows.groupby(["epoch", "resolution"], as_index=False)[loss].median().assign(seed=0).groupby("seed")
+                )
             else:
-                for j, (_, run) in enumerate(rows.groupby("seed")):
-                    axes.plot(run[x], run[f"test_{finest}"], color=color, label=None if j else label)
-            last_of_level = rows[rows.resolution < rows.groupby("seed").resolution.shift(-1)]
-            changes |= set(last_of_level.groupby("epoch")[x].mean().round(3))
-        for change in changes:
-            axes.axvline(change, color="black", linewidth=0.8)
+                for j, (_, run) in enumerate(runs):
+                    axes.plot(run[x], run[loss], color=color, linestyle=style, label=None if j else label)
+            ends[label] = rows[rows.epoch == rows.epoch.max()][loss].median(), color
+            for j, (_, run) in enumerate(runs):
+                for before, after in zip(run.index, run.index[1:], strict=False):
+                    if run.resolution[before] < run.resolution[after]:
+                        where = run.loc[before, [x, loss]]
+                        axes.plot(*where, "o", color=color, markerfacecolor="white", zorder=3)
+                        if not j:
+                            says = {
+                                "textcoords": "offset points",
+                                "xytext": (2, 2 + 4 * (i % 2)),
+                                "fontsize": SMALL - 1,
+                            }
+                            says["path_effects"] = [withStroke(linewidth=2, foreground="white")]
+                            axes.annotate(f"→{run.resolution[after]}", where, color=color, **says)
         axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "time of training (s)")
-    panels[0].set_ylabel(f"test loss at {finest} (units of $u^2$)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    log_ticks(panels[0].yaxis)
+    panels[0].set_ylabel(f"test loss at {history.resolution.max()} (units of $u^2$)")
+    label_ends(panels[-1], ends, height - 0.5)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def skill(history: pd.DataFrame) -> Figure:
-    """Skill 1 − L / L_G on validation fields against training steps, one panel per resolution. Grey: the Gaussian baseline, 0.
+    """Skill 1 − L / L_G on validation fields against training steps, one panel per resolution; the Gaussian baseline is 0.
 
-    One line per arm; those of one network and prior share a colour, the second is dashed. The axis is linear from −1 to 1 and
+    One line per arm; arms of one prior share a colour, and those on the Gaussian are dashed. The axis is linear from −1 to 1 and
     logarithmic below, and ends at LEAST_SKILL. What is not trained has no line.
 
     Args:
@@ -163,51 +220,85 @@ def skill(history: pd.DataFrame) -> Figure:
         UserError: if there is no skill.
     """
     resolutions, history = skill_resolutions(history), _trained(history)
-    figure = Figure(figsize=(PAPER_WIDTH, 3.2), layout="constrained")
+    names, looks, height = arm_names(_arms(history)), arm_looks(_arms(history)), 2.6
+    figure = Figure(figsize=(PAPER_WIDTH, height), layout="constrained")
     panels = figure.subplots(1, len(resolutions), sharey=True, squeeze=False)[0]
-    looks = {}
-    for arm, network, prior in history[["arm", "network", "prior"]].drop_duplicates().itertuples(index=False):
-        looks.setdefault((network, prior), []).append(arm)
     for axes, n in zip(panels, resolutions, strict=True):
-        for i, ((network, _), arms) in enumerate(looks.items()):
-            for arm, style in zip(arms, itertools.cycle(("-", "--", ":", "-."))):
-                rows = history[history.arm == arm]
-                draw_curve(
-                    axes, rows.assign(epoch=rows.step), f"skill_{n}", f"C{i % 10}", style, short_name(arm, network)
-                )
-        axes.axhline(0, color="0.6", linewidth=2.5, label="Gaussian baseline", zorder=1.9)
+        ends = {"Gaussian": (0.0, "0.3")}
+        for arm, rows in history.groupby("arm", sort=False):
+            draw_curve(axes, rows.assign(epoch=rows.step), f"skill_{n}", *looks[arm], names[arm])
+            ends[names[arm]] = rows[rows.step == rows.step.max()][f"skill_{n}"].median(), looks[arm][0]
+        axes.axhline(0, color="0.3", linestyle=":", label="Gaussian", zorder=1.9)
         axes.set_yscale("symlog", linthresh=1, linscale=3)
         axes.set(xlabel="training steps", title=f"resolution {n}")
     least = min(-1.0, max(LEAST_SKILL, history[[f"skill_{n}" for n in resolutions]].min().min()))
     panels[0].set(ylim=(1.1 * least, 1), ylabel=r"skill $1 - L\,/\,L_G$ on validation data")
     ticks = [tick for tick in (-100, -10, -1, -0.5, 0, 0.5, 1) if tick >= 1.1 * least]
     panels[0].set_yticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    label_ends(panels[-1], ends, height - 0.7)
     return figure
 
 
-def split(history: pd.DataFrame) -> tuple[list[pd.DataFrame], list[int]]:
-    """The rows of each arm that is trained, and the resolutions N of the columns validation_N."""
-    arms = [rows for _, rows in _trained(history).groupby("arm", sort=False)]
-    return arms, sorted(int(name.removeprefix("validation_")) for name in history if name.startswith("validation_"))
+def panels_of_losses(history: pd.DataFrame) -> list[list[pd.DataFrame | None]]:
+    """The lines of panels of the arms that are trained: those of one prior below each other."""
+    columns = list(_by_prior(_trained(history)).values())
+    chunks = [columns[i : i + COLUMNS] for i in range(0, len(columns), COLUMNS)]
+    return [
+        [line[i] if i < len(line) else None for i in range(min(COLUMNS, len(columns)))]
+        for chunk in chunks
+        for line in itertools.zip_longest(*chunk)
+    ]
 
 
-def draw_losses(panels: Iterable[Axes], arms: list[pd.DataFrame], resolutions: list[int]) -> None:
-    """The curves of `losses`, one panel per arm."""
-    for axes, rows in zip(panels, arms, strict=False):
-        draw_curve(axes, rows, "loss", "0.5", "--", "training data")
-        for n in resolutions:
-            draw_curve(axes, rows, f"validation_{n}", color_of(n), "-", f"validation data, {n}")
-            if f"skill_{n}" in rows:
-                axes.axhline(
-                    (rows[f"validation_{n}"] / (1 - rows[f"skill_{n}"])).median(), linestyle=":", color=color_of(n)
-                )
-        if any(f"skill_{n}" in rows for n in resolutions):
-            axes.plot([], [], ":", color="0.3", label="Gaussian baseline")
-        axes.set(yscale="log", title=short_name(rows.arm.iloc[0], rows.network.iloc[0]))
+def draw_losses(grid: NDArray[Any], lines: Sequence[Sequence[pd.DataFrame | None]]) -> None:
+    """The curves of `losses` in a grid of panels: one per arm, with one axis for all of a prior."""
+    for column, of_prior in zip(grid.T, zip(*lines, strict=True), strict=True):
+        for above, axes, rows, below in zip([None, *column], column, of_prior, [*of_prior[1:], None], strict=False):
+            if rows is None:
+                axes.axis("off")
+                continue
+            arm, network = rows.arm.iloc[0], rows.network.iloc[0]
+            if is_on_gaussian(arm, network) and above is not None:
+                axes.sharey(above)
+            draw_curve(axes, rows, "loss", "0.6", "-", "training data")
+            for n in _validated(rows):
+                draw_curve(axes, rows, f"validation_{n}", color_of(n), "-", f"validation data, {n}")
+                if f"skill_{n}" in rows:
+                    level = (rows[f"validation_{n}"] / (1 - rows[f"skill_{n}"])).median()
+                    axes.axhline(level, linestyle=":", color=color_of(n))
+            axes.set(yscale="log", title=arm_names([(arm, network)])[arm].replace(", ", ",\n"))
+            axes.tick_params(labelbottom=below is None)
+            axes.set_xlabel("epoch" if below is None else "")
+    for axes in grid.flat:
+        if axes.axison:
+            log_ticks(axes.yaxis)
+
+
+def loss_looks(history: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What colours and lines of `draw_losses` mean."""
+    looks: dict[str, dict[str, Any]] = {"training data": {"color": "0.6"}}
+    looks |= {f"validation data, {n}": {"color": color_of(n)} for n in _validated(history)}
+    return looks | ({"Gaussian": {"color": "0.3", "linestyle": ":"}} if any(history.filter(like="skill_")) else {})
+
+
+def _validated(history: pd.DataFrame) -> list[int]:
+    """The resolutions N of the columns validation_N."""
+    return sorted(int(name.removeprefix("validation_")) for name in history if name.startswith("validation_"))
 
 
 def _trained(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without those of Gaussian baselines, if others are left."""
     others = rows[rows.network != BASELINE]
     return rows if others.empty else others
+
+
+def _arms(rows: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    return rows[["arm", "network"]].drop_duplicates().itertuples(index=False)
+
+
+def _by_prior(rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """The rows of each arm by the name of what is below the Gaussian, in the order in which they come."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for (arm, network), of_arm in rows.groupby(["arm", "network"], sort=False):
+        found.setdefault(prior_name(arm, network), []).append(of_arm)
+    return found

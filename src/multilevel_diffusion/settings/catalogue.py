@@ -36,50 +36,52 @@ class Drawing:
 DRAWINGS = {
     "score-error": Drawing(
         "Left, the relative squared error of the learned score, E‖F_θ − F‖² / E‖F‖² with F = √α_t Q∇log p_t, along "
-        "training, at the training resolution and at finer ones; right, the denoising loss. Median over seeds, in a "
-        "band from the least to the greatest; dotted: the gain of the release.",
+        "training, at the training resolution and at finer ones; right, the denoising loss. A colour is a resolution. Median "
+        "over seeds, in a band from the least to the greatest; dashed: the Gaussian baseline.",
         table="score_error.csv",
         section="score_error",
     ),
     "fields": Drawing(
         "Fields on several grids: the test set, and below it samples of each arm under each gain. Always the first "
-        "samples of the first seed; colours shared.",
+        "samples of the first seed; colours shared. Above them the sliced Wasserstein distance of all samples of this seed to "
+        "the test set, and above the test set its floor.",
         numbers=False,
     ),
     "fields-and-losses": Drawing(
         "Fields on several grids: the test set, and below it samples of each arm under each gain, the first samples "
-        "of the first seed, colours shared. At the bottom, the denoising loss along training, one panel per arm.",
+        "of the first seed, colours shared. Above them the sliced Wasserstein distance of all samples of this seed to the "
+        "test set, and above the test set its floor. At the bottom, the denoising loss along training, one panel per arm.",
         table="history.csv",
     ),
     "along-training": Drawing(
-        "Sliced Wasserstein distance of samples to the test set along training, one curve per arm, one panel per gain. "
-        "Median over seeds, in a band from the least to the greatest; grey: the floor, the distance of another test "
-        "set of as many fields.",
+        "Sliced Wasserstein distance of samples to the test set along training, one panel per prior, one curve per network "
+        "and gain. Median over seeds, in a band from the least to the greatest; grey: the floor, the distance of another test "
+        "set of as many fields, ± the error of one such set. The axis ends at 1000 times the floor.",
         table="along_training.csv",
         section="along_training",
     ),
     "ladders": Drawing(
         "Loss on test fields on the finest grid along training, against epochs or time, one line per arm. Against epochs "
-        "the median over seeds in a band, against time one line per seed; black: a finer level begins.",
+        "the median over seeds in a band, against time one line per seed; a point: a finer level begins.",
         table="history.csv",
     ),
     "losses": Drawing(
         "Denoising loss along training, one panel per arm: on training data, and on validation data at each resolution. "
-        "Median over seeds, in a band from the least to the greatest.",
+        "Arms of one prior share their axis. Median over seeds, in a band from the least to the greatest; dotted: the Gaussian.",
         table="history.csv",
     ),
     "skill": Drawing(
         "Skill against training steps, one panel per resolution: 1 − L / L_G, L the denoising loss on validation fields and "
-        "L_G the loss of the Gaussian baseline (grey), the law N(m, C) of the training data without a network. Arms of one "
-        "network and prior share a colour, the second is dashed. Median over seeds, in a band from the least to the "
+        "L_G the loss of the Gaussian baseline (dotted), the law N(m, C) of the training data without a network. Arms of one "
+        "prior share a colour; dashed: on the Gaussian. Median over seeds, in a band from the least to the "
         "greatest; logarithmic below −1.",
         table="history.csv",
         section="validation",
     ),
     "samplers": Drawing(
         "Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler, "
-        "for the exact field and for the network. Grey: the floor ± the Monte Carlo error of one set of samples; "
-        "dotted: Euler–Maruyama with the most evaluations.",
+        "for the exact field and for the network; full points: stochastic, open points: of the ODE. Grey: the floor ± the "
+        "Monte Carlo error of one set of samples; dotted: Euler–Maruyama with the most evaluations.",
         table="convergence",
         section="convergence",
         one_arm=True,
