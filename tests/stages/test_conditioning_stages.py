@@ -9,6 +9,7 @@ import torch
 from multilevel_diffusion import load
 from multilevel_diffusion.columns import POSTERIOR
 from multilevel_diffusion.data.observed import read_observations
+from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import Torus
 from multilevel_diffusion.models import read_exact
 from multilevel_diffusion.observations import Observations, Points
@@ -64,6 +65,8 @@ def test_a_field_with_a_mask_is_seen_where_it_is_true(tmp_path):
         ("x1,x2,value\n", "shape (0, 2)"),
         ("x,y,value\n0.5,0.5,1\n", "no column x1"),
         ("", "not a table of x1, x2, value"),
+        ("x1,x2,value\n0.5,0.25,0.5,0.1\n", "a row has more entries than the header has names"),
+        ("x1,x2,value\n0.5,0.25,0.5,\n", "a row has more entries than the header has names"),
     ],
 )
 def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, text, words):
@@ -83,6 +86,7 @@ def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, t
         ({"field": np.zeros((8, 4)), "mask": np.ones((8, 4), dtype=bool)}, "a field of shape (8, 4)"),
         ({"field": np.full((8, 8), np.nan), "mask": np.ones((8, 8), dtype=bool)}, "value 1 is not finite"),
         ({"field": np.zeros((8, 8))}, "not an .npz of arrays field and mask"),
+        ({"field": np.full((8, 8), "a"), "mask": np.ones((8, 8), dtype=bool)}, "not an .npz of arrays field and mask"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words):
@@ -90,6 +94,17 @@ def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words
     done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.npz", "-o", tmp_path / "out")
     assert "seen.npz: " in done.refusal
     assert words in done.refusal
+
+
+@pytest.mark.parametrize("name", ["seen.npz", "seen.csv.gz"])
+def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path, name):
+    field = np.random.default_rng(1).random((8, 8))
+    np.savez_compressed(tmp_path / "seen.npz", field=field, mask=field > 0)
+    whole = (tmp_path / "seen.npz").read_bytes()
+    for content in (b"", whole[:100], whole[:80] + b"spoilt" + whole[86:]):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: not "):
+            read_observations(tmp_path / name, 0.1, Torus)
 
 
 @pytest.mark.parametrize(
