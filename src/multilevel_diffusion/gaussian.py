@@ -179,7 +179,8 @@ class GaussianLaw:
 
     def fluctuations(self, n: int, grid: Grid, generator: torch.Generator) -> Tensor:
         """`n` draws of N(0, C), shape (n, N, N), float64."""
-        return self.sample(n, grid, generator, torch.float64) - self.mean_on(grid, torch.empty(0, dtype=torch.float64))
+        drawn = self.sample(n, grid, generator, torch.float64)
+        return drawn - self.mean_on(grid, drawn)
 
     def covariance(self, v: Tensor, grid: Grid, t: Tensor | None = None) -> Tensor:
         """C v for fields v (batch, N, N), or, at a t of shape (1,), C_t v: the covariance of X_0 given u_t,

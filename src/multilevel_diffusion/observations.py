@@ -153,7 +153,7 @@ class Observations:
         noise: σ, in units of y.
 
     Raises:
-        UserError: if y is not finite or not of as many numbers as A has, or σ is no number ≥ 0.
+        UserError: if y is not finite or not of as many numbers as A has, or σ ≥ 0 and σ² are not finite.
     """
 
     operator: Operator
@@ -166,7 +166,7 @@ class Observations:
         if not self.values.isfinite().all():
             wrong = int(self.values.isfinite().int().argmin()) + 1
             raise UserError(f"observations: value {wrong} is not finite; leave it out")
-        if not (math.isfinite(self.noise) and self.noise >= 0):
+        if not (self.noise >= 0 and math.isfinite(self.noise * self.noise)):
             raise UserError(f"observations: the noise is {self.noise:g}; give a standard deviation ≥ 0")
 
     def to(self, device: torch.device) -> Observations:

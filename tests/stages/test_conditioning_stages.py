@@ -9,8 +9,9 @@ import torch
 from multilevel_diffusion import load
 from multilevel_diffusion.columns import POSTERIOR
 from multilevel_diffusion.data.observed import read_observations
+from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.grids import Torus
-from multilevel_diffusion.models import read_exact
+from multilevel_diffusion.models import read_exact, read_source
 from multilevel_diffusion.observations import Observations, Points
 from multilevel_diffusion.settings import (
     DPMSolverSettings,
@@ -21,6 +22,7 @@ from multilevel_diffusion.settings import (
     ProjectedSettings,
 )  # fmt: skip
 from multilevel_diffusion.stages.condition import _band, _scores, condition
+from multilevel_diffusion.stages.gaussian import read_law
 from multilevel_diffusion.storage import read_csv, read_tensors, write_tensors
 
 DRAW = ["--resolution", 8, "--samples", 4, "--steps", 3, "--seed", 1]
@@ -64,6 +66,8 @@ def test_a_field_with_a_mask_is_seen_where_it_is_true(tmp_path):
         ("x1,x2,value\n", "shape (0, 2)"),
         ("x,y,value\n0.5,0.5,1\n", "no column x1"),
         ("", "not a table of x1, x2, value"),
+        ("x1,x2,value\n0.5,0.25,0.5,0.1\n", "a row has more entries than the header has names"),
+        ("x1,x2,value\n0.5,0.25,0.5,\n", "a row has more entries than the header has names"),
     ],
 )
 def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, text, words):
@@ -83,6 +87,7 @@ def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, t
         ({"field": np.zeros((8, 4)), "mask": np.ones((8, 4), dtype=bool)}, "a field of shape (8, 4)"),
         ({"field": np.full((8, 8), np.nan), "mask": np.ones((8, 8), dtype=bool)}, "value 1 is not finite"),
         ({"field": np.zeros((8, 8))}, "not an .npz of arrays field and mask"),
+        ({"field": np.full((8, 8), "a"), "mask": np.ones((8, 8), dtype=bool)}, "not an .npz of arrays field and mask"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words):
@@ -90,6 +95,17 @@ def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words
     done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.npz", "-o", tmp_path / "out")
     assert "seen.npz: " in done.refusal
     assert words in done.refusal
+
+
+@pytest.mark.parametrize("name", ["seen.npz", "seen.csv.gz"])
+def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path, name):
+    field = np.random.default_rng(1).random((8, 8))
+    np.savez_compressed(tmp_path / "seen.npz", field=field, mask=field > 0)
+    whole = (tmp_path / "seen.npz").read_bytes()
+    for content in (b"", whole[:100], whole[:80] + b"spoilt" + whole[86:]):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: not "):
+            read_observations(tmp_path / name, 0.1, Torus)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +121,24 @@ def test_a_method_or_noise_that_does_not_suit_is_refused(mld, files, seen, tmp_p
     assert words in mld("sample", files.model, *DRAW, "--observe", seen, *options, "-o", tmp_path / "out").refusal
 
 
-def test_noise_without_observations_is_refused(mld, files, tmp_path):
-    assert "--observe" in mld("sample", files.model, *DRAW, "--noise", 0.1, "-o", tmp_path / "out").refusal
+@pytest.mark.parametrize("option", [["--noise", 0.1], ["--method", "guided"], ["--gaussian", "law.safetensors"]])
+def test_what_is_for_observations_is_refused_without_them(mld, files, tmp_path, option):
+    refusal = mld("sample", files.model, *DRAW, *option, "-o", tmp_path / "out").refusal
+    assert f"{option[0]}: is for what is observed; give --observe" in refusal
+
+
+def test_samples_given_a_gaussian_of_the_data_take_its_covariances(mld, files, seen, tmp_path):
+    path = tmp_path / "law.safetensors"
+    assert mld("gaussian", files.spec, "-o", path).code == 0
+    for source, name in ((files.model, "values"), (files.spec, "exact")):
+        done = mld("sample", source, *DRAW, "--observe", seen, "--gaussian", path, "-o", tmp_path / "out")
+        assert done.code == 0, done.err
+        read = read_source(source, "cpu")
+        law = read_law(path, load(files.model, "cpu").settings, {})
+        options = {"resolution": 8, "steps": 3, "seed": 1, "observations": read_observations(seen, 0.0, Torus)}
+        found = read_tensors(tmp_path / "out" / f"{name}-8.safetensors")[0]["samples"]
+        torch.testing.assert_close(found, read.sample(4, **options, law=law))
+        assert not torch.allclose(found, read.sample(4, **options))
 
 
 def test_on_the_exact_field_posteriors_are_near_the_exact_ones(tiny, tmp_path):
@@ -186,26 +218,23 @@ def test_the_command_goes_on_after_a_stop_and_its_files_are_drawn_and_read(mld, 
 @pytest.mark.parametrize(
     ("observed", "words"),
     [
-        ("points", "is not NAME=YAML"),
-        ("some={kind: stars, noise: 0}", "there is no kind 'stars'"),
-        ("some={kind: points, count: 2}", "noise"),
-        ("some={kind: points, count: 2, noise: -1}", "some.noise"),
-        ("some={kind: outside, resolution: 8, noise: 0, low: [0.8, 0.2]}", "below high"),
+        (["points"], "is not NAME=YAML"),
+        (["some={kind: stars, noise: 0}"], "there is no kind 'stars'"),
+        (["some={kind: points, count: 2}"], "noise"),
+        (["some={kind: points, count: 2, noise: -1}"], "some.noise"),
+        (["some={kind: outside, resolution: 8, noise: 0, low: [0.8, 0.2]}"], "below high"),
+        (["a/b={kind: points, count: 2, noise: 0}"], "a name has"),
+        (2 * ["some={kind: points, count: 2, noise: 0}"], "some was given before"),
     ],
 )
 def test_what_cannot_be_seen_is_refused(mld, files, tmp_path, observed, words):
-    done = mld(
-        "condition",
-        files.model,
-        "--observed",
-        observed,
-        *DRAW,
-        "--method",
-        "guided",
-        "--truths",
-        2,
-        "-o",
-        tmp_path / "x.csv",
-    )
+    given = [word for text in observed for word in ("--observed", text)]
+    done = mld("condition", files.model, *given, *DRAW, "--method", "guided", "--truths", 2, "-o", tmp_path / "x.csv")
     assert "--observed" in done.refusal
     assert words in done.refusal
+
+
+def test_a_noise_that_no_method_takes_is_refused(mld, files, tmp_path):
+    seen = ["--observed", "some={kind: points, count: 2, noise: 0.1}", "--method", "projected"]
+    done = mld("condition", files.model, *seen, *DRAW, "--truths", 2, "-o", tmp_path / "x.csv")
+    assert "no method is for the noise of some, 0.1" in done.refusal

@@ -17,8 +17,10 @@ from torch.utils._pytree import tree_leaves
 
 from multilevel_diffusion import grids, mixture, models, networks, training
 from multilevel_diffusion.builders import build_denoiser, build_network, build_prior
+from multilevel_diffusion.gaussian import prior_law
 from multilevel_diffusion.grids import CellCentred, Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture
+from multilevel_diffusion.priors import Bessel
 from multilevel_diffusion.settings import ArmSpec, Gain, parse
 from multilevel_diffusion.training import Dataset, Trainer, Validation
 
@@ -172,6 +174,11 @@ def test_what_a_sampler_asks_of_a_network_and_a_prior_stays_where_it_is(trainer,
     asked()  # makes what the grid needs
     with NoTransfers():
         assert {(tensor.device, tensor.dtype) for tensor in asked()} == {(DEVICE, u.dtype)}
+
+
+def test_fluctuations_of_a_gaussian_are_drawn_where_the_generator_is(waits):
+    law = prior_law(Bessel(8, 8.0, 0.8))
+    assert law.fluctuations(2, Torus(8), Generator()).device == DEVICE
 
 
 @pytest.mark.parametrize("grid", [Torus, CellCentred])

@@ -126,6 +126,7 @@ def test_every_grid_sees_the_same_of_a_function_that_it_has(kind, name):
         (lambda: Observations(Points(POSITIONS), torch.tensor([0, math.nan, 0, 0, 0]), 0.1), "value 2 is not finite"),
         (lambda: Observations(Points(POSITIONS), torch.zeros(5), -0.1), "the noise is -0.1"),
         (lambda: Observations(Points(POSITIONS), torch.zeros(5), math.nan), "the noise is nan"),
+        (lambda: Observations(Points(POSITIONS), torch.zeros(5), 1e300), "the noise is 1e+300"),
         (lambda: Modes(Torus, 1).apply(fields(CellCentred(6)), CellCentred(6)), "modes of a Torus"),
         (lambda: Modes(Torus, 700).functions(Torus(1024)), "need"),
     ],

@@ -55,7 +55,10 @@ Observing = Annotated[Path | None, typer.Option(help="CSV of x1, x2, value, or .
 Noise = Annotated[float, typer.Option(min=0, help="Standard deviation of what is observed.")]
 _METHOD = partial(typer.Option, metavar="TEXT", parser=partial(settings.parse_method, source="--method"))
 _METHODS = ", ".join(settings.kinds_of(settings.MethodBase))
-Method = Annotated[settings.MethodBase, _METHOD(help=f"{_METHODS}; or with options, as for a sampler.")]
+Method = Annotated[
+    settings.MethodBase | None, _METHOD(help=f"{_METHODS}; or with options, as for a sampler; guided by default.")
+]
+Gaussian = Annotated[Path | None, typer.Option(help="File of `mld gaussian`: the covariances that methods use.")]
 Methods = Annotated[list[settings.MethodBase], _METHOD(help="As in `mld sample`; several may be given.")]
 Observed = Annotated[
     list[str], typer.Option(metavar="NAME=YAML", help="What is seen, as under `conditioning.observed`; repeated.")
@@ -98,15 +101,17 @@ def parse_overrides(texts: list[str] | None) -> dict[str, Any]:
 
 
 def parse_observed(texts: list[str]) -> dict[str, settings.ObservedBase]:
-    """The values of `--observed NAME=YAML`. Raises a UserError as `parse_overrides`, or if one is not of a kind."""
-    found = {}
+    """The values of `--observed NAME=YAML`. Raises a UserError as `parse_overrides`, or if two have one name or one no kind."""
+    found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         where = f"--observed: '{settings.shortened(text)}'"
         if not equals:
             raise UserError(f"{where} is not NAME=YAML")
-        found[name] = settings.parse(settings.ObservedSettings, settings.read_yaml(value, where), "--observed", name)
-    return found
+        if name in found:
+            raise UserError(f"{where}: {name} was given before; choose another name")
+        found[name] = settings.read_yaml(value, where)
+    return settings.parse(dict[settings.Name, settings.ObservedSettings], found, "--observed")
 
 
 def fetch_digits(sources: list[str], sha256: list[str]) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -20,7 +20,8 @@ from .progress import progress
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from ..models import Model
+    from ..gaussian import GaussianLaw
+    from ..models import ExactModel, Model
 
     Stage = Callable[..., DataFrame]
 
@@ -153,18 +154,21 @@ def sample(
     start: given.Beginning = Start.PRIOR,
     observe: given.Observing = None,
     noise: given.Noise = 0.0,
-    method: given.Method = "guided",
+    method: given.Method = None,
+    gaussian: given.Gaussian = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
     It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors. Such files
     that are there and would be the same are not drawn again. Stopped and started again, it goes on where it was. With --observe
-    they are of the posterior given what is in a file.
+    they are of the posterior given what is in a file. A model that has no Gaussian of its own needs --gaussian for that: else
+    its methods take the covariance of N(0,Q) for that of the data.
     """
     from ..builders import build_grid
     from ..data.observed import read_observations
     from ..models import device_of, read_source
+    from ..settings import parse_method
     from ..stages.sample import made_by, sample, write_samples
 
     on, read = device_of(), read_source(source, device_of())
@@ -172,12 +176,15 @@ def sample(
     given_to: dict[str, Any] = {}
     if observe:
         kind = type(build_grid(read.settings, resolution[0]))
+        method = method or parse_method("guided", "--method")
         given_to = {"observations": read_observations(observe, noise, kind), "method": method}
+        given_to |= {"law": _law(gaussian, source, read)}
         how |= {"noise": noise, "method": method}
-    elif noise:
-        raise UserError("--noise: of what is observed; give --observe FILE too")
+    elif noise or method or gaussian:
+        option = "noise" if noise else "method" if method else "gaussian"
+        raise UserError(f"--{option}: is for what is observed; give --observe FILE too")
     with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
-        keep.bind("sample", on, given.identity(how | {"samples": samples, "seed": seed}, source, observe))
+        keep.bind("sample", on, given.identity(how | {"samples": samples, "seed": seed}, source, observe, gaussian))
 
         def path(name: str) -> Path:
             return output / f"{name}.safetensors"
@@ -312,7 +319,10 @@ def condition(
     sampler: given.Sampler = "euler-maruyama",
     gain: given.OneGain = Gain.VALUES,
     start: given.Beginning = Start.PRIOR,
-    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`: its posterior is exact.")] = None,
+    gaussian: Annotated[
+        Path | None,
+        typer.Option(help="File of `mld gaussian`: covariances for methods, and a posterior to compare with."),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
@@ -324,14 +334,12 @@ def condition(
     from ..data.sets import read_sets
     from ..models import device_of, read_source
     from ..stages.condition import condition
-    from ..stages.gaussian import read_law
     from ..storage import write_tensors
 
     on = device_of()
     read, seen = read_source(source, on), given.parse_observed(observed)
     tests = read_sets(data, need={"reference": truths}) if data else None
-    arm = given.read_spec(source) if gaussian and source.suffix == ".json" else read.settings
-    law = read_law(gaussian, arm, tests.target if tests else {}) if gaussian else None
+    law = _law(gaussian, source, read)
     options = {"resolution": resolution, "truths": truths, "samples": samples, "steps": steps, "seed": seed}
     options |= {"sampler": sampler, "gain": gain, "start": start}
     said = options | {"method": [*map(str, method)], "observed": seen}
@@ -449,6 +457,16 @@ def _follow(
         with given.naming(snapshots):
             rows = stage(models(), keep=keep, **options, **objects)
         write_csv(output, rows, given.facts(on, last.settings, seed=last.seed))
+
+
+def _law(gaussian: Path | None, source: Path, read: Model | ExactModel) -> GaussianLaw | None:
+    """The Gaussian in a file of `mld gaussian`, of the data of what was read of a source. Raises a UserError as `read_law`."""
+    from ..stages.gaussian import read_law
+
+    if gaussian is None:
+        return None
+    arm = given.read_spec(source) if source.suffix == ".json" else read.settings
+    return read_law(gaussian, arm, {} if arm.mixture else read.target)
 
 
 def _demand_finer(drawn_on: int, resolutions: list[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..errors import UserError
 from ..grids import Grid
 from ..observations import Observations, Points, masked
 from ..storage import unreadable
+from .fields import UNREADABLE
 
 COLUMNS = ("x1", "x2", "value")
 
@@ -34,13 +34,15 @@ def read_observations(path: Path, noise: float, kind: type[Grid]) -> Observation
         raise UserError(f"{path}: {error}") from None
     except OSError as error:
         raise unreadable(path, error) from None
-    except (ValueError, KeyError, zipfile.BadZipFile):
+    except UNREADABLE:
         wanted = "an .npz of arrays field and mask" if path.suffix == ".npz" else f"a table of {', '.join(COLUMNS)}"
         raise UserError(f"{path}: not {wanted}; give one") from None
 
 
 def _of_points(path: Path, kind: type[Grid]) -> tuple[Points, torch.Tensor]:
-    table = pandas.read_csv(path, comment="#")
+    table = pandas.read_csv(path, comment="#", compression=None)
+    if not isinstance(table.index, pandas.RangeIndex):  # pandas takes what there is too much of for names of the rows
+        raise UserError("observations: a row has more entries than the header has names; give as many")
     if missing := [name for name in COLUMNS if name not in table]:
         raise UserError(f"observations: no column {missing[0]}; give a table of {', '.join(COLUMNS)}")
     for name in COLUMNS:

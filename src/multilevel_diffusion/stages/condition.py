@@ -73,7 +73,7 @@ def condition(
 
     Args:
         tests: whose `reference` is seen, on the grid of the samples; of a mixture None, and fields are drawn.
-        observed: what is seen, by name; methods that do not take its noise are left out.
+        observed: what is seen, by name; methods that do not take its noise are left out, but one must.
         law: of the data, for `gaussian` and the covariances of methods; by default that of the model, if it has one.
         keep: where what is done is kept.
 
@@ -84,8 +84,8 @@ def condition(
         with the least that so many samples have as exact_mean_floor; exact_spread; exact_coverage, of draws of the exact
         posterior; exact_weight_error, the distance of the weights of a component.
 
-    Raises a UserError if the true law is neither known nor given, or the test fields are of another or too few; and as
-    `Model.sample`.
+    Raises a UserError if the true law is neither known nor given, the test fields are of another or too few, or no method takes
+    the noise of something that is seen; and as `Model.sample`.
     """
     settings, keep, law = source.settings, keep or Checkpoint(), law or getattr(source, "law", None)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm)
@@ -94,6 +94,9 @@ def condition(
     drawing = {"resolution": resolution, "steps": steps, "seed": seed, "sampler": sampler, "gain": gain, "start": start}
     drawing |= {"dtype": torch.float64, "law": law or prior_law(source.prior)}
     plan = [(name, each) for name, seen in observed.items() for each in methods if each.takes(seen.noise)]
+    if nobody := observed.keys() - {name for name, _ in plan}:
+        name = min(nobody)
+        raise UserError(f"{settings.name}: no method is for the noise of {name}, {observed[name].noise:g}; give one")
     blocks, found = -(-samples // BLOCK), Conditioned(pd.DataFrame(columns=CONDITIONING_COLUMNS))
     rows: list[dict[str, Any]] = []
     about = {"seed": seed, "resolution": resolution, "gain": gain if isinstance(source, Model) else None}

@@ -12,6 +12,7 @@ from ..builders import build, build_grid
 from ..checkpoints import Checkpoint
 from ..data.checks import SamplesHeader, check_samples
 from ..errors import UserError
+from ..gaussian import GaussianLaw
 from ..models import ExactModel, Model
 from ..observations import Observations
 from ..sample import BLOCK
@@ -64,6 +65,7 @@ def sample(
     keep: Checkpoint | None = None,
     observations: Observations | None = None,
     method: MethodBase | None = None,
+    law: GaussianLaw | None = None,
     there: Callable[[str], bool] = lambda name: False,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
@@ -71,7 +73,7 @@ def sample(
 
     Args:
         keep: where what is done is kept.
-        observations, method: given which they are drawn.
+        observations, method, law: given which they are drawn, as in `Model.sample`.
         there: `Samples.name` to whether these are there, and need not be drawn.
 
     Yields:
@@ -90,7 +92,7 @@ def sample(
             if there(name := f"{gain or 'exact'}-{resolution}"):
                 continue
             with progress(steps * math.ceil(n / BLOCK), f"sample {source.name} at {resolution}") as advance:
-                options = {"observations": observations, "method": method} if observations else {}
+                options = {"observations": observations, "method": method, "law": law} if observations else {}
                 options |= {"gain": gain, "start": start, "progress": advance, "keep": keep.at(name)}
                 fields = source.sample(n, resolution=resolution, steps=steps, seed=seed, sampler=sampler, **options)
             how = f"{sampler} given observations, {method}" if observations else str(sampler)
