@@ -13,7 +13,7 @@ from PIL import Image
 
 from multilevel_diffusion import figures
 from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.figures.style import PANEL, SHARP
+from multilevel_diffusion.figures.style import LOSS_LABEL, PANEL, SHARP
 from multilevel_diffusion.storage import read_csv, read_tensors, write_csv, write_tensors
 
 
@@ -463,6 +463,20 @@ def test_the_suffix_says_what_is_written_and_equal_figures_are_equal_files(tmp_p
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
         assert path.suffix != ".pdf" or path.read_bytes().startswith(b"%PDF")
+
+
+def test_a_stamp_is_written_across_the_picture(tmp_path):
+    drawn = [figures.losses(ladder_histories().assign(loss=1.0)) for _ in range(2)]
+    for figure, stamp in zip(drawn, ("", "smoke: meaningless"), strict=True):
+        figures.save(figure, tmp_path / f"f{stamp[:5]}.png", stamp)
+    assert [[text.get_text() for text in figure.texts][-1:] for figure in drawn] == [
+        [LOSS_LABEL],
+        ["smoke: meaningless"],
+    ]
+    plain, stamped = (np.asarray(Image.open(tmp_path / name).convert("RGB")) for name in ("f.png", "fsmoke.png"))
+    changed = (plain != stamped).any(-1)
+    assert changed[:, : changed.shape[1] // 2].any()
+    assert changed[:, changed.shape[1] // 2 :].any()
 
 
 def test_another_suffix_is_one_line(tmp_path):

@@ -1,5 +1,6 @@
 """The whole workflow at preset `smoke`, in a copy, run once; then what it would do again after a change."""
 
+import base64
 import contextlib
 import html
 import json
@@ -260,6 +261,25 @@ def test_the_report_holds_every_figure_and_table_with_its_caption(workflow):
         rule = f"{Path(path).stem}_table" if "/tables/samplers" in path else Path(path).stem
         assert found[3].strip() == f"snakemake {rule} --cores all --config preset=smoke"
         assert "Docutils" not in caption
+
+
+def test_every_figure_of_preset_smoke_says_that_it_means_nothing(workflow):
+    for figure in set(FIGURES) - set(FIELDS):
+        facts = read_facts(workflow.folder / f"results/smoke/figures/{figure}.csv")
+        assert "--stamp 'smoke: meaningless'" in facts["command"]
+
+
+def test_the_report_opens_on_all_figures_with_captions_and_then_all_tables_those_of_claims_first(workflow):
+    page = (workflow.folder / "results/smoke/report.html").read_text()
+    description = json.loads(
+        re.search(r"var workflow_desc = (\".*\");\n", page.split('<script id="workflow-desc">')[1])[1]
+    )
+    shown = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="(\w+)">|<div class="(table)">', description)
+    assert [name for _, name, _ in shown] == [*FIGURES, *[""] * len(TABLE_FILES)]
+    for picture, name, _ in shown[: len(FIGURES)]:
+        assert base64.b64decode(picture) == (workflow.folder / f"results/smoke/figures/{name}.png").read_bytes()
+    assert len(re.findall("What we see", description)) == len(shown)
+    assert "System Message" not in description
 
 
 def test_the_report_works_offline_and_has_the_graph_and_the_run_times(workflow):

@@ -31,6 +31,7 @@ JOBS["cost"] = Job(
 
 
 FIGURES, TABLES = CONFIG.drawn, CONFIG.made
+STAMP = f" --stamp {shlex.quote(CONFIG.stamp)}" if CONFIG.stamp else ""
 RULE_OF_TABLE = {name: f"{name}_table" if name in FIGURES else name for name in TABLES}
 
 
@@ -85,7 +86,7 @@ def figure_job(name, figure):
         what = options({"against": list(figure.against)} if figure.draw == "ladders" else {}, figure.draw, *tables)
     return Job(
         f"{name}: {figure.title}",
-        "figure {params.what} --output {output.svg}",
+        f"figure {{params.what}}{STAMP} --output {{output.svg}}",
         place=f"figures/{name}",
         local=True,
         code=code("figures"),

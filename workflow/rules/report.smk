@@ -1,4 +1,5 @@
 # What the report says about figures and tables: captions in workflow/report/ take it from the settings and results of the run.
+import base64
 import math
 import re
 from collections import Counter
@@ -115,6 +116,22 @@ def entry(rule):
     }
 
 
+def gallery():
+    """Every figure with its caption, and then every table with its, the claims first: in reStructuredText."""
+    judged = sorted(TABLES, key=lambda name: TABLES[name].make != "claims")
+    for name, found in [*FIGURES.items(), *((name, TABLES[name]) for name in judged)]:
+        figure = name in FIGURES and found is FIGURES[name]
+        path = Path(f"{RESULTS}/figures/{name}.png" if figure else f"{RESULTS}/tables/{name}.html")
+        if not path.exists():
+            continue
+        if figure:
+            picture = base64.encodebytes(path.read_bytes()).decode()  # in lines, whose length docutils limits
+            shown = f'<img src="data:image/png;base64,{picture}" alt="{name}">'
+        else:
+            shown = f'<div class="table">{path.read_text().partition("</style>")[2]}</div>'
+        yield found.title, shown, entry(called(name if figure else RULE_OF_TABLE[name]))
+
+
 def config_option():
     """What the command line changed, as Snakemake's own options."""
     files = workflow.config_settings.configfiles
@@ -149,5 +166,5 @@ def last_screen():
 
 
 # all that a caption sees of a run besides its own job
-about = {"preset": CONFIG.preset} | {each.__name__: each for each in (entry, verdicts, command, origin)}
+about = {"preset": CONFIG.preset} | {each.__name__: each for each in (entry, verdicts, command, origin, gallery)}
 config = {**config, "about": about}  # not that of a workflow that uses this as a module

@@ -217,7 +217,7 @@ JOBS = {
         params={"data": option("data")},
     ),
     "train": Job(
-        f"Train {OF_RUN}",
+        f"Train {OF_RUN}; its loss and the time left: tail -f {{log}}",
         "train {input.spec} {params.data} --gaussian {input.gaussian} --seed {wildcards.seed} --output {params.folder:q}",
         place=f"{AT_RUN}/train",
         input={"spec": f"{ARM}/spec.json", "data": training_data, "gaussian": law_of},

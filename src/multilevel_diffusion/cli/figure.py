@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+Stamp = Annotated[str, typer.Option(help="What is written across it, as of a run whose numbers mean nothing.")]
 Tables = Annotated[list[Path], typer.Argument(help="Tables of the command named above.")]
 NUMBERS = {
     "score_error": (columns.SCORE_COLUMNS, "Score error and loss along training.", "mld score-error"),
@@ -39,6 +40,7 @@ def fields(
     history: Annotated[list[Path] | None, typer.Option(help="history.csv, for losses below; repeated.")] = None,
     metrics: Annotated[list[Path] | None, typer.Option(help="metrics.csv, for distances; repeated.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Fields a row and resolution.")] = 3,
+    stamp: Stamp = "",
 ) -> None:
     """Test set and samples on several grids, a network per row."""
     from ..data.checks import read_fields
@@ -48,12 +50,14 @@ def fields(
     rows, rows_down = arrange(read)
     written = distances(read, read_rows(metrics, columns.COLUMNS)) if metrics else None
     losses = read_rows(history, columns.HISTORY_COLUMNS) if history else None
-    _write(fields(rows, count, rows_down=rows_down, history=losses, written=written), losses, output)
+    _write(fields(rows, count, rows_down=rows_down, history=losses, written=written), losses, output, stamp)
 
 
 @figure.command()
 def posterior(
-    files: Annotated[list[Path], typer.Argument(help="Files of fields of `mld condition`.")], output: Output
+    files: Annotated[list[Path], typer.Argument(help="Files of fields of `mld condition`.")],
+    output: Output,
+    stamp: Stamp = "",
 ) -> None:
     """What was seen of a field, and its posteriors."""
     from ..figures import posterior, posterior_rows
@@ -61,7 +65,7 @@ def posterior(
 
     read = [(path, *read_arrays(path)) for path in files]
     images = any(header.get("images") for _, _, header in read)
-    _write(posterior(posterior_rows(read), rows_down=images), None, output)
+    _write(posterior(posterior_rows(read), rows_down=images), None, output, stamp)
 
 
 @figure.command()
@@ -69,23 +73,24 @@ def ladders(
     histories: Annotated[list[Path], typer.Argument(help="history.csv of trainings.")],
     output: Output,
     against: Annotated[list[Axis], typer.Option(help="A panel each; the option is repeated.")] = list(Axis),  # noqa: B006
+    stamp: Stamp = "",
 ) -> None:
     """Test loss of trainings on ladders against epochs and time."""
     from ..figures import ladders
     from ..tables import read_histories
 
     rows = read_histories(histories)
-    _write(ladders(rows, against), rows, output)
+    _write(ladders(rows, against), rows, output, stamp)
 
 
 def _add_figure_of_numbers(name: str) -> None:
     needed, summary, source = NUMBERS[name]
 
-    def draw(tables: Tables, output: Output) -> None:
+    def draw(tables: Tables, output: Output, stamp: Stamp = "") -> None:
         from .. import figures
 
         rows = read_rows(tables, needed)
-        _write(getattr(figures, name)(rows), rows, output)
+        _write(getattr(figures, name)(rows), rows, output, stamp)
 
     figure.command(name.replace("_", "-"), help=f"{summary}\n\nFrom tables of `{source}`.")(draw)
 
@@ -94,9 +99,9 @@ for each in NUMBERS:
     _add_figure_of_numbers(each)
 
 
-def _write(drawn: Figure, rows: pandas.DataFrame | None, output: Path) -> None:
+def _write(drawn: Figure, rows: pandas.DataFrame | None, output: Path, stamp: str) -> None:
     from ..figures import save
 
-    save(drawn, output)
+    save(drawn, output, stamp)
     if rows is not None:
         write_csv(output.with_suffix(".csv"), rows, facts())

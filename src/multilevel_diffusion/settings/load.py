@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from ..columns import LABELS, METRICS, NO_DISTANCES, QUANTITIES
 from ..errors import UserError
-from .base import Count, FileName, FilePath, Folder, Gain, Name, Removable, Settings, Start, parse
+from .base import Count, FileName, FilePath, Folder, Gain, Line, Name, Removable, Settings, Start, parse
 from .catalogue import DRAWINGS, FigureSettings, TableSettings
 from .claims import ClaimsSettings, QuantitySettings
 from .data import DataBase
@@ -38,6 +38,9 @@ class Config(Settings):
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     gpu: Literal["auto", 0, 1] = Field(
         "auto", description="GPUs of a job that can use one; auto: one where this machine has any, none on a cluster."
+    )
+    stamp: Line | None = Field(
+        None, description="What is written across every figure, as of a run whose numbers mean nothing."
     )
     container: str | None = Field(
         None, description="Image (docker://…) or file (.sif) that jobs run in, where Snakemake is to use Apptainer."
