@@ -129,8 +129,8 @@ class FNO(nn.Module):
         for convolution, weights, pointwise in zip(self.spectral, matrices, self.pointwise, strict=True):
             activated, mapped = _recomputed(_activated, activate, pointwise.fcs[0], hidden)
             hidden, activate = convolution(activated, weights, mapped), gelu
-        rows = hidden.flatten(0, 1)[:, None].split(max(1, _at_once(fields.device) // grid.resolution))
-        return torch.cat([_recomputed(_head, *self.head.fcs, part) for part in rows]).view(hidden.shape[:3]).mT
+        parts = hidden.split(max(1, _at_once(fields.device) // grid.resolution**2))
+        return torch.cat([_recomputed(_head, *self.head.fcs, part) for part in parts]).mT
 
 
 class UNet(nn.Module):
