@@ -58,10 +58,10 @@ class Conditioned(ABC):
         return eta, (u_t - b * eta) / a
 
     def _solved(self, residuals: Tensor, t: Tensor | None, grid: Grid) -> Tensor:
-        """(A C_t A* + σ² I)⁻¹ r for r of shape (batch, m), with C where no t is given."""
+        """(A C_t A* + σ² I)⁻¹ r for r of shape (batch, m), with C where no t is given; float64, since it may be large."""
         of = self.observations
         found = factor(of.operator, self._covariances, of.noise, grid, residuals.device, t)
-        return torch.cholesky_solve(residuals.T.double(), found).T.to(residuals)
+        return torch.cholesky_solve(residuals.T.double(), found).T
 
     def _pulled(self, u_t: Tensor, t: Tensor, grid: Grid, weigh: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """E[η | u_t], and (b_t² / a_t) Q (∂D_t/∂u_t)* A* z with z the `weigh` of y − A D_t, both of shape (batch, m)."""
@@ -70,13 +70,13 @@ class Conditioned(ABC):
             u = u_t.detach().requires_grad_()
             eta, data = self._data(u, t, grid)
             z = weigh(of.residual(data.detach(), grid))
-            (pulled,) = torch.autograd.grad(data, u, of.operator.adjoint(z, grid))
+            (pulled,) = torch.autograd.grad(data, u, of.operator.adjoint(z, grid).to(data))
         scale = (self.sde.noise_scale(t) ** 2 / self.sde.mean_scale(t))[:, None, None]
         return eta.detach(), scale * self.prior.color(self.prior.color(pulled, grid), grid)
 
-    def _spread(self, v: Tensor, t: Tensor | None, grid: Grid) -> Tensor:
-        """C_t v for fields (batch, N, N)."""
-        return self._covariances.covariance(v, grid, t)
+    def _spread(self, z: Tensor, t: Tensor | None, grid: Grid) -> Tensor:
+        """C_t A* z for z of shape (batch, m)."""
+        return self._covariances.covariance(self.observations.operator.adjoint(z, grid), grid, t)
 
 
 class Guided(Conditioned):
@@ -112,7 +112,7 @@ class Guided(Conditioned):
             return self._pulled(u_t, t, grid, lambda residuals: self._solved(residuals, t[:1], grid))
         eta, data = self._data(u_t, t, grid)
         z = self._solved(self.observations.residual(data, grid), t[:1], grid)
-        return eta, self._spread(self.observations.operator.adjoint(z, grid), t[:1], grid)
+        return eta, self._spread(z, t[:1], grid).to(eta)
 
 
 class DPS(Conditioned):
@@ -165,4 +165,4 @@ class Projected(Conditioned):
     def _moved(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         eta, data = self._data(u_t, t, grid)
         z = self._solved(self.observations.residual(data, grid), None, grid)
-        return eta, self._spread(self.observations.operator.adjoint(z, grid), None, grid)
+        return eta, self._spread(z, None, grid).to(eta)

@@ -33,7 +33,7 @@ __all__ = ["Modes", "Observations", "Operator", "Points", "coarse", "masked", "o
 
 Box = tuple[tuple[float, float], tuple[float, float]]
 """Lower and upper corner."""
-WORKSPACE = 3
+WORKSPACE = 5
 """Matrices of m × m and m × N² numbers that are in memory at once, at most."""
 
 

@@ -64,7 +64,9 @@ def factor(
         variance = max(noise**2, JITTER * s.diagonal().mean().item(), torch.finfo(s.dtype).tiny)
         if (len(kept) + 1) * s.numel() > KEPT:
             kept.clear()
-        kept[key] = torch.linalg.cholesky((s + s.T) / 2 + variance * torch.eye(len(s), dtype=s.dtype, device=device))
+        s = (s + s.T).div_(2)
+        s.diagonal().add_(variance)
+        kept[key] = torch.linalg.cholesky(s)
     return kept[key]
 
 

@@ -7,7 +7,7 @@ from multilevel_diffusion import observations as observed
 from multilevel_diffusion.conditioning import DPS, Guided, Projected
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.gaussian import GaussianDenoiser, estimate
-from multilevel_diffusion.grids import CellCentred, Torus, squared_norm
+from multilevel_diffusion.grids import CellCentred, Torus, restrict, squared_norm
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
 from multilevel_diffusion.observations import Modes, Observations, Points, observe
 from multilevel_diffusion.posteriors import Posterior
@@ -117,6 +117,19 @@ def test_without_noise_the_data_prediction_goes_through_the_observations(make, g
     eta = make(exact, data).predict_noise(u, TIMES, grid)
     a, b = SDE.mean_scale(TIMES)[:, None, None], SDE.noise_scale(TIMES)[:, None, None]
     torch.testing.assert_close(operator.apply((u - b * eta) / a, grid), data.values.expand(3, -1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [Projected, Guided, lambda *a: Guided(*a, by_derivative=True)])
+def test_observations_that_no_field_of_the_grid_has_do_no_harm_in_single_precision(make):
+    """A coarse grid of 11 points has modes that the fields have not, and S no inverse."""
+    grid, exact = Torus(8), MixtureDenoiser(MIXTURE, SDE)
+    u_0 = MIXTURE.sample(3, Torus(11), generator(1), torch.float64)
+    data = observe(observed.coarse(Torus(11)), u_0[0], Torus(11), 0.0, generator(2))
+    noise = MIXTURE.prior.sample(3, grid, generator(3), torch.float64)
+    u = SDE.perturb(restrict(u_0, Torus(11), grid), TIMES, noise)
+    single = make(exact, data).predict_noise(u.float(), TIMES.float(), grid)
+    expected = make(exact, data).predict_noise(u, TIMES, grid)
+    torch.testing.assert_close(single.double(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_projection_is_the_smallest_move():
