@@ -243,7 +243,9 @@ def _draw_fields(
     lines += ["SW: sliced Wasserstein distance to the test set (units of $u$)"] * bool(written)
     say(LEFT, bottom - 0.05, "\n".join(lines), va="top")
     right = LEFT + panel * (len(first) * (count + 0.2) - 0.2)
-    bar = figure.add_axes(((right + 0.07) / width, 1 - (TOP + above + 1.0) / height, 0.07 / width, 0.8 / height))
+    tall = min(0.8, (panel + above) * len(rows) - above - GAP)
+    place = (right + 0.07) / width, 1 - (TOP + above - GAP + tall) / height, 0.07 / width, tall / height
+    bar = figure.add_axes(place)
     figure.colorbar(image, cax=bar, extend="both")
     bar.grid(False)
     bar.set_title("$u$", pad=6)

@@ -121,7 +121,7 @@ SAMPLERS = {
     "gaussian-exponential": "Gaussian exp.",
     "gaussian-exponential(stochasticity=1)": "Gaussian exp. (SDE)",
 }
-TIMES = {"times=log-snr": "log-SNR times", "times=karras": "Karras times"}
+TIMES = {"times=uniform": "uniform times", "times=log-snr": "log-SNR times", "times=karras": "Karras times"}
 METHODS = {"exact": "exact", "gaussian": "Gaussian (kriging)", "dps": "DPS"}
 
 

@@ -192,11 +192,8 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
                         where = run.loc[before, [x, loss]]
                         axes.plot(*where, "o", color=color, markerfacecolor="white", zorder=3)
                         if not j:
-                            says = {
-                                "textcoords": "offset points",
-                                "xytext": (2, 2 + 4 * (i % 2)),
-                                "fontsize": SMALL - 1,
-                            }
+                            side = {"xytext": (3, 3)} if i % 2 else {"xytext": (-3, -3), "ha": "right", "va": "top"}
+                            says = {"textcoords": "offset points", "fontsize": SMALL - 1} | side
                             says["path_effects"] = [withStroke(linewidth=2, foreground="white")]
                             axes.annotate(f"→{run.resolution[after]}", where, color=color, **says)
         axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "time of training (s)")
