@@ -195,13 +195,14 @@ def is_on_gaussian(arm: str, network: str) -> bool:
 
 
 def arm_looks(arms: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """Colour and style of the line of each arm: a colour per prior, dashed on the Gaussian."""
+    """Colour and style of the line of each arm: a colour per prior, dashed on the Gaussian, with dots of a U-Net."""
     looks: dict[str, tuple[str, str]] = {}
     colors: dict[str, str] = {}
     for arm, network in dict(arms).items():
         short = _short(arm, network)
         color = colors.setdefault(short, ARM_COLORS.get(short, f"C{len(colors) % 10}"))
-        looks[arm] = ("0.3", ":") if network == BASELINE else (color, "--" if is_on_gaussian(arm, network) else "-")
+        style = "--" if is_on_gaussian(arm, network) else "-." if network == "unet" else "-"
+        looks[arm] = ("0.3", ":") if network == BASELINE else (color, style)
     return looks
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -187,20 +188,27 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
                     axes.plot(run[x], run[loss], color=color, linestyle=style, label=None if j else label)
             ends[label] = rows[rows.epoch == rows.epoch.max()][loss].median(), color
             for j, (_, run) in enumerate(runs):
-                for before, after in zip(run.index, run.index[1:], strict=False):
-                    if run.resolution[before] < run.resolution[after]:
-                        where = run.loc[before, [x, loss]]
-                        axes.plot(*where, "o", color=color, markerfacecolor="white", zorder=3)
-                        if not j:
-                            side = {"xytext": (3, 3)} if i % 2 else {"xytext": (-3, -3), "ha": "right", "va": "top"}
-                            says = {"textcoords": "offset points", "fontsize": SMALL - 1} | side
-                            says["path_effects"] = [withStroke(linewidth=2, foreground="white")]
-                            axes.annotate(f"→{run.resolution[after]}", where, color=color, **says)
+                side = {"xytext": (3, 3)} if i % 2 else {"xytext": (-3, -3), "ha": "right", "va": "top"}
+                _mark_levels(axes, run.resolution, run[[x, loss]], color, None if j else side)
         axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "time of training (s)")
     log_ticks(panels[0].yaxis)
     panels[0].set_ylabel(f"test loss at {history.resolution.max()} (units of $u^2$)")
     label_ends(panels[-1], ends, height - 0.5)
     return figure
+
+
+def _mark_levels(
+    axes: Axes, levels: pd.Series, points: pd.DataFrame, color: str, label: Mapping[str, Any] | None
+) -> None:
+    """Points of a curve at which a finer level begins, and to which resolution, where a label is to stand."""
+    finer = levels.shift(-1)
+    for point, resolution in zip(points[levels < finer].itertuples(index=False), finer[levels < finer], strict=True):
+        axes.plot(*point, "o", color=color, markerfacecolor="white", zorder=3)
+        if label:
+            says = {"textcoords": "offset points", "fontsize": SMALL - 1, "color": color, **label}
+            axes.annotate(
+                f"→{resolution:.0f}", point, path_effects=[withStroke(linewidth=2, foreground="white")], **says
+            )
 
 
 @matplotlib.rc_context(STYLE)
@@ -249,14 +257,15 @@ def panels_of_losses(history: pd.DataFrame) -> list[list[pd.DataFrame | None]]:
 
 def draw_losses(grid: NDArray[Any], lines: Sequence[Sequence[pd.DataFrame | None]]) -> None:
     """The curves of `losses` in a grid of panels: one per arm, with one axis for all of a prior."""
-    for column, of_prior in zip(grid.T, zip(*lines, strict=True), strict=True):
-        for above, axes, rows, below in zip([None, *column], column, of_prior, [*of_prior[1:], None], strict=False):
+    for column, arms in zip(grid.T, zip(*lines, strict=True), strict=True):
+        tops: dict[str, Axes] = {}
+        for axes, rows, below in zip(column, arms, [*arms[1:], None], strict=True):
             if rows is None:
                 axes.axis("off")
                 continue
             arm, network = rows.arm.iloc[0], rows.network.iloc[0]
-            if is_on_gaussian(arm, network) and above is not None:
-                axes.sharey(above)
+            if (top := tops.setdefault(prior_name(arm, network), axes)) is not axes:
+                axes.sharey(top)
             draw_curve(axes, rows, "loss", "0.6", "-", "training data")
             for n in _validated(rows):
                 draw_curve(axes, rows, f"validation_{n}", color_of(n), "-", f"validation data, {n}")
