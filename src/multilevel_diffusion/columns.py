@@ -121,7 +121,7 @@ COUNTS = (
 
 FORMS = {
     "gain": "values|coefficients",
-    "ladder": r"\d+(-\d+)*",
+    "ladder": r"\d+([-+]\d+)*",
     "trace": "exact|hutchinson",
     "against": "resolution|batch|width",
 }
