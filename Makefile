@@ -21,10 +21,10 @@ check: lint
 	$(BIN)/pytest $(PARALLEL) tests/unit
 
 test: lint
-	$(BIN)/pytest $(PARALLEL) tests/workflow tests/stages tests/faults tests/unit
+	$(BIN)/pytest $(PARALLEL) -m 'not long' tests/workflow tests/stages tests/faults tests/unit
 
 faults: setup
-	$(BIN)/pytest -s tests/faults --faults-seed $(or $(SEED),0) --faults-count $(or $(COUNT),100)
+	$(BIN)/pytest -s tests/faults tests/stages/test_claims.py --faults-seed $(or $(SEED),0) --faults-count $(or $(COUNT),100)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ import pytest
 from multilevel_diffusion.storage import read_csv
 from multilevel_diffusion.tables import score_error_metrics
 
+pytestmark = pytest.mark.long  # three minutes: `make faults` runs it, `make test` does not
+
 
 @pytest.fixture(scope="module")
 def errors(mld, root, tmp_path_factory):
