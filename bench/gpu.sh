@@ -9,8 +9,9 @@ cd "$(dirname "$0")/.."
 export PATH=$PWD/.venv/bin:$PATH
 folder=$(realpath -m "${1:?give a folder for the results}")
 minutes=${2:-8}
+python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("bench/gpu.sh: PyTorch sees no CUDA device; run it where it does")'
 mkdir -p "$folder"
-python -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"; print(torch.cuda.get_device_name())' | tee "$folder/device.txt"
+python -c 'import torch; print(torch.cuda.get_device_name())' | tee "$folder/device.txt"
 
 pytest -q -p no:xdist tests/unit/test_networks.py tests/unit/test_reaction_diffusion.py tests/unit/test_sample.py \
     | tee "$folder/tests.txt"
