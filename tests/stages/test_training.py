@@ -378,6 +378,7 @@ def test_a_mixed_level_trains_on_all_of_its_grids(trainer, monkeypatch):
     ("others", "words"),
     [
         ([{"resolution": 8, "probability": 0.5}], "others: 8, which is not coarser"),
+        ([{"resolution": 4, "probability": 0.2}, {"resolution": 4, "probability": 0.2}], "others: 4 is there twice"),
         ([{"resolution": 4, "probability": 0.5}, {"resolution": 6, "probability": 0.5}], "below 1 together"),
         ([{"resolution": 4, "probability": 1}], "others.0.probability"),
     ],

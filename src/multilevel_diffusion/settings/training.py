@@ -38,6 +38,10 @@ class Level(Settings):
     @model_validator(mode="after")
     def _others_are_coarser(self) -> Self:
         for other in self.others:
+            if sum(other.resolution == each.resolution for each in self.others) > 1:
+                raise ValueError(
+                    f"others: {other.resolution} is there twice, at the level {self.resolution}; give it once"
+                )
             if other.resolution >= self.resolution:
                 raise ValueError(
                     f"others: {other.resolution}, which is not coarser than the level at {self.resolution}"
