@@ -41,16 +41,12 @@ from .settings import (
     parse_method,
     parse_sampler,
 )  # fmt: skip
-from .storage import Header, checked, demand_like, generator, part, read_json, read_tensors, write_tensors
+from .storage import Header, checked, demand_like, generator, model_file, part, read_json, read_tensors, write_tensors
 
 __all__ = [
     "ExactModel", "Model", "device_of", "load", "read_exact", "read_model", "read_source", "read_target",
     "require_mixture", "snapshots_in", "write_model",
 ]  # fmt: skip
-
-
-WEIGHTS = Path(__file__).parent / "weights"
-"""Models that come with the package, by name: packed networks of preset study (`packing`), with their SHA256SUMS."""
 
 
 def device_of(given: torch.device | str | None = None) -> torch.device:
@@ -266,13 +262,12 @@ def read_model(path: Path, on: torch.device) -> Model:
     """A trained network, ready to be evaluated on a device.
 
     Args:
-        path: a file, or the name of one in WEIGHTS, if there is no file of that name.
+        path: a file, or a name as `model_file` takes it.
 
     Raises:
         UserError: if the file is missing, damaged or not a model, or its tensors are not those of its settings.
     """
-    if not path.exists() and (own := WEIGHTS / f"{path}.safetensors").exists():
-        path = own
+    path = model_file(path)
     tensors, given = read_tensors(path)
     header = checked(path, ModelHeader, given)
     spec, mend = header.spec, header.mend

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 H = TypeVar("H", bound="Header")
+WEIGHTS = Path(__file__).parent / "weights"
+"""Models that come with the package, by name: packed networks of preset study (`packing`), with their SHA256SUMS."""
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 """Of file systems that cannot sync a file, as some over FUSE and CIFS."""
@@ -269,6 +271,12 @@ def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
         raise UserError(
             f"{path}: not the kind of file this command reads, or of an earlier version: it has no {', '.join(missing)}"
         )
+
+
+def model_file(path: Path) -> Path:
+    """A path, or that of a model in WEIGHTS if the path is its name and there is no such file."""
+    own = WEIGHTS / f"{path}.safetensors"
+    return own if not path.exists() and own.exists() else path
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-from multilevel_diffusion import load, models
+from multilevel_diffusion import load, storage
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.gaussian import estimate
 from multilevel_diffusion.grids import Torus
@@ -48,17 +48,25 @@ def test_a_law_with_fewer_modes_is_that_estimated_with_so_many():
     assert whole.truncated(3) is whole
 
 
-def test_a_model_comes_with_the_package_by_its_name(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+def test_a_model_comes_with_the_package_by_its_name(files, mld, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "WEIGHTS", tmp_path)
     (tmp_path / "own.safetensors").write_bytes(files.model.read_bytes())
     assert torch.equal(predicted(load("own", "cpu"), Torus(8)), predicted(load(files.model, "cpu"), Torus(8)))
+    draw = ["--resolution", 8, "--samples", 2, "--steps", 2, "--seed", 1, "-o"]
+    assert (
+        mld("sample", "own", *draw, tmp_path / "named").code
+        == mld("sample", files.model, *draw, tmp_path / "given").code
+        == 0
+    )
+    named, given = (storage.read_tensors(tmp_path / f"{name}/values-8.safetensors")[0] for name in ("named", "given"))
+    assert torch.equal(named["samples"], given["samples"])
     with pytest.raises(UserError, match="other: no such file"):
         load("other", "cpu")
 
 
 def test_models_that_come_with_the_package_are_those_of_the_list():
-    listed = (models.WEIGHTS / "SHA256SUMS").read_text().splitlines() if models.WEIGHTS.exists() else []
-    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in models.WEIGHTS.glob("*.safetensors")}
+    listed = (storage.WEIGHTS / "SHA256SUMS").read_text().splitlines() if storage.WEIGHTS.exists() else []
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in storage.WEIGHTS.glob("*.safetensors")}
     assert found == {name: digest for digest, name in map(str.split, listed)}
 
 

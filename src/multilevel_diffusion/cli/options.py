@@ -16,7 +16,7 @@ from .. import settings
 from ..checkpoints import Checkpoint, locked
 from ..errors import UnwritableError, UserError
 from ..provenance import provenance
-from ..storage import read_json, unreadable
+from ..storage import model_file, read_json, unreadable
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +26,10 @@ START = time.perf_counter()
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="target.json or spec.json of an arm, of `mld resolve`.")]
-Field = Annotated[Path, typer.Argument(metavar="SOURCE", help="A model.safetensors; of a .json the exact field.")]
+Field = Annotated[
+    Path,
+    typer.Argument(metavar="SOURCE", help="A model.safetensors; of a .json the exact field.", callback=model_file),
+]
 Data = Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")]
 Configs = Annotated[
     list[Path] | None,
