@@ -13,7 +13,7 @@ covariance within a component of the mixture.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from .errors import UserError
 from .gaussian import GaussianLaw, prior_law
 from .grids import Grid
 from .observations import Observations
-from .posteriors import factor
+from .posteriors import Posterior, factor
 
 __all__ = ["DPS", "Conditioned", "Guided", "Projected"]
 
@@ -50,6 +50,17 @@ class Conditioned(ABC):
             eta, moved = self._moved(u_t[chosen], t[chosen], grid)
             result[chosen] = eta - self.sde.mean_scale(time) / self.sde.noise_scale(time) * moved
         return result
+
+    def begin(self, u_1: Tensor, t: Tensor, grid: Grid, streams: Sequence[torch.Generator], block: int) -> Tensor:
+        """u_1 with a_1 X in the kernel of Q, X drawn from the posterior of the law: no noise ever moves what lies there.
+
+        Shape (n, N, N) as u_1, for t of shape (1,); each stream draws `block` fields.
+        """
+        if not self.prior.kernel(grid).any():
+            return u_1
+        posterior = Posterior(self._covariances, self.observations, grid)
+        x = torch.cat([posterior.sample(block, each) for each in streams])[: len(u_1)].to(u_1)
+        return self.prior.project(u_1, grid) + self.sde.mean_scale(t).to(u_1) * (x - self.prior.project(x, grid))
 
     def _data(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         """E[η | u_t] and D_t."""

@@ -215,6 +215,8 @@ class Sampler(ABC):
             xi = torch.cat([white_noise(BLOCK, grid, each, torch.float64) for each in streams])[:n]
             law: GaussianLaw = self.denoiser.law  # type: ignore[attr-defined]
             u = law.at(xi, times[:1].to(xi).expand(len(xi)), grid)
+        if not done and hasattr(self.denoiser, "begin"):  # it is given observations
+            u = self.denoiser.begin(u, times[:1], grid, streams, BLOCK)
         with keep.saving("steps") as save:
             for t, s in [*pairwise(times)][done:]:
                 now = self.state(u, t, grid)

@@ -146,13 +146,17 @@ def test_a_projection_is_the_smallest_move():
     assert (squared_norm(prior.whiten(moved + aside, grid)) > least).all()
 
 
-def test_samples_of_gaussian_data_have_the_exact_posterior():
-    law, grid = LAWS["full"]()
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("full", Start.GAUSSIAN), ("mean in the kernel", Start.GAUSSIAN), ("mean in the kernel", Start.PRIOR)],
+)
+def test_samples_of_gaussian_data_have_the_exact_posterior(name, start):
+    law, grid = LAWS[name]()
     data = observe(POINTS, draws(7)[0], grid, NOISE, generator(1))
     posterior, n = Posterior(law, data, grid), 2000
     times = time_grid(TimeGrid.LOG_SNR, 40, SDE)
     solver = DPMSolver(Guided(GaussianDenoiser(law), data, by_derivative=False), 1)
-    found = solver.sample(n, grid, times, lambda block: generator(2, block), start=Start.GAUSSIAN)
+    found = solver.sample(n, grid, times, lambda block: generator(2, block), start=start)
     deviation = posterior.variances().sqrt()
     assert ((found.mean(dim=0) - posterior.mean) / deviation).abs().max() < 0.12
     assert (found.std(dim=0) / deviation - 1).abs().max() < 0.1
