@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from . import conditioning, observations, priors, sample, settings
+from . import conditioning, networks, observations, priors, sample, settings
 from .data.sets import GRIDS
 from .denoise import Denoiser, LearnedDenoiser, PreconditionedDenoiser, gain_factor
 from .errors import UserError
@@ -32,17 +32,10 @@ TORN, PERIODIC = 3.0, 0.15
 LOOKED_AT = 2000
 
 
-def _networks() -> Any:
-    from . import networks  # neuraloperator takes a second to import
-
-    return networks
-
-
 def _unet(spec: settings.UNetSettings, stream: torch.Generator) -> nn.Module:
     if not find_spec("diffusers"):
         raise UserError("network: a U-Net needs diffusers; pip install 'multilevel-diffusion[unet]'")
-    unet: nn.Module = _networks().UNet(spec.channels, spec.blocks, spec.groups, stream, spec.fields)
-    return unet
+    return networks.UNet(spec.channels, spec.blocks, spec.groups, stream, spec.fields)
 
 
 def _weights(modes: tuple[int, int], stream: torch.Generator, state: Mapping[str, Tensor]) -> Tensor:
@@ -56,7 +49,7 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
     settings.BesselSettings: lambda s, n, *random: priors.Bessel(n, s.shift, s.power),
     settings.FNOPriorSettings: lambda s, n, *random: priors.FNOPrior(n, _weights(s.modes, *random)),
     settings.CombinedSettings: lambda s, n, *r: priors.Combined(n, _weights(s.modes, *r), s.scale, s.fno_scale),
-    settings.FNOSettings: lambda s, stream: _networks().FNO(s.width, s.layers, s.modes, s.head, stream, s.fields),
+    settings.FNOSettings: lambda s, stream: networks.FNO(s.width, s.layers, s.modes, s.head, stream, s.fields),
     settings.UNetSettings: _unet,
     settings.GaussianSettings: lambda s, stream: nn.Module(),
     settings.EulerMaruyamaSettings: lambda s, denoiser: sample.EulerMaruyama(denoiser),

@@ -33,7 +33,7 @@ State = tuple[Mapping[str, "Tensor"], Mapping[str, Any]]
 """Tensors and what goes as JSON."""
 
 IDENTITY = "identity.json"
-LIBRARIES = ("torch", "neuraloperator", "diffusers")
+LIBRARIES = ("torch", "diffusers")
 """In whose release the numbers of a stage may differ."""
 
 

@@ -1,8 +1,8 @@
 """Networks N_θ(values, t, grid): a neural operator, functions to functions on whichever grid the values come; a U-Net as control.
 
-The Fourier neural operator (Li et al. 2021, arXiv 2010.08895) is built from neuraloperator's layers. Its spectral
-convolution multiplies the modes k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices; here the truncated transforms are matrix
-products, so that any grid, odd or even, CPU or GPU, computes the same real function:
+The spectral convolution of the Fourier neural operator (Li et al. 2021, arXiv 2010.08895) multiplies the modes
+k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices. On even grids it equals neuraloperator's, whose layout of weights it has; here
+the truncated transforms are matrix products, so that any grid, odd or even, CPU or GPU, computes the same real function:
 
     X_k = (1/N²) Σ_x exp(−2πi k·x) v(x),    Y_k = X_k W_k,    (K v)(x) = Re Σ_{k₁, k₂} (2 − δ_{k₂0}) exp(2πi k·x) Y_k.
 
@@ -15,7 +15,6 @@ The U-Net of DDPM (Ho et al. 2020, arXiv 2006.11239) sees pixels: its convolutio
 """
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -28,28 +27,24 @@ from torch.utils.checkpoint import checkpoint
 
 from .grids import Grid
 
-sys.modules.setdefault("wandb", None)  # neuraloperator would import it, which takes half a second
-from neuralop.layers.channel_mlp import LinearChannelMLP  # noqa: E402
-from neuralop.layers.spectral_convolution import SpectralConv  # noqa: E402
 
-if sys.modules["wandb"] is None:
-    del sys.modules["wandb"]
+class SpectralConvolution(nn.Module):
+    """The layer K of the formula above, without bias, on fields laid out (batch, x₂, x₁, channel).
 
-
-class SpectralConvolution(SpectralConv):
-    """neuraloperator's `SpectralConv` (its weights and their layout) without bias, on fields laid out (batch, x₂, x₁, channel).
-
-    With C = `width` and m = `modes` the weight is (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1.
+    With C = `width` and m = `modes` the weight is (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1, and starts
+    as complex normal numbers of variance 1/C.
     """
 
     def __init__(self, width: int, modes: int) -> None:
-        super().__init__(width, width, (2 * modes, 2 * modes - 2), bias=False)
+        super().__init__()
         self.modes = modes
+        weight = torch.empty(width, width, 2 * modes, modes, dtype=torch.complex64)
+        self.weight = nn.Parameter(weight.normal_(0, width**-0.5))
 
     def matrices(self, n: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Real and imaginary parts of the W_k that n points a side resolve, shapes (K₁ K₂, C, C)."""
         k1, k2 = _resolved_modes(n, self.modes)
-        weight = torch.view_as_real(self.weight.to_tensor()).to(dtype).permute(2, 3, 4, 0, 1)
+        weight = torch.view_as_real(self.weight).to(dtype).permute(2, 3, 4, 0, 1)
         return weight[k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)].flatten(0, 1).contiguous().unbind(1)
 
     def forward(self, fields: Tensor, matrices: tuple[Tensor, ...], plus: Tensor) -> Tensor:
@@ -90,17 +85,17 @@ class FNO(nn.Module):
     def __init__(self, width: int, layers: int, modes: int, head: int, generator: Generator, fields: int = 1) -> None:
         super().__init__()
         with _initial_weights_from(generator):
-            self.lift = LinearChannelMLP([3 + fields, width])
+            self.lift = nn.Linear(3 + fields, width)
             self.spectral = nn.ModuleList(SpectralConvolution(width, modes) for _ in range(layers))
-            self.pointwise = nn.ModuleList(LinearChannelMLP([width, width]) for _ in range(layers))
-            self.head = LinearChannelMLP([width, head, 1])
+            self.pointwise = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+            self.head = nn.ModuleList([nn.Linear(width, head), nn.Linear(head, 1)])
             with torch.no_grad():
                 for convolution in self.spectral:
-                    weight = torch.view_as_real(convolution.weight.to_tensor())
+                    weight = torch.view_as_real(convolution.weight)
                     weight.copy_(torch.rand_like(weight) / width**2)
-            first, last = self.head.fcs
+            first, last = self.head
             if fields > 1:
-                for linear in (self.lift.fcs[0], *(each.fcs[0] for each in self.pointwise), first):
+                for linear in (self.lift, *self.pointwise, first):
                     nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
                     nn.init.zeros_(linear.bias)
                 for parameter in last.parameters():
@@ -125,12 +120,12 @@ class FNO(nn.Module):
         x = grid.points(fields.device).to(fields.dtype)
         channels = *fields.mT.unbind(1), x, x[:, None], t[:, None, None]
         hidden = torch.stack(torch.broadcast_tensors(*channels), dim=-1)
-        activate: Callable[[Tensor], Tensor] = partial(_pointwise, self.lift.fcs[0])
+        activate: Callable[[Tensor], Tensor] = partial(_pointwise, self.lift)
         for convolution, weights, pointwise in zip(self.spectral, matrices, self.pointwise, strict=True):
-            activated, mapped = _recomputed(_activated, activate, pointwise.fcs[0], hidden)
+            activated, mapped = _recomputed(_activated, activate, pointwise, hidden)
             hidden, activate = convolution(activated, weights, mapped), gelu
         parts = hidden.split(max(1, _at_once(fields.device) // grid.resolution**2))
-        return torch.cat([_recomputed(_head, *self.head.fcs, part) for part in parts]).mT
+        return torch.cat([_recomputed(_head, *self.head, part) for part in parts]).mT
 
 
 class UNet(nn.Module):

@@ -24,7 +24,7 @@ PACKAGE = "multilevel_diffusion"
 RUN = {f"{PACKAGE}.settings.{module}" for module in ("catalogue", "claims", "load", "plugins", "text")}
 """Modules that say what a run makes, not how."""
 HERE = Path(__file__).parent
-PACKAGES = ("torch", "numpy", "scipy", "neuraloperator", "diffusers", "pot", "matplotlib")
+PACKAGES = ("torch", "numpy", "scipy", "diffusers", "pot", "matplotlib")
 
 
 def software() -> dict[str, str]:

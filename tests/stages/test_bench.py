@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -154,6 +155,14 @@ def test_training_is_measured_against_neuraloperator(mld):
     assert "neuraloperator, freed memory kept" in done.out
     assert "ours, default allocator" in done.out
     assert "fraction reached" in done.out
+
+
+def test_without_the_package_to_compare_with_one_line_says_what_to_install(mld, monkeypatch):
+    monkeypatch.setattr(import_module("multilevel_diffusion.cli.bench"), "find_spec", lambda name: None)
+    done = mld("bench", "metrics")
+    assert done.code != 0
+    (line,) = done.err.splitlines()
+    assert "pip install 'multilevel-diffusion[bench]'" in line
 
 
 def test_sampling_and_metrics_are_measured_against_baselines(mld):

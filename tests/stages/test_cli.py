@@ -52,6 +52,13 @@ def test_tables_are_made_without_importing_what_trains_draws_or_fits():
     assert not {"torch", "matplotlib", "ot", "neuralop", "scipy.stats"} & set(loaded)
 
 
+def test_only_benchmarks_import_the_package_that_they_compare_with():
+    code = "import sys, multilevel_diffusion as md, multilevel_diffusion.stages.train; md.load; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "multilevel_diffusion.networks" in loaded
+    assert not {"neuralop", "wandb", "tensorly"} & set(loaded)
+
+
 def test_help_lists_every_stage(mld_process):
     done = mld_process("--help")
     assert done.code == 0

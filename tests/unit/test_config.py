@@ -489,8 +489,9 @@ def test_the_conda_file_asks_for_what_pyproject_asks_for(root, project):
         assert conda == [f"python {project['requires-python']}", "pip"]
         package, *others = pip["pip"]
         assert package == "-e ${MULTILEVEL_DIFFUSION}[workflow]"  # which the Snakefile sets
-        _, *workflow = project["optional-dependencies"]["workflow"]
-        assert others == [*project["dependencies"], *project["optional-dependencies"]["unet"], *workflow]
+        extras = project["optional-dependencies"]
+        _, *workflow = extras["workflow"]
+        assert others == [*project["dependencies"], *extras["bench"], *extras["unet"], *workflow]
 
 
 def test_an_experiment_that_is_asked_for_and_missing_is_refused_with_the_known_ones(load):

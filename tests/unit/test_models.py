@@ -213,7 +213,7 @@ def without(key):
         (
             None,
             lambda all: all | {"spec": {**all["spec"], "network": {**all["spec"]["network"], "width": 8}}},
-            "its network is not that of its settings (lift.fcs.0.weight is float32 (4, 4), not float32 (8, 4))",
+            "its network is not that of its settings (lift.weight is float32 (4, 4), not float32 (8, 4))",
         ),
         (
             None,

@@ -84,15 +84,15 @@ class Plain(Stock):
         super().__init__(case)
         fno = self.fno
         with torch.no_grad():
-            lift = ours.lift.fcs[0]  # of (value, x₁, x₂, t); theirs of (value, t, x₁, x₂)
+            lift = ours.lift  # of (value, x₁, x₂, t); theirs of (value, t, x₁, x₂)
             fno.lifting.fcs[0].weight.copy_(lift.weight[:, [0, 3, 1, 2], None])
             fno.lifting.fcs[0].bias.copy_(lift.bias)
             blocks = zip(fno.fno_blocks.convs, fno.fno_blocks.fno_skips, ours.spectral, ours.pointwise, strict=True)
             for convolution, skip, spectral, pointwise in blocks:
-                convolution.weight.to_tensor().copy_(spectral.weight.to_tensor())
-                convolution.bias.copy_(pointwise.fcs[0].bias[:, None, None])
-                skip.conv.weight.copy_(pointwise.fcs[0].weight[..., None])
-            for theirs, head in zip(fno.projection.fcs, ours.head.fcs, strict=True):
+                convolution.weight.to_tensor().copy_(spectral.weight)
+                convolution.bias.copy_(pointwise.bias[:, None, None])
+                skip.conv.weight.copy_(pointwise.weight[..., None])
+            for theirs, head in zip(fno.projection.fcs, ours.head, strict=True):
                 theirs.weight.copy_(head.weight[..., None])
                 theirs.bias.copy_(head.bias)
 

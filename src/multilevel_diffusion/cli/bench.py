@@ -1,11 +1,13 @@
 """`mld bench`: speed and memory, measured in one run against stated baselines."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..columns import COST_COLUMNS
+from ..errors import UserError
 from ..settings import arm_spec
 from ..storage import read_csv, write_csv
 from . import options as given
@@ -23,7 +25,14 @@ SAMPLED_ON, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
 ARMS, SKILLS = ["mixture/fno-combined", "mixture/fno-combined-gaussian"], [0.9, 0.98, 0.99, 0.995]
 GRIDS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
-bench = typer.Typer(help="Measure speed and memory against baselines. Let nothing else run.", no_args_is_help=True)
+bench = typer.Typer(no_args_is_help=True)
+
+
+@bench.callback()
+def measure() -> None:
+    """Measure speed and memory against baselines. Let nothing else run."""
+    if not find_spec("neuralop"):
+        raise UserError("mld bench compares with neuraloperator; pip install 'multilevel-diffusion[bench]'")
 
 
 @bench.command()

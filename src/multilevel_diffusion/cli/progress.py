@@ -12,15 +12,14 @@ SECONDS_BETWEEN_LINES = 10.0
 def progress(total: int, what: str, done: int = 0) -> Iterator[Callable[..., None]]:
     """Yields `advance(note="")`, to be called after each of `total` units, of which `done` are done already."""
     if sys.stderr.isatty():
-        from tqdm import tqdm
+        from rich import progress as rich
+        from rich.console import Console
 
-        with tqdm(total=total, initial=done, desc=what) as bar:
-
-            def advance(note: str = "") -> None:
-                bar.set_postfix_str(note, refresh=False)
-                bar.update()
-
-            yield advance
+        left = rich.TimeRemainingColumn(elapsed_when_finished=True)
+        columns = "{task.description}", rich.BarColumn(), rich.MofNCompleteColumn(), left, "{task.fields[note]}"
+        with rich.Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bar:
+            task = bar.add_task(what, total=total, completed=done, note="")
+            yield lambda note="": bar.update(task, advance=1, note=note)
         return
 
     start = last = time.monotonic()
