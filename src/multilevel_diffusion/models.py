@@ -114,7 +114,7 @@ class _Source(ABC):
         dtype: torch.dtype = torch.float32,
         keep: Checkpoint | None = None,
         observations: Observations | None = None,
-        method: str | Mapping[str, Any] | MethodBase = "guided",
+        method: str | Mapping[str, Any] | MethodBase | None = None,
         law: GaussianLaw | None = None,
     ) -> Tensor:
         """Samples on any grid, by running time backwards from N(0,Q), as `mld sample` does with the same seed.
@@ -132,15 +132,15 @@ class _Source(ABC):
             dtype: of the fields, which are computed in float64.
             keep: where what is done is kept, from which a run that was cut off goes on.
             observations: of a function; samples are then of its posterior, approximately.
-            method: by which they are conditioned, a kind or a mapping, as in config.yaml.
+            method: by which they are conditioned, a kind or a mapping, as in config.yaml; `guided` by default.
             law: the Gaussian whose covariances the method uses; by default that of the model, or N(0,Q).
 
         Returns:
             Shape (n, N, N), on the device.
 
         Raises:
-            UserError: if the network does not take the resolution, the sampler is unknown, the fields stop being finite, or
-                memory does not suffice.
+            UserError: if the network does not take the resolution, the sampler is unknown, a method or law comes without
+                observations, the fields stop being finite, or memory does not suffice.
         """
         chosen, on, spec = parse_sampler(sampler, "sampler"), device_of(device), self.settings
         (
@@ -152,7 +152,11 @@ class _Source(ABC):
         denoiser = self.to(on).denoiser(parse(Gain, gain or getattr(spec, "gain", Gain.VALUES), "gain"))
         grid, advance = build_grid(spec, resolution), progress or (lambda: None)
         if observations:
-            denoiser = build(parse_method(method, "method"), denoiser, observations.to(on), law)
+            denoiser = build(parse_method(method or "guided", "method"), denoiser, observations.to(on), law)
+        elif method or law:
+            raise UserError(
+                "method and law say how samples are conditioned; observations: give what they are conditioned on"
+            )
         key = (stage or f"sample {self.name}", spec.experiment, spec.arm, resolution)
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
         name = spec.name if self.epoch is None else f"{spec.name}, epoch {self.epoch}"

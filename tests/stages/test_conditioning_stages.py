@@ -10,6 +10,7 @@ from multilevel_diffusion import load
 from multilevel_diffusion.columns import POSTERIOR
 from multilevel_diffusion.data.observed import read_observations
 from multilevel_diffusion.errors import UserError
+from multilevel_diffusion.gaussian import prior_law
 from multilevel_diffusion.grids import Torus
 from multilevel_diffusion.models import read_exact, read_source
 from multilevel_diffusion.observations import Observations, Points
@@ -125,6 +126,13 @@ def test_a_method_or_noise_that_does_not_suit_is_refused(mld, files, seen, tmp_p
 def test_what_is_for_observations_is_refused_without_them(mld, files, tmp_path, option):
     refusal = mld("sample", files.model, *DRAW, *option, "-o", tmp_path / "out").refusal
     assert f"{option[0]}: is for what is observed; give --observe" in refusal
+
+
+def test_a_method_or_law_without_observations_is_refused_in_python_too(files):
+    read = read_source(files.model, "cpu")
+    for option in ({"method": "dps"}, {"law": prior_law(read.prior)}):
+        with pytest.raises(UserError, match="observations: give what they are conditioned on"):
+            read.sample(2, resolution=8, steps=1, seed=1, **option)
 
 
 def test_samples_given_a_gaussian_of_the_data_take_its_covariances(mld, files, seen, tmp_path):

@@ -19,7 +19,7 @@ from ..checkpoints import Checkpoint
 from ..columns import CONDITIONING_COLUMNS, tidy_row
 from ..data.sets import FieldSets
 from ..errors import UserError
-from ..gaussian import GaussianLaw, prior_law
+from ..gaussian import GaussianLaw
 from ..grids import Grid
 from ..mixture import GaussianMixture
 from ..models import ExactModel, Model, require_mixture
@@ -92,7 +92,7 @@ def condition(
     mixture = GaussianMixture(source.prior) if settings.mixture else None
     fields = _fields(source, tests, grid, truths, seed)
     drawing = {"resolution": resolution, "steps": steps, "seed": seed, "sampler": sampler, "gain": gain, "start": start}
-    drawing |= {"dtype": torch.float64, "law": law or prior_law(source.prior)}
+    drawing |= {"dtype": torch.float64}
     plan = [(name, each) for name, seen in observed.items() for each in methods if each.takes(seen.noise)]
     if nobody := observed.keys() - {name for name, _ in plan}:
         name = min(nobody)
@@ -107,7 +107,7 @@ def condition(
             """Samples of a posterior, or without observations of the model, and the seconds that one takes: NaN after a stop."""
             part, stage = keep.at(f"{name}-{number}"), f"condition {name} {number}"
             begun = math.nan if part.begun else time.perf_counter()
-            options = {"observations": seen, "method": method} if seen else {}
+            options = {"observations": seen, "method": method, "law": law} if seen else {}
             options |= {"progress": partial(advance, str(method))} if seen else {}
             made = source.sample(samples, **drawing, **options, keep=part, stage=stage)
             took = [{"seconds": (time.perf_counter() - begun) / samples}]
