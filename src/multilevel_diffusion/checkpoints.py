@@ -23,9 +23,10 @@ from .errors import UserError
 from .interrupts import Deferred, advise
 from .provenance import code_digest, versions
 from .settings import plugin_files
-from .storage import read_json, read_tensors, unwritable, write_json, write_tensors
+from .storage import read_json, read_tensors, unwritable, write_csv, write_json, write_tensors
 
 if TYPE_CHECKING:
+    import pandas
     import torch
     from torch import Tensor
 
@@ -127,11 +128,16 @@ class Checkpoint:
             write_json(identity, self._identity)
         return path
 
+    def show(self, name: str, table: pandas.DataFrame) -> None:
+        """Write a table of what is done so far, NAME.csv, for people to look at; nothing is gone on from it."""
+        if self.folder is not None:
+            write_csv(self.path(name).with_suffix(".csv"), table, {})
+
     def finish(self) -> None:
         """Remove what was kept, now that the output is written; files that are not of a checkpoint stay."""
         if self.folder is None or self.root is None:
             return
-        for path in [*self.folder.glob("**/*.safetensors"), self.folder / IDENTITY]:
+        for path in [*self.folder.glob("**/*.safetensors"), *self.folder.glob("*.csv"), self.folder / IDENTITY]:
             path.unlink(missing_ok=True)
         for folder in (*self.folder.glob("*/"), self.folder):
             with suppress(OSError):  # a file of somebody's is in it

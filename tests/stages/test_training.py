@@ -564,12 +564,15 @@ def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(mld, tiny, tmp_
     assert not (killed / "model.safetensors").exists()
     done = read_tensors(seen[0].parents[1] / "training.state.safetensors")[1]["history"]
     assert len(done) >= 14
+    shown = read_csv(seen[0].parents[1] / "history.csv")
+    assert len(shown) >= len(done) - 1  # it is written after the state
 
     assert mld(*command, killed).code == 0
     assert mld(*command, whole).code == 0
     resumed, uninterrupted = (read_csv(folder / "history.csv") for folder in (killed, whole))
     assert list(resumed.seconds[: len(done)]) == [row["seconds"] for row in done]
     pd.testing.assert_frame_equal(*map(without_seconds, (resumed, uninterrupted)), check_exact=True)
+    pd.testing.assert_frame_equal(*map(without_seconds, (shown, uninterrupted[: len(shown)])), check_exact=True)
     models = sorted(path.relative_to(whole) for path in whole.rglob("*.safetensors"))
     assert models == sorted(path.relative_to(killed) for path in killed.rglob("*.safetensors"))
     for model in models:

@@ -59,8 +59,8 @@ def train(
 ) -> None:
     """Train one arm up its ladder of levels.
 
-    It writes OUTPUT/model.safetensors, history.csv and snapshots/. Stopped and started again, it goes on from its last checkpoint
-    and ends with the same numbers.
+    It writes OUTPUT/model.safetensors, history.csv and snapshots/. Until then OUTPUT/checkpoint/train/*/history.csv grows with
+    each epoch. Stopped and started again, it goes on from its last checkpoint and ends with the same numbers.
     """
     from ..data.sets import read_sets
     from ..models import device_of, write_model

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -104,12 +104,15 @@ def train(
     def model(network: nn.Module, epoch: int) -> Model:
         return Model(spec, seed, epoch, target, network, prior, law if spec.network.has_law else None)
 
+    def table(rows: pd.DataFrame | Sequence[Mapping[str, float]]) -> pd.DataFrame:
+        return pd.DataFrame(rows).assign(**spec.labels, seed=seed)
+
     if isinstance(spec.network, GaussianSettings):
         row = {"epoch": 1, "resolution": spec.reference_resolution, "step": 0, "loss": _mean_loss(law, spec)}
         row |= {"learning_rate": 0.0, "seconds": 0.0} | (validate(network) if validate else {})
         if keep.folder:
             write(keep.path(f"{SNAPSHOTS}/epoch_0001"), model(network, 1))
-        return model(network, 1), pd.DataFrame([row]).assign(**spec.labels, seed=seed)
+        return model(network, 1), table([row])
 
     trainer = Trainer(
         network,
@@ -126,8 +129,13 @@ def train(
         validate=validate,
     )
     with progress(len(trainer.epochs), f"train {spec.name}, seed {seed}", len(trainer.history)) as advance:
-        history = trainer.run(lambda row: advance(f"loss {row['loss']:.5f} at {row['resolution']}"))
-    return model(trainer.result.eval(), trainer.kept), history.assign(**spec.labels, seed=seed)
+
+        def told(row: Mapping[str, float]) -> None:
+            keep.show("history", table(trainer.history))
+            advance(f"loss {row['loss']:.5f} at {row['resolution']}")
+
+        history = table(trainer.run(told))
+    return model(trainer.result.eval(), trainer.kept), history
 
 
 def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
