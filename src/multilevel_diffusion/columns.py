@@ -96,11 +96,9 @@ POSTERIOR = (
 )
 """What the column `posterior` names."""
 
-HISTORY_COLUMNS = ["experiment", "arm", "network", "ladder", "seed", "epoch", "resolution", "step", "loss", "seconds"]
-"""What the history.csv of every training has, one row per epoch, beside validation_N and test_N where they are asked for."""
-
-SKILL_COLUMNS = [*HISTORY_COLUMNS, "prior"]
-"""What is read of a history.csv where skill is, beside its columns skill_N and validation_N."""
+HISTORY_COLUMNS = ["experiment", "arm", "network", "prior", "ladder", "seed"]
+HISTORY_COLUMNS += ["epoch", "resolution", "step", "loss", "seconds"]
+"""What the history.csv of every training has, one row per epoch, beside validation_N, skill_N and test_N where asked for."""
 
 QUANTITIES = ("seconds_per_step_", "seconds", "test_loss", "speedup", "loss_at_equal_time", "gap", "epochs_to_close")
 """What the column `quantity` names; the first goes on with a resolution."""

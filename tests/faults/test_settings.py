@@ -268,6 +268,18 @@ def test_arms_in_another_order_are_noticed(sound, load, workflow):
     assert {"fig4.svg", "metrics.csv"} <= moved
 
 
+def test_another_stamp_is_noticed(sound, load, workflow):
+    made, before = (workflow.demand_sound(load(changed(sound, ("stamp",), stamp))) for stamp in ("draft", None))
+    demand_noticed(made, before)
+    assert made["results/smoke/figures/fig1.svg"][0] != before["results/smoke/figures/fig1.svg"][0]
+
+
+def test_a_path_that_no_file_system_can_have_is_refused(sound, load):
+    broken = load(changed(sound, (*PDE, "data", "file"), "x" * 300)).broken["reaction-diffusion"]
+    assert "data.file: no file system has paths as long as this" in broken
+    assert one_line(broken)
+
+
 NO_YAML = {
     "brace": ("{", "line 1: while parsing a flow node, expected the node content"),
     "at": ("@", "line 1: while scanning for the next token, found character '@'"),

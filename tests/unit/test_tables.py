@@ -11,7 +11,6 @@ from multilevel_diffusion.columns import (
     HISTORY_COLUMNS,
     LABELS,
     LADDER_COLUMNS,
-    SKILL_COLUMNS,
     tidy_row,
 )
 from multilevel_diffusion.errors import UserError
@@ -417,7 +416,7 @@ def test_the_table_of_ladders_needs_every_seed_of_the_baseline(mld, tmp_path):
     runs = [run_of("cold", "64", 1, [3.0], [64], COST), run_of("warm", "64", 2, [2.0], [64], COST)]
     with pytest.raises(UserError, match=r"--baseline: no history of 'cold' for seeds \[2\]; the arms are cold, warm"):
         ladders(pd.concat(runs), "cold")
-    write_csv(tmp_path / "cold.csv", runs[0].assign(network="fno", loss=1.0)[[*HISTORY_COLUMNS, "test_64"]], {})
+    write_csv(tmp_path / "cold.csv", runs[0].assign(network="fno", prior="bessel", loss=1.0)[[*HISTORY_COLUMNS, "test_64"]], {})
     made = tmp_path / "ladders.csv"
     assert mld("table", "ladders", tmp_path / "cold.csv", "--baseline", "cold", "-o", made).code == 0
     assert list(read_csv(made).columns) == LADDER_COLUMNS
@@ -503,7 +502,7 @@ def test_skill_is_that_of_the_network_that_is_kept(mld, tmp_path):
         training("a", 1, [2.0, 1.0, 1.0, 3.0], [0.1, 0.2, 0.3, 0.4]),
         training("a", 2, [1.0, 2.0], [0.5, 0.6]),
         training("b", 1, [1.0], [-10.0], "32").drop(columns=["skill_64", "validation_64"]),
-        training("unvalidated", 1, [1.0], [0.0])[SKILL_COLUMNS],
+        training("unvalidated", 1, [1.0], [0.0])[HISTORY_COLUMNS],
     ]
     rows = skill_metrics(pd.concat(runs, ignore_index=True)).set_index(["arm", "seed", "resolution"])
     assert rows.value.to_dict() == {

@@ -86,13 +86,13 @@ def figure_job(name, figure):
         what = options({"against": list(figure.against)} if figure.draw == "ladders" else {}, figure.draw, *tables)
     return Job(
         f"{name}: {figure.title}",
-        f"figure {{params.what}}{STAMP} --output {{output.svg}}",
+        "figure {params.what} --output {output.svg}",
         place=f"figures/{name}",
         local=True,
         code=code("figures"),
         input={"files": needs},
         output=picture(name, figure),
-        params={"what": what},
+        params={"what": what + STAMP},
     )
 
 

@@ -22,7 +22,7 @@ NUMBERS = {
     "score_error": (columns.SCORE_COLUMNS, "Score error and loss along training.", "mld score-error"),
     "along_training": (columns.ALONG_TRAINING_COLUMNS, "Distance to the truth along training.", "mld along-training"),
     "losses": (columns.HISTORY_COLUMNS, "Loss along training, one panel per arm.", "mld train"),
-    "skill": (columns.SKILL_COLUMNS, "Skill against training steps, one line per arm.", "mld train"),
+    "skill": (columns.HISTORY_COLUMNS, "Skill against training steps, one line per arm.", "mld train"),
     "samplers": (columns.CONVERGENCE_COLUMNS, "Distance to the test set against evaluations.", "mld convergence"),
     "log_density": (columns.DENSITY_COLUMNS, "Log density relative to N(0,Q), and its errors.", "mld log-density"),
     "cost": (columns.COST_COLUMNS, "Time and memory of a training step.", "mld bench scaling"),

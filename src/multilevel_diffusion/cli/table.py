@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, SCORE_COLUMNS, SKILL_COLUMNS
+from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, HISTORY_COLUMNS, SCORE_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, write_csv
 from .options import Configs, Output, Overrides, Presets, facts, paper_config, read_config, read_rows, read_spec
@@ -47,7 +47,7 @@ def metrics(
     if scores:
         measured += [score_error_metrics(rows) for rows in read_tables(scores, SCORE_COLUMNS)]
     if history:
-        measured.append(skill_metrics(read_rows(history, SKILL_COLUMNS)))
+        measured.append(skill_metrics(read_rows(history, HISTORY_COLUMNS)))
     rows = tidy(measured)
     _write(output, rows, summary(rows), about=BY_RESOLUTION)
 

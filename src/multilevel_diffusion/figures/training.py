@@ -219,7 +219,7 @@ def skill(history: pd.DataFrame) -> Figure:
     logarithmic below, and ends at LEAST_SKILL. What is not trained has no line.
 
     Args:
-        history: rows of the histories of some arms and their seeds, with SKILL_COLUMNS and skill_N for some resolutions N.
+        history: rows of the histories of some arms and their seeds, with HISTORY_COLUMNS and skill_N for some resolutions N.
 
     Raises:
         UserError: if there is no skill.

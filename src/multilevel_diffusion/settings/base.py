@@ -1,6 +1,7 @@
 """What all settings share: frozen models that refuse unknown keys, the types of their values, kinds, and one-line errors."""
 
 import difflib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,9 +57,14 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _expanded(path: str) -> str:
     try:
-        return str(Path(path).expanduser())
+        path = str(Path(path).expanduser())
+        os.lstat(path)
     except RuntimeError:
         raise ValueError("there is no user of this name, whose folder ~ would be") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError("no file system has paths as long as this; give a shorter one") from None
+    return path
 
 
 def _no_file(folder: str) -> str:

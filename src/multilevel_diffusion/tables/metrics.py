@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 
-from ..columns import COLUMNS, COUNTS, SKILL_COLUMNS, finest, skill_resolutions
+from ..columns import COLUMNS, COUNTS, HISTORY_COLUMNS, finest, skill_resolutions
 from ..errors import UserError
 from .estimates import debiased
 
@@ -44,7 +44,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
     the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds per side.
 
     Args:
-        histories: SKILL_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
+        histories: HISTORY_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
             validation have no row.
 
     Raises a UserError if none has a skill, or one has a skill and no validation loss where its ladder ends.
@@ -57,7 +57,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
             raise UserError(f"--history: no {column} of arms on the ladder {ladder}, beside their skill; train again")
         least = runs.iloc[::-1].groupby(["experiment", "arm", "seed"])[column].idxmin()
         kept.append(histories.loc[least])
-    rows = pd.concat(kept).melt(SKILL_COLUMNS, skills, "of")
+    rows = pd.concat(kept).melt(HISTORY_COLUMNS, skills, "of")
     rows = rows.dropna(subset="value").assign(metric="skill", floor=0.0, floor_stderr=0.0, scale=1.0)
     return rows.assign(resolution=rows.of.str.removeprefix("skill_").astype(int)).reindex(columns=COLUMNS)
 
