@@ -615,7 +615,7 @@ def test_a_figure_of_spoilt_fields_is_refused_by_the_name_of_the_file(mld, files
 
 
 def test_the_commands_write_the_numbers_beside_and_refuse_a_table_given_twice(mld, tmp_path):
-    histories = ladder_histories().assign(experiment="e", step=1, loss=0.5)
+    histories = ladder_histories().assign(experiment="e", prior="combined", step=1, loss=0.5)
     for arm, rows in histories.groupby("arm"):
         write_csv(tmp_path / f"{arm}.csv", rows, {})
     tables, out = [tmp_path / "cold.csv", tmp_path / "warm.csv"], tmp_path / "out"

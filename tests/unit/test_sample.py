@@ -32,7 +32,7 @@ from multilevel_diffusion.storage import generator
 SDE = ForwardSDE()
 PRIOR = Combined(64, draw_mode_weights((14, 7), generator(0)), 10.0, 0.5)
 MIXTURE = GaussianMixture(PRIOR)
-SAMPLES = {32: 192, 51: 128, 64: 128, 128: 64}
+SAMPLES = {32: 192, 51: 128, 64: 128}
 ODE = {"ddim": lambda d: Ancestral(d, 0.0), "heun": Heun, "dpm-solver++": lambda d: DPMSolver(d, 0.0)}
 SDES = {
     "euler-maruyama": EulerMaruyama,

@@ -294,7 +294,7 @@ def test_a_perfect_sampler_is_at_no_distance_and_a_shifted_one_at_its_shift():
 
 
 @pytest.mark.parametrize("difference", [False, True])
-@pytest.mark.parametrize(("d", "m", "seeds"), [(0.02, 512, 3), (0.2, 512, 3), (0.2, 64, 3), (0.2, 64, 8), (0.5, 64, 8)])
+@pytest.mark.parametrize(("d", "m", "seeds"), [(0.02, 512, 3), (0.2, 64, 3), (0.2, 64, 8)])
 def test_intervals_of_debiased_distances_hold_the_truth_as_often_as_they_say(d, m, seeds, difference):
     """With seeds, samples, floors and references all drawn anew: means of n and of m in 30 dimensions, of variance 1 in all.
 
