@@ -236,7 +236,7 @@ def compare(
 
 
 def _tell_changes(a: Run, b: Run) -> None:
-    """Print the settings that differ, those of several arms once."""
+    """Print the settings that differ, once if they are of several arms."""
     from ..tables import changes
 
     found = changes(a, b)

@@ -61,7 +61,7 @@ class DataHeader(Header):
 
 
 class SamplesHeader(Header):
-    """The header of a file of samples: spec, gain and epoch are those of a network, and null of an exact field."""
+    """The header of a file of samples: spec, gain and epoch describe a network, and are null of an exact field."""
 
     mend = "give a file of `mld sample`, or draw it again"
     target: Target

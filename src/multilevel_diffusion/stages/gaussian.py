@@ -62,7 +62,7 @@ def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec
 
 
 class LawHeader(Header):
-    """The header of a file of a law. of: what it depends on besides the data. modes: of full covariance, a direction."""
+    """The header of a file of a law. of: what it depends on besides the data. modes: of full covariance, per direction."""
 
     mend = "give a file of `mld gaussian`, or make it again"
     of: dict[str, Any]
