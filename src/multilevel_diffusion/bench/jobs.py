@@ -20,7 +20,7 @@ BLOCK = 64
 """Fields that are sampled together on a CPU."""
 FLOAT = 4
 SETS, FLOORS = 2, 8
-"""Test sets in a file, the reference and the floor; and how many times as many fields as samples those of a mixture have."""
+"""Test sets in a file, the reference and the floor; and how many times as many fields as samples the sets of a mixture have."""
 
 
 class NetworkCost(BaseModel, frozen=True, extra="forbid"):

@@ -106,7 +106,7 @@ def score_error(
     resolution: given.Resolutions,
     gain: given.Gains,
     batches: Annotated[int, typer.Option(min=1, help="Batches of samples for each number.")],
-    batch_size: Annotated[int, typer.Option(min=2, help="Samples a batch.")],
+    batch_size: Annotated[int, typer.Option(min=2, help="Samples per batch.")],
     output: given.Output,
     gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`, whose loss is noted too.")] = None,
     checkpoint_seconds: given.Seconds = 30.0,
