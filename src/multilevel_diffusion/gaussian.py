@@ -371,7 +371,7 @@ def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float =
         )
     if modes and side > grid.resolution:
         raise UserError(
-            f"modes: {modes}, but a grid of {grid.resolution} points has {(grid.resolution - 1) // 2} a direction"
+            f"modes: {modes}, but a grid of {grid.resolution} points has {(grid.resolution - 1) // 2} per direction"
         )
     if modes and len(fields) <= side**2:
         raise UserError(

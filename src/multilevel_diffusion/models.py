@@ -244,7 +244,7 @@ class ModelHeader(Header):
     def _is_of_one_arm(self) -> Self:
         demand_target(self.spec, self.target)
         if self.spec.network.has_law and self.tail != law_tail(self.spec):
-            raise ValueError(f"tail: {self.tail}, which is not that of {self.spec.name}")
+            raise ValueError(f"tail: {self.tail}, which is not the tail of {self.spec.name}")
         return self
 
 

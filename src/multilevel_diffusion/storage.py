@@ -148,7 +148,7 @@ def demand_like(path: Path, what: str, found: Mapping[str, Tensor], like: Mappin
 
     for name in dict.fromkeys([*like, *found]):
         if said := wrong(name):
-            raise UserError(f"{path}: its {what} is not that of its settings ({name} {said}); {mend}")
+            raise UserError(f"{path}: its {what} is not what its settings say ({name} {said}); {mend}")
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
     rows = rows.assign(kind=_fields_of_one_arm(rows))
     exact = rows[(rows.network == "exact") & (rows.trace == "exact")]
     if exact.empty:
-        raise UserError("TABLES: the figure needs the table of the exact field beside those of networks")
+        raise UserError("TABLES: the figure needs the table of the exact field beside the tables of networks")
 
     def draw(axes: Axes, errors: pd.Series, line: str, **look: object) -> None:
         axes.plot(np.sqrt((errors**2).groupby(rows.resolution).mean()), line, **look)

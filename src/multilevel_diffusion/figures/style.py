@@ -101,7 +101,7 @@ ARMS = {
     "warm-coefficients": "warm start, coefficients",
     "mixed": "mixed grids",
 }
-"""What the field calls an arm, by its name without that of the network."""
+"""What the field calls an arm, by its name without the name of the network."""
 ARM_COLORS = {
     "standard": "#7f7f7f",
     "fno": "#1f4e9e",
