@@ -416,7 +416,11 @@ def test_the_table_of_ladders_needs_every_seed_of_the_baseline(mld, tmp_path):
     runs = [run_of("cold", "64", 1, [3.0], [64], COST), run_of("warm", "64", 2, [2.0], [64], COST)]
     with pytest.raises(UserError, match=r"--baseline: no history of 'cold' for seeds \[2\]; the arms are cold, warm"):
         ladders(pd.concat(runs), "cold")
-    write_csv(tmp_path / "cold.csv", runs[0].assign(network="fno", prior="bessel", loss=1.0)[[*HISTORY_COLUMNS, "test_64"]], {})
+    write_csv(
+        tmp_path / "cold.csv",
+        runs[0].assign(network="fno", prior="bessel", loss=1.0)[[*HISTORY_COLUMNS, "test_64"]],
+        {},
+    )
     made = tmp_path / "ladders.csv"
     assert mld("table", "ladders", tmp_path / "cold.csv", "--baseline", "cold", "-o", made).code == 0
     assert list(read_csv(made).columns) == LADDER_COLUMNS
