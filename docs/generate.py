@@ -37,7 +37,7 @@ is a network under a prior, trained once for each seed. Your own experiment is o
 fields, source: …}`, arms, `training`, `validation` and `sampling` it is complete, and `snakemake NAME` trains,
 samples, measures and draws it.
 
-**Layers.** What a run reads is laid on top of one another, later layers winning: `config.yaml`; the preset
+**Layers.** What a run reads is laid on top of one another, and later layers win. They are `config.yaml`; the preset
 (`workflow/presets/smoke.yaml`, `laptop.yaml` or `paper.yaml`; `--config preset=smoke` picks one); each `--configfile
 FILE`; and `--config KEY=VALUE`. Mappings are laid on one another key by key, so that a layer
 holds only what it changes. Lists are replaced whole. A mapping that names its `kind` replaces the one below it whole:
@@ -49,14 +49,14 @@ or an arm the figures, tables and claims that are about nothing else. Anywhere e
 so.
 
 **Text.** YAML is read as version 1.2 has it: `5e-1` is a number; `010` is ten; `yes`, `1:30` and `2020-01-01` are
-text. A key that is there twice is refused. Snakemake (seen of 9.27.1) reads `--config` and `--configfile` before us: a
-mapping given to `--config` comes as texts, of which we type numbers, truth values and null, and of a key in it that is
-there twice the last one stays; what is no `NAME=VALUE`, and files that its own YAML does not read (another encoding
-than UTF-8, dates that are none, 5,000 digits), end in its words and its stack. `mld resolve config.yaml FILE` says
-what is wrong with such a file.
+text. A key that is there twice is refused. Snakemake (seen of 9.27.1) reads `--config` and `--configfile` before us. A
+mapping given to `--config` comes as texts, of which we type numbers, truth values and null. Of a key in it that is
+there twice the last one stays. What is no `NAME=VALUE` ends in the words and the stack of Snakemake. So do files
+that its own YAML does not read (another encoding than UTF-8, dates that are none, 5,000 digits). `mld resolve
+config.yaml FILE` says what is wrong with such a file.
 
-Everything is checked before anything runs: an unknown key is refused with the nearest known one, and an experiment
-that does not fit together stops only the targets that need it. A *name* is of lower-case letters, digits and hyphens;
+Everything is checked before anything runs. An unknown key is refused with the nearest known one. An experiment that
+does not fit together stops only the targets that need it. A *name* is of lower-case letters, digits and hyphens;
 in headings, NAME is one that you choose, and `[]` is an entry of a list.
 """
 

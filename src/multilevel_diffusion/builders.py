@@ -39,7 +39,7 @@ def _unet(spec: settings.UNetSettings, stream: torch.Generator) -> nn.Module:
 
 
 def _weights(modes: tuple[int, int], stream: torch.Generator, state: Mapping[str, Tensor]) -> Tensor:
-    """The random weights of a Fourier layer: those of a trained model, or drawn."""
+    """The random weights of a Fourier layer: from a trained model, or drawn."""
     return torch.view_as_complex(state["weights"]) if state else priors.draw_mode_weights(modes, stream)
 
 
@@ -76,11 +76,15 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
 def builds(kind: type[settings.Settings]) -> Callable[[Builder], Builder]:
     """Mark a function as the builder of a kind.
 
-    Of priors it is called as (settings, native resolution, generator, state), with `Prior.state` of a trained model or an empty
-    mapping; of networks as (settings, generator); of samplers as (settings, denoiser); of methods that
-    condition as (settings, denoiser, observations, law), the last of the data or None; of what is observed as (settings, kind of
-    grid, generator), for an operator; of data as (settings, grid), for a mapping
-    of `train`, `validation`, `reference` and `floor` to fields (n, N, N) on the native grid.
+    It is called with these arguments:
+
+    - priors: (settings, native resolution, generator, state), with `Prior.state` of a trained model or an empty mapping
+    - networks: (settings, generator)
+    - samplers: (settings, denoiser)
+    - methods that condition: (settings, denoiser, observations, law), with the law of the data or None
+    - what is observed: (settings, kind of grid, generator), for an operator
+    - data: (settings, grid), for a mapping of `train`, `validation`, `reference` and `floor` to fields (n, N, N) on the native
+      grid
     """
 
     def register(builder: Builder) -> Builder:
@@ -106,7 +110,7 @@ def build(of: settings.Settings, *args: Any) -> Any:
 
 
 def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = None) -> priors.Prior:
-    """N(0,Q) of an arm or of its target; what is random in it is that of `Prior.state`, or drawn from the arm's prior seed.
+    """N(0,Q) of an arm or of its target; what is random in it is from `Prior.state`, or drawn from the arm's prior seed.
 
     Raises a UserError if the scale is not known before the data are (`auto`).
     """
@@ -144,7 +148,7 @@ def build_law(
 ) -> GaussianLaw:
     """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes per direction.
 
-    Files of before do not say how many: None. Raises a UserError if the tensors are not those of such a law, or no covariance.
+    Files of before do not say how many: None. Raises a UserError if the tensors are not of such a law, or no covariance.
     """
     grid = law_grid(spec)
     side = math.isqrt(len(state.get("low", ()))) if modes is None else 2 * modes + 1

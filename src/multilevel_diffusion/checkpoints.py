@@ -2,8 +2,8 @@
 
     OUTPUT/../checkpoint/NAME/DIGEST/     identity.json, finished parts, the state of what is in progress
 
-DIGEST is that of the identity, all that the numbers depend on: work of other settings, data or code is neither taken up nor
-touched. A lock on NAME keeps out a second process.
+DIGEST is the digest of the identity, which is all that the numbers depend on. Work of other settings, data or code is neither
+taken up nor touched. A lock on NAME keeps out a second process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Checkpoint:
     Args:
         root: the folder of the output, OUTPUT/../checkpoint/NAME; None keeps nothing.
         seconds: between two states of what is in progress.
-        warn: is told, in a line each, of work of another identity.
+        warn: is told of work of another identity, one line at a time.
     """
 
     def __init__(

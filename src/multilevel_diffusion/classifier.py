@@ -26,8 +26,8 @@ CHUNK = 500
 class DigitNetwork(nn.Module):
     """Fields (n, 32, 32) to logits (n, 10); `features` gives the layer before, (n, 32).
 
-    Convolutions 5 × 5 to 16 channels, 3 × 3 to 32 and 3 × 3 to 64, which bring 32 points down to 4, and a linear layer, each
-    with batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) and ReLU; then a linear layer without either.
+    Convolutions 5 × 5 to 16 channels, 3 × 3 to 32 and 3 × 3 to 64, which bring 32 points down to 4; then two linear layers. All
+    but the last have batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) and ReLU.
     """
 
     def __init__(self) -> None:

@@ -158,7 +158,7 @@ def tidy_row(
     """A row with each of the columns, in their order; None is what does not apply.
 
     Args:
-        labels: those of the settings, `ArmSpec.labels`; what is no column of the table is left out.
+        labels: as the settings have them, `ArmSpec.labels`; what is no column of the table is left out.
         values: further columns by their names, as `metric="spectrum_distance", value=0.1`; a list is a column of several rows.
 
     Raises a TypeError if one of the values has no column.

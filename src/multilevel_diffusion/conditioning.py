@@ -4,10 +4,10 @@ Conditioning adds Q∇log p(y | u_t) to the Q-score, which moves the data predic
 
     Δ_t = (b_t² / a_t) Q∇log p(y | u_t),        E[η | u_t, y] = E[η | u_t] − (a_t / b_t) Δ_t.
 
-The methods differ in what they take for p(y | u_t) = ∫ N(y; A x, σ² I) p(x | u_t) dx. Gradients are those of L², and Q before
+The methods differ in what they take for p(y | u_t) = ∫ N(y; A x, σ² I) p(x | u_t) dx. Gradients are in L², and Q before
 them makes Δ_t a function whatever the grid. `law` is a Gaussian N(m, C) with C_t the covariance of X_0 given u_t that follows
-from it (`GaussianLaw.covariance`); by default that of the denoiser, and of one without that of N(0,Q), where C_t = b_t² Q: the
-covariance within a component of the mixture.
+from it (`GaussianLaw.covariance`). By default it is the law of the denoiser, or N(0,Q) if that has none. Then C_t = b_t² Q,
+the covariance within a component of the mixture.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ class Guided(Conditioned):
     closed form instead of a multiple of the identity. Exact for Gaussian data. There ∂D_t/∂u_t = (a_t / b_t²) C_t Q⁻¹, and Δ_t =
     C_t A* S_t⁻¹ (y − A D_t) is kriging around D_t: without noise A D_t(y) = y at every step.
 
-    That derivative costs nothing and serves other data too, if C is theirs: with C = Q it is blind to what of them is not within
+    That derivative costs nothing and serves other data too, if C is theirs. With C = Q it is blind to what of them is not within
     a component, as which one y speaks for. The denoiser's own sees that, and on the exact field finds the weights of components.
     But near t = 1 it multiplies the errors of a network by b_t³ / a_t², and samples may run away.
 
     Args:
-        by_derivative: whether ∂D_t/∂u_t is that of the denoiser, by a vector–Jacobian product, or else that of the Gaussian.
+        by_derivative: whether ∂D_t/∂u_t is the derivative of the denoiser, by a vector–Jacobian product, or else of the Gaussian.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class DPS(Conditioned):
 class Projected(Conditioned):
     """D_t moved onto {A u = y}, Δ_t = C A* (A C A*)⁻¹ (y − A D_t): the smallest move in the norm ‖C^(−½) ·‖, at every step.
 
-    The correction of ECI sampling (Cheng et al. 2024, arXiv 2412.01786, section 3.1), whose norm is that of L². For observations
+    The correction of ECI sampling (Cheng et al. 2024, arXiv 2412.01786, section 3.1), whose norm is the L² norm. For observations
     without noise.
 
     Raises:

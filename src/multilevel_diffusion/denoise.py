@@ -1,7 +1,7 @@
 """Denoisers: everything a sampler needs of a model is E[η | X_t = u_t].
 
 The Q-score follows from it, Q∇log p_t(u) = −E[η | X_t = u] / b_t. The paper's network F stands for √α_t Q∇log p_t, so a
-learned denoiser reads E[η | u_t] = −(b_t / √α_t) F(u_t, t), and F(u, t) = N_θ(γu, t)/γ wraps a network N_θ with a gain γ.
+learned denoiser reads E[η | u_t] = −(b_t / √α_t) F(u_t, t). F(u, t) = N_θ(γu, t)/γ wraps a network N_θ with a gain γ.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class LearnedDenoiser:
         self.dtype = next(network.parameters()).dtype
 
     def predict_noise(self, u_t: Tensor, t: Tensor, grid: Grid) -> Tensor:
-        """−(b_t / √α_t) F(u_t, t), computed in the network's precision and returned in that of u_t."""
+        """−(b_t / √α_t) F(u_t, t), computed in the network's precision and returned in the precision of u_t."""
         gamma = self.gain(grid.resolution)
         out = self.network((gamma * u_t).to(self.dtype), t.to(self.dtype), grid).to(u_t.dtype) / gamma
         return -(self.sde.noise_scale(t) / self.sde.alpha(t).sqrt())[:, None, None] * out

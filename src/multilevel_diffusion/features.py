@@ -1,4 +1,4 @@
-"""What a classifier of digits finds in fields: the law of its features beside that of true digits, and the classes it names.
+"""What a classifier of digits finds in fields: classes, and the law of its features beside their law for true digits.
 
 Features are arrays (n, d), float64. As of distances of fields, a value means little without its floor.
 """
@@ -18,7 +18,7 @@ CHUNK = 1000
 
 
 def moments(features: Array) -> tuple[Array, Array]:
-    """The mean (d,) and the covariance (d, d) of features, that of the n points themselves: divided by n."""
+    """The mean (d,) and the covariance (d, d) of features; the covariance is of the n points themselves, divided by n."""
     return features.mean(axis=0), np.cov(features, rowvar=False, ddof=0)
 
 
@@ -26,8 +26,8 @@ def frechet_distance(first: tuple[Array, Array], second: tuple[Array, Array]) ->
     """Squared Wasserstein-2 distance of two Gaussians given by mean and covariance: ‖m − m'‖² + tr(C + C' − 2 (C C')^½).
 
     Of the features of a network it is what Heusel et al. (arXiv 1706.08500) call the Fréchet distance. With C = A Aᵀ and
-    C' = B Bᵀ the trace of (C C')^½ is the sum of the singular values of Aᵀ B, so that singular covariances, of fewer fields
-    than features, are told as well, to a relative 10⁻⁸. It grows as fields get fewer: compare sets of one size.
+    C' = B Bᵀ the trace of (C C')^½ is the sum of the singular values of Aᵀ B. So singular covariances, of fewer fields
+    than features, are told as well, to a relative 10⁻⁸. The distance grows as fields get fewer: compare sets of one size.
     """
     (mean_1, covariance_1), (mean_2, covariance_2) = first, second
     common = np.linalg.svd(_factor(covariance_1).T @ _factor(covariance_2), compute_uv=False).sum()
@@ -39,8 +39,8 @@ class Neighbourhoods:
     """Balls around true features, each out to the k-th nearest of the others.
 
     Density is (1/(k n)) Σ_ij 1[x_j in ball i], coverage the share of balls that hold any x_j (Naeem et al., arXiv 2002.09797,
-    with k = 5). For n fields of the same law as the m true ones the density is 1 in the mean, and the coverage
-    1 − Π_{i=1}^k (m − i)/(n + m − i), whatever the law.
+    with k = 5). For n fields of the same law as the m true ones, whatever the law, the mean density is 1. The mean
+    coverage is then 1 − Π_{i=1}^k (m − i)/(n + m − i).
 
     Args:
         features: y, shape (m, d), m ≥ 2.
@@ -95,7 +95,7 @@ class DigitReference:
         self._moments, self._neighbourhoods = moments(features / self._scale), Neighbourhoods(features / self._scale)
 
     def frechet_distance(self, x: Fields | Subset) -> Estimate:
-        """That of features in units of the standard deviation of the true ones, E‖f − m‖² = 1; a squared distance."""
+        """The distance of features in units of the standard deviation of the true ones, E‖f − m‖² = 1; it is squared."""
         return Estimate(frechet_distance(moments(self._features(x)), self._moments))
 
     def density(self, x: Fields | Subset) -> Estimate:

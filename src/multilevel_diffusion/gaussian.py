@@ -15,12 +15,12 @@ where the last two terms are Cameron's and Martin's for the mean, ⟨m, w⟩' = 
 kernel of Q carry a_t X_0 without noise: nothing is to be predicted there.
 
 K is block diagonal here: a full matrix on the Fourier modes |k_i| ≤ r, one number per mode beyond them (stationary). A field on
-any grid is whitened, its low modes go through the matrix and the others through the numbers; on a grid that lacks some of the low
+any grid is whitened, its low modes go through the matrix and the others through the numbers. On a grid that lacks some of the low
 modes, K is the block of those it has. Modes above the native grid have one number, `tail`: 0 for data that end there.
 
 Between walls the noise is periodic on the index grid and the data are not: what is independent in them, cosines, jumps at the
 edges of a period. If the cosines φ_j were independent, with variances c_j, the Fourier modes e_k of a grid would have
-E|û_k|² = Σ_j c_j |⟨e_k, φ_j⟩|² over the cosines that it has; on the native grid the ratio of the true ones to these is known, and
+E|û_k|² = Σ_j c_j |⟨e_k, φ_j⟩|² over the cosines that it has. On the native grid the ratio of the true ones to these is known. It
 is taken at the same k (above it: the nearest) on all others. K is stationary.
 """
 
@@ -71,7 +71,7 @@ class GaussianLaw:
         mean: m, shape (N, N), float64.
         variances: E|X̂_k − m̂_k|² in the layout of `rfft2`, shape (N, N//2 + 1), float64.
         low: K on the modes |k_i| ≤ r, shape (d, d) with d = (2r + 1)², in the coordinates `field values / (2r + 1)` of the grid
-            of 2r + 1 points per side; None if K is stationary.
+            of 2r + 1 points per side. None if K is stationary.
         tail: κ of modes above the native grid. Data that have one are drawn on every grid anew and not restricted, so that it is
             also κ at the Nyquist frequencies of coarser grids.
         cosines: between walls, c_j, shape (N, N), float64.
@@ -261,8 +261,10 @@ class GaussianLaw:
         return self.sde.mean_scale(t)[:, None], self.sde.noise_scale(t)[:, None] ** 2
 
     def _variances_on(self, grid: Grid) -> Tensor:
-        """E|X̂_k − m̂_k|² on a grid, in the layout of `rfft2`;
-        infinite above the native grid, 0 at a Nyquist frequency that is not its own, or infinite where there is a tail.
+        """E|X̂_k − m̂_k|² on a grid, in the layout of `rfft2`.
+
+        It is infinite above the native grid. At a Nyquist frequency that is not its own it is 0, or infinite where there is a
+        tail.
         """
         n, m = self.grid.resolution, grid.resolution
         if n == m:
@@ -369,7 +371,7 @@ def estimate(fields: Tensor, grid: Grid, prior: Prior, modes: int, tail: float =
         )
     if modes and side > grid.resolution:
         raise UserError(
-            f"modes: {modes}, but a grid of {grid.resolution} points has {(grid.resolution - 1) // 2} a direction"
+            f"modes: {modes}, but a grid of {grid.resolution} points has {(grid.resolution - 1) // 2} per direction"
         )
     if modes and len(fields) <= side**2:
         raise UserError(

@@ -1,7 +1,7 @@
 """Functions on the unit square, seen through their values on a grid.
 
-A tensor of shape (..., N, N) holds the values of a function at x = ((i + o)/N, (j + o)/N), with offset o = 0 on the
-torus and o = ½ on the cell-centred grid. Its Fourier coefficients are `torch.fft.rfft2(values, norm="forward")`, so that
+A tensor of shape (..., N, N) holds the values of a function at x = ((i + o)/N, (j + o)/N). The offset o is 0 on the
+torus and ½ on the cell-centred grid. Its Fourier coefficients are `torch.fft.rfft2(values, norm="forward")`, so that
 
     û_k = mean_x u(x) exp(−2πi k·x),        ‖u‖²_{L²} = mean_x u(x)² = Σ_k |û_k|²      (Parseval)
 
@@ -87,7 +87,7 @@ def prolong(values: Tensor, source: Grid, target: Grid) -> Tensor:
 def resample_noise(values: Tensor, source: Grid, target: Grid) -> Tensor:
     """Restrict or prolong a draw of N(0,Q), which is periodic on either kind of grid.
 
-    On cell-centred grids the index grid of the FFT is moved by half a cell, so a coefficient gains the factor
+    On cell-centred grids the index grid of the FFT is moved by half a cell. So a coefficient gains the factor
     exp(iπ(k₁ + k₂)(1/M − 1/N)) on the way from N to M points.
     """
     return _resample_fourier(values, _checked(source, target), target)

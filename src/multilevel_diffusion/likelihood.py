@@ -1,7 +1,8 @@
 """Likelihood along the probability-flow ODE, relative to the prior.
 
 A density of functions needs a reference measure. The plain log density of the values on a grid has no limit as the grid is
-refined; log ρ_0 = log dp_0/dN(0,Q) has one, if p_0 has a density relative to N(0,Q). With a_t = cos φ, b_t = sin φ the flow is
+refined. But log ρ_0 = log dp_0/dN(0,Q) has one, if p_0 has a density relative to N(0,Q). With a_t = cos φ, b_t = sin φ the flow
+is
 
     du/dφ = v = (η̂ − b u) / a,        η̂ = E[η | X_t = u],
 
@@ -13,7 +14,7 @@ and as N(0,Q) is what the forward process leaves unchanged, the continuity equat
 two terms have not, and likewise ⟨u, b u − η̂⟩_Q. Samples start from N(0,Q), so the model's law has log ρ_1 = 0.
 
 All this asks that p_0 has a density relative to N(0,Q). The Gaussian mixture has one. A network that is near in L² need not
-have one: on modes it does not treat, D η̂_θ misses b by a fixed amount, the trace grows with the number of modes, and so does
+have one. On modes it does not treat, D η̂_θ misses b by a fixed amount, the trace grows with the number of modes, and so does
 its log density. Then the limit does not exist, and what is computed on a grid belongs to that grid.
 """
 
@@ -40,7 +41,7 @@ def hutchinson(denoiser: Denoiser, generator: torch.Generator, probes: int) -> N
     """The trace of any denoiser, estimated by the mean of ⟨ξ, Q^(−½) (b I − D η̂) Q^½ ξ⟩ over probes ξ (forward-mode derivatives).
 
     A probe has Fourier coefficients of modulus 1 and random phases. So the estimate is exact for operators diagonal in the
-    Fourier basis, and its variance, that of the other entries in the geometry of Q, has a limit as the grid is refined. The
+    Fourier basis. Its variance comes from the other entries, in the geometry of Q, and has a limit as the grid is refined. The
     probes stay the same along the flow (Grathwohl et al. 2019, arXiv 1810.01367, eq. 8).
     """
     prior, drawn = denoiser.prior, {}

@@ -10,7 +10,7 @@ Then X_t given i is N(a_t m_i, Q) for every t, because a_t² + b_t² = 1, and wi
     ℓ_i(u) = a_t N² Σ_{A_k>0} Re[conj(û_k) f̂_i,k] / A_k − ½ a_t² N² Σ_{A_k>0} |f̂_i,k|²,        N = N_native,
 
 where modes with A_k = 0 contribute nothing and have Ê[η]_k = 0. By Cameron and Martin exp ℓ_i is the density of N(a_t m_i, Q)
-relative to N(0,Q), so that log dp_t/dN(0,Q) = log ½ Σ_i exp ℓ_i, which has a limit as the grid is refined. The first sum is the
+relative to N(0,Q). So log dp_t/dN(0,Q) = log ½ Σ_i exp ℓ_i, which has a limit as the grid is refined. The first sum is the
 inner product of u with one fixed field, so a field costs O(N²), and Q⁻¹ is never formed.
 """
 

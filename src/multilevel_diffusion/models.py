@@ -128,12 +128,12 @@ class _Source(ABC):
             device: where it is computed; CUDA if there is a device, else the CPU.
             progress: called after each step of each block of 64 fields.
             start: prior, or gaussian: the law of the Gaussian closed form at t = 1, of a model that has one.
-            stage: names the random stream; that of `mld sample` by default.
+            stage: names the random stream; by default as in `mld sample`.
             dtype: of the fields, which are computed in float64.
             keep: where what is done is kept, from which a run that was cut off goes on.
             observations: of a function; samples are then of its posterior, approximately.
             method: by which they are conditioned, a kind or a mapping, as in config.yaml; `guided` by default.
-            law: the Gaussian whose covariances the method uses; by default that of the model, or N(0,Q).
+            law: the Gaussian whose covariances the method uses; by default the law of the model, or N(0,Q).
 
         Returns:
             Shape (n, N, N), on the device.
@@ -244,7 +244,7 @@ class ModelHeader(Header):
     def _is_of_one_arm(self) -> Self:
         demand_target(self.spec, self.target)
         if self.spec.network.has_law and self.tail != law_tail(self.spec):
-            raise ValueError(f"tail: {self.tail}, which is not that of {self.spec.name}")
+            raise ValueError(f"tail: {self.tail}, which is not the tail of {self.spec.name}")
         return self
 
 
@@ -269,7 +269,7 @@ def read_model(path: Path, on: torch.device) -> Model:
         path: a file, or a name as `model_file` takes it.
 
     Raises:
-        UserError: if the file is missing, damaged or not a model, or its tensors are not those of its settings.
+        UserError: if the file is missing, damaged or not a model, or its tensors are not as its settings say.
     """
     path = model_file(path)
     tensors, given = read_tensors(path)

@@ -1,7 +1,7 @@
 """Networks N_θ(values, t, grid): a neural operator, functions to functions on whichever grid the values come; a U-Net as control.
 
 The spectral convolution of the Fourier neural operator (Li et al. 2021, arXiv 2010.08895) multiplies the modes
-k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices. On even grids it equals neuraloperator's, whose layout of weights it has; here
+k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices. On even grids it equals neuraloperator's, whose layout of weights it has. Here
 the truncated transforms are matrix products, so that any grid, odd or even, CPU or GPU, computes the same real function:
 
     X_k = (1/N²) Σ_x exp(−2πi k·x) v(x),    Y_k = X_k W_k,    (K v)(x) = Re Σ_{k₁, k₂} (2 − δ_{k₂0}) exp(2πi k·x) Y_k.
@@ -31,8 +31,8 @@ from .grids import Grid
 class SpectralConvolution(nn.Module):
     """The layer K of the formula above, without bias, on fields laid out (batch, x₂, x₁, channel).
 
-    With C = `width` and m = `modes` the weight is (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1, and starts
-    as complex normal numbers of variance 1/C.
+    With C = `width` and m = `modes` the weight is (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1. It
+    starts as complex normal numbers of variance 1/C.
     """
 
     def __init__(self, width: int, modes: int) -> None:
@@ -42,7 +42,7 @@ class SpectralConvolution(nn.Module):
         self.weight = nn.Parameter(weight.normal_(0, width**-0.5))
 
     def matrices(self, n: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Real and imaginary parts of the W_k that n points a side resolve, shapes (K₁ K₂, C, C)."""
+        """Real and imaginary parts of the W_k that n points per side resolve, shapes (K₁ K₂, C, C)."""
         k1, k2 = _resolved_modes(n, self.modes)
         weight = torch.view_as_real(self.weight).to(dtype).permute(2, 3, 4, 0, 1)
         return weight[k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)].flatten(0, 1).contiguous().unbind(1)
@@ -69,14 +69,14 @@ class SpectralConvolution(nn.Module):
 class FNO(nn.Module):
     """Fourier neural operator on (value, x₁, x₂, t), with GELU once between layers and none after the last.
 
-    Spectral weights start as (U + iV)/C² with U, V ~ U(0, 1), all other weights as PyTorch's linear layers: then each layer
+    Spectral weights start as (U + iV)/C² with U, V ~ U(0, 1), all other weights as PyTorch's linear layers. Then each layer
     makes its fields smaller, and at the last they hardly depend on u_t. A network of several fields starts as He et al. (2015,
     arXiv 1502.01852) have it, which keeps their size, and its output starts as 0.
 
     Args:
         width: channels C of the hidden fields.
         layers: number of Fourier layers, each a spectral convolution plus a pointwise linear map.
-        modes: m, Fourier modes a direction.
+        modes: m, Fourier modes per direction.
         head: channels of the hidden layer of the pointwise head.
         generator: source of the initial weights; the global CPU generator is left as it was.
         fields: how many fields are given together.
@@ -132,12 +132,12 @@ class UNet(nn.Module):
     """DDPM's U-Net without attention, from diffusers: GroupNorm, SiLU, the raw t ∈ [0, 1] as its time.
 
     The second convolution of each residual block and the last one start near zero, as in DDPM (weights × 10⁻⁵, no bias).
-    Normalisation takes the mean of each group out of the field, before the last convolution too: with a group for each channel
-    the network hardly sees the mean of its input, and cannot predict that of the noise.
+    Normalisation takes the mean of each group out of the field, before the last convolution too. With a group for each channel
+    the network hardly sees the mean of its input, and cannot predict the mean of the noise.
 
     Args:
         channels: of each level; a level halves the grid.
-        blocks: residual blocks a level on the way down, one more on the way up.
+        blocks: residual blocks per level on the way down, one more on the way up.
         groups: of channels that are normalised together; they divide the channels of every level.
         generator: source of the initial weights; the global CPU generator is left as it was.
         fields: how many fields are given together; the output of several starts as 0.
@@ -191,7 +191,7 @@ def _initial_weights_from(generator: Generator) -> Iterator[None]:
 
 
 def _pointwise(linear: nn.Linear, fields: Tensor) -> Tensor:
-    """The linear layer at every point: a product a field, since one over all points has slow gradients of its weights."""
+    """The linear layer at every point: one product per field, since one over all points has slow gradients of its weights."""
     weight = linear.weight.T.expand(len(fields), -1, -1)
     return torch.baddbmm(linear.bias, fields.flatten(1, 2), weight).unflatten(1, fields.shape[1:3])
 

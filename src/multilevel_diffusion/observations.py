@@ -4,8 +4,8 @@ An operator A has a function φ_j for each of its m numbers, and in the inner pr
 
     (A u)_j = ⟨u, φ_j⟩,        A* y = Σ_j y_j φ_j.
 
-On a grid φ_j is what its modes have of that function. The value at a point x of the interpolant of the grid values (Fourier on
-the torus, cosines between walls) has φ(x') = k(x₁, x'₁) k(x₂, x'₂) with the kernel of the modes of the grid,
+On a grid φ_j is what its modes have of that function. A point x observes the interpolant of the grid values (Fourier on the
+torus, cosines between walls). It has φ(x') = k(x₁, x'₁) k(x₂, x'₂) with the kernel of the modes of the grid,
 
     torus       k(x, x') = 1 + 2 Σ_{0 < k < N/2} cos 2πk(x − x')  [+ cos πN(x − x') for an even N]
     walls       k(x, x') = 1 + 2 Σ_{0 < k < N} cos(πk x) cos(πk x').

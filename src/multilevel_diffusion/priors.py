@@ -1,6 +1,6 @@
 """Gaussian priors N(0,Q) on L²(T²), with Q diagonal in the Fourier basis.
 
-The eigenvalues are λ_k = (A_k / N_native)², N_native the grid on which the experiment's data are native; a prior is its
+The eigenvalues are λ_k = (A_k / N_native)², N_native the grid on which the experiment's data are native. A prior is its
 amplitude A, one function of the integer wavenumber k ∈ ℤ² with A_k = A_−k. A grid of N points sees the modes it has, so the
 same Q acts on every grid. Q is trace class iff Σ λ_k < ∞, and only then is N(0,Q) a measure on L²(T²)
 (Hagemann et al., arXiv 2303.04772, sections 2 and 5). With μ_k = (2π|k|)²:

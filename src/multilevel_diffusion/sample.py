@@ -11,8 +11,8 @@ equal marginal laws, has half the second term and no noise. With σ_t = b_t / a_
     d(u_t / a_t) / dσ_t = η̂_t,        u_s = (b_s / b_t) u_t + b_s ∫_{λ_t}^{λ_s} e^λ D dλ.
 
 A `Sampler` writes only its step from t to an earlier s; the state is float64 whatever the precision of the network. Every
-sampler ends at t = 0 itself. Where a formula has no value there (λ = ∞), its docstring says what the last step is. Orders are
-those of the steps before the last one, which adds an error O(b_t²) of its own, of first order if the steps in t are equal.
+sampler ends at t = 0 itself. Where a formula has no value there (λ = ∞), its docstring says what the last step is. An order
+holds for the steps before the last one, which adds an error O(b_t²) of its own, of first order if the steps in t are equal.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ class Sampler(ABC):
     ) -> Tensor:
         """`n` samples, shape (n, N, N), float64, on the device of the streams.
 
-        PIXELS go through the denoiser at once, enough to keep a GPU busy, and half as many whenever its memory does not suffice;
-        on the CPU, where more are no faster, at most 64 fields.
+        PIXELS go through the denoiser at once, enough to keep a GPU busy, and half as many whenever its memory does not suffice.
+        On the CPU, where more are no faster, at most 64 fields go through it.
 
         Args:
             n: ≥ 1.
@@ -328,8 +328,8 @@ class DPMSolver(Sampler):
 class GaussianExponential(Sampler):
     """Integrates what a network adds to the Gaussian closed form along the exact flow of that Gaussian (module `gaussian`).
 
-    With w = Q^(−½)(u_t − a_t m), v_t = a_t² K + b_t² I, a_t = cos φ, b_t = sin φ, and δ_t = Q^(−½)(E[η | u_t] − E_G[η | u_t]),
-    the probability flow leaves z = v_t^(−½) w where it is, but for
+    Let w = Q^(−½)(u_t − a_t m), v_t = a_t² K + b_t² I, a_t = cos φ, b_t = sin φ, and δ_t = Q^(−½)(E[η | u_t] − E_G[η | u_t]).
+    The probability flow leaves z = v_t^(−½) w where it is, but for
 
         dz/dφ = v_t^(−½) δ_t / a_t,
 
@@ -339,8 +339,8 @@ class GaussianExponential(Sampler):
 
         w_s = ρ (v_s / v_t) w_t + ((1 − ρ²) v_s / v_t)^½ ξ − a_s (1 − ρ²) / (a_t b_t) δ_t,        ρ = a_t / a_s,
 
-    of weak order 1, and exact in law for Gaussian data. Its last step, to t = 0, is that of the flow, which adds no noise. A
-    denoiser without a Gaussian of its own has that of N(0,Q): K = I, m = 0.
+    of weak order 1, and exact in law for Gaussian data. Its last step, to t = 0, is a step of the flow, which adds no noise.
+    For a denoiser without a Gaussian of its own the Gaussian is N(0,Q): K = I, m = 0.
 
     Args:
         stochasticity: 0 or 1.

@@ -4,7 +4,7 @@ Given X_0 = u_0 it is u_t = a_t u_0 + b_t η with η ~ N(0,Q),
 
     a_t = exp(−½ ∫₀ᵗ α_r dr) = exp(−¼ (β_max − β_min) t² − ½ β_min t),        b_t² = 1 − a_t²
 
-(Hagemann et al., arXiv 2303.04772, section 3; the schedule is that of Song et al. 2021, arXiv 2011.13456, eq. 32).
+(Hagemann et al., arXiv 2303.04772, section 3; the schedule is from Song et al. 2021, arXiv 2011.13456, eq. 32).
 """
 
 from dataclasses import dataclass

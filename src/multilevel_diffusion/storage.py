@@ -1,7 +1,7 @@
 """Files: whole or not at all, with their provenance inside, and the one source of randomness.
 
-Tensors go to safetensors with settings and provenance as JSON in the header, tables to CSV with provenance in a first
-line that starts with "#" (`pandas.read_csv(path, comment="#")`), everything else to JSON.
+Tensors go to safetensors with settings and provenance as JSON in the header. Tables go to CSV with provenance in a first
+line that starts with "#" (`pandas.read_csv(path, comment="#")`). Everything else goes to JSON.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def read_tensors(path: Path, need: Collection[str] = ()) -> tuple[dict[str, Tens
 
 
 def read_arrays(path: Path, wanted: Collection[str] = ()) -> tuple[dict[str, NDArray[np.generic]], dict[str, Any]]:
-    """The same as NumPy arrays, those of `wanted` that there are: PyTorch takes seconds to import, which pictures do without."""
+    """The same as NumPy arrays, of `wanted` what there is: PyTorch takes seconds to import, which pictures do without."""
     return _read(path, "np", wanted)
 
 
@@ -148,7 +148,7 @@ def demand_like(path: Path, what: str, found: Mapping[str, Tensor], like: Mappin
 
     for name in dict.fromkeys([*like, *found]):
         if said := wrong(name):
-            raise UserError(f"{path}: its {what} is not that of its settings ({name} {said}); {mend}")
+            raise UserError(f"{path}: its {what} is not what its settings say ({name} {said}); {mend}")
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -167,8 +167,8 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
     """A table of `write_csv`. Columns of LABELS are text, whatever they look like; what is empty is missing.
 
     Args:
-        columns: those that it must have. The table then has rows, labels as FORMS says, and numbers in all other columns, which
-            are finite, and whole in those of COUNTS; nothing is missing but what MAY_BE_EMPTY.
+        columns: those that it must have. The table then has rows, labels as FORMS says, and numbers in all other columns. These
+            are finite, and whole in the columns of COUNTS; nothing is missing but what MAY_BE_EMPTY.
 
     Raises a UserError if it is missing, truncated, not a table, lacks one of `columns` or has something else in them.
     """
@@ -274,7 +274,7 @@ def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
 
 
 def model_file(path: Path) -> Path:
-    """A path, or that of a model in WEIGHTS if the path is its name and there is no such file."""
+    """A path, or the path of a model in WEIGHTS if the first is its name and there is no such file."""
     own = WEIGHTS / f"{path}.safetensors"
     return own if not path.exists() and own.exists() else path
 

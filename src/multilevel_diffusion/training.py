@@ -4,8 +4,8 @@ Minimised over θ, with t ~ U(0, 1), u_0 ~ data, η ~ N(0,Q), u_t = a_t u_0 + b_
 
     E ½‖(b_t/√α_t) F_θ(u_t, t) + η‖²_{L²} = E ½‖η − E_θ[η | u_t]‖²_{L²}
 
-(Hagemann et al., arXiv 2303.04772, section 3). The gradient is that of N_native² times this loss, the scale of the authors'
-release, on which Adam's ε and the coupled weight decay depend; the loss reported is the L² loss itself.
+(Hagemann et al., arXiv 2303.04772, section 3). The gradient is of N_native² times this loss, the scale of the authors'
+release, on which Adam's ε and the coupled weight decay depend. The loss reported is the L² loss itself.
 
 A run leaves a checkpoint as it goes and, killed and started again, ends with the numbers of an uninterrupted run.
 """
@@ -207,7 +207,7 @@ class Trainer:
 
     @property
     def result(self) -> nn.Module:
-        """The network as it is, or its average: at the end of a run that was validated, that of the best epoch."""
+        """The network as it is, or its average; at the end of a run that was validated, as in the best epoch."""
         return self.average.module if self.average else self.network
 
     @property
@@ -226,7 +226,7 @@ class Trainer:
 
         Returns:
             The history: epoch, resolution, step, loss (mean over the epoch's steps, in squared L² units), learning_rate (of its
-            last step), seconds (of optimisation since the start), and the columns of `validate`.
+            last step) and seconds (of optimisation since the start). The columns of `validate` follow.
 
         Raises:
             UserError: if the loss is not finite or beyond all reason, see DIVERGED, or the disk is full.

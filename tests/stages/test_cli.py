@@ -656,7 +656,7 @@ def test_samples_that_are_not_finite_are_refused_by_name(mld, files, tmp_path):
         ({"sampler": ""}, "sampler: String should have at least 1 character"),
         (
             {"target": {"kind": "mnist", "name": "mnist", "images": True}},
-            "target: another one than that of mixture/tiny",
+            "target: not the target of mixture/tiny",
         ),
         ({"more": 1}, "more: Extra inputs are not permitted"),
     ],

@@ -384,7 +384,7 @@ def test_too_few_fields_for_the_modes_asked_for_are_refused_in_one_line(made, ml
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps(spec_of(FNO) | {"law": {"modes": 9}}))
     refused = mld("gaussian", spec, "--data", made.data, "-o", tmp_path / "law.safetensors").refusal
-    assert "modes: 9, but a grid of 16 points has 7 a direction" in refused
+    assert "modes: 9, but a grid of 16 points has 7 per direction" in refused
     counts = {"train": 200, "validation": 4, "reference": 4, "floor": 4}
     fields = {name: phases(count, name, 32) for name, count in counts.items()}
     few = FieldSets(fields, Torus(32), sets_of().target)

@@ -327,5 +327,5 @@ def test_too_few_fields_for_a_full_covariance_and_too_many_modes_are_refused():
         UserError, match=r"modes: a full covariance of 49 modes needs more .* there are 30; choose modes up to 2"
     ):
         estimate(draws(7, 30), Torus(7), PRIORS["bessel"], 3)
-    with pytest.raises(UserError, match="modes: 4, but a grid of 7 points has 3 a direction"):
+    with pytest.raises(UserError, match="modes: 4, but a grid of 7 points has 3 per direction"):
         estimate(draws(7), Torus(7), PRIORS["bessel"], 4)

@@ -57,7 +57,7 @@ def figure_job(name, figure):
     of_fields = figure.draw.startswith("fields")
     if figure.drawing.one_arm:
         arms = arms[:1]
-    if settings.mixture and of_fields:  # test sets and exact field are those of a prior
+    if settings.mixture and of_fields:  # test sets and exact field belong to a prior
         arms = tuple(arm for arm in arms if settings.arms[arm].prior == settings.arms[arms[0]].prior)
     tables = tables_of(figure, experiment, arms) if figure.drawing.table else []
     if of_fields:
@@ -97,7 +97,7 @@ def figure_job(name, figure):
 
 
 def metrics_of(experiments):
-    """The tables of metrics of all runs, those of their score errors, and the histories of those that have validation."""
+    """The tables of metrics of all runs, the tables of their score errors, and the histories of runs that have validation."""
 
     def found(file, section):
         return [path for name in experiments if getattr(EXPERIMENTS[name], section) for path in of_runs(file, name)]

@@ -162,7 +162,7 @@ def folders_of(files):
 
 
 def data_of(experiment, arm):
-    """Test sets, one file per sampling resolution; those of a mixture belong to an arm, because its law depends on the prior."""
+    """Test sets, one file per sampling resolution; sets of a mixture belong to an arm, because its law depends on the prior."""
     folder = CONFIG.data_set(experiment) or f"{experiment}/{arm}"
     return [f"{RESULTS}/{folder}/data/{n}.safetensors" for n in EXPERIMENTS[experiment].sampling.resolutions]
 

@@ -167,4 +167,4 @@ def last_screen():
 
 # all that a caption sees of a run besides its own job
 about = {"preset": CONFIG.preset} | {each.__name__: each for each in (entry, verdicts, command, origin, gallery)}
-config = {**config, "about": about}  # not that of a workflow that uses this as a module
+config = {**config, "about": about}  # not the settings of a workflow that uses this as a module

@@ -27,7 +27,7 @@ def option(name):
 
 
 def law_of(wildcards):
-    """The Gaussian law that an arm is trained with: one a data set and prior, kept with the first arm that has the prior."""
+    """The Gaussian law that an arm is trained with: one per data set and prior, kept with the first arm that has the prior."""
     arms, arm = of(wildcards).arms, wildcards.arm
     first = next(name for name, each in arms.items() if each.prior == arms[arm].prior)
     return f"{RESULTS}/{wildcards.experiment}/{first}/gaussian.safetensors"

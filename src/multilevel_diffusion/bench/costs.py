@@ -31,8 +31,9 @@ ABLATION = {"neuraloperator, freed memory kept": (STOCK, True), "ours, default a
 def train(resolutions: Sequence[int], batch: int, repeats: int, advance: Advance, *, ablation: bool = False) -> Tables:
     """Measure a training step and an evaluation against neuraloperator's FNO with the default allocator, then the roofline.
 
-    The roofline tells what our step computes and moves, by count, and how near it comes to what this machine does in a large
-    matrix product and in a stream through memory. With `ablation` either network also has the other's allocator settings.
+    The roofline tells what our step computes and moves, by count. It also tells how near the step comes to what this machine does
+    in a large matrix product and in a stream through memory. With `ablation` either network also has the other's allocator
+    settings.
 
     Raises a UserError if a resolution is odd.
     """
@@ -107,7 +108,7 @@ def scaling(sizes: Mapping[str, Sequence[int]], repeats: int, advance: Advance) 
             and 32 channels; the head has four times the channels.
 
     Returns:
-        A row for each value (one measurement serves all that are the same case), and facts for the provenance of the table:
+        One row per value, where one measurement serves all that are the same case. And facts for the provenance of the table:
         the machine and its best FLOP/s and bytes/s.
     """
     rows, measured = [], {}

@@ -35,9 +35,9 @@ def errors(
     """Measure sets of samples of the Gaussian mixture against one reference of 512 fields, in the same directions.
 
     Returns:
-        One row per law of the samples and metric. value: the mean over the repetitions; spread: their standard deviation;
-        stderr: the root mean square of what `metrics.jackknife` adds for the samples (that of directions, which are kept, is
-        left out); ratio: stderr / spread, known to about 1 / √(2 repetitions); plain: the ratio without interactions.
+        One row per law of the samples and metric. value: the mean over the repetitions. spread: their standard deviation.
+        stderr: the root mean square of what `metrics.jackknife` adds for the samples (the error of directions, which are kept,
+        is left out). ratio: stderr / spread, known to about 1 / √(2 repetitions). plain: the ratio without interactions.
     """
     spec, grid = parse(TargetSpec, TARGET, "bench errors"), Torus(resolution)
     mixture = GaussianMixture(build_prior(spec))

@@ -3,7 +3,7 @@
     seconds = start + Σ fields × points × evaluations × seconds per point      of one core
     bytes   = start + fields held + fields and points evaluated together × bytes per point
 
-`Costs` are measured: those of the paper's network by `mld bench scaling` (`fitted`), others as `workflow/resources.yaml` says.
+`Costs` are measured: of the paper's network by `mld bench scaling` (`fitted`), others as `workflow/resources.yaml` says.
 """
 
 import math
@@ -20,7 +20,7 @@ BLOCK = 64
 """Fields that are sampled together on a CPU."""
 FLOAT = 4
 SETS, FLOORS = 2, 8
-"""Test sets in a file, the reference and the floor; and how many times as many fields as samples those of a mixture have."""
+"""Test sets in a file, the reference and the floor; and how many times as many fields as samples the sets of a mixture have."""
 
 
 class NetworkCost(BaseModel, frozen=True, extra="forbid"):
@@ -36,9 +36,10 @@ class Costs(BaseModel, frozen=True, extra="forbid"):
     """What was measured.
 
     start: seconds and bytes of a job that does nothing. overhead: seconds per training step. networks: by kind; a plugin's costs
-    what `unet` does, and the exact field what `gaussian` does. metrics: a field in a direction, and a pair of samples; seconds
-    are a point of their grid. solver: seconds per point and time step. gpu: the cores that a GPU is worth, and the bytes of its
-    process on the host. threads: of a long job on a cluster. margin: what is asked over what is expected, and the least minutes.
+    what `unet` does, and the exact field what `gaussian` does. metrics: per field and direction, and per pair of samples;
+    seconds are per point of their grid. solver: seconds per point and time step. gpu: the cores that a GPU is worth, and the
+    bytes of its process on the host. threads: of a long job on a cluster. margin: what is asked over what is expected, and the
+    least minutes.
     """
 
     start: dict[str, float]
@@ -241,7 +242,7 @@ def evaluations_of(sampler: SamplerBase) -> int:
 
 
 def fitted(scaling: pd.DataFrame, threads: int) -> dict[str, float]:
-    """Least squares of the table of `mld bench scaling`: seconds of one core per step, and a point of it, and bytes per point."""
+    """Least squares of the table of `mld bench scaling`: seconds of one core per step and per point of it; bytes per point."""
     rows = scaling[scaling.width == 32].assign(points=scaling.batch * scaling.resolution**2)
     slope, overhead = np.polyfit(rows.points, threads * rows.seconds, 1, w=1 / rows.seconds)
     large = rows[rows.points >= rows.points.median()]

@@ -22,12 +22,12 @@ def quality(
     """Train each arm to the end and find when its score first had each skill, 1 − E‖F_θ − F‖² / E‖F‖².
 
     The skill is measured as `stages.score_error` does, on `samples` fresh fields at N_ref after each snapshot; that time does not
-    count. Seconds are those of optimisation and, where the network has a Gaussian, those of its estimate. `advance()` is called
+    count. Seconds are of optimisation and, where the network has a Gaussian, of its estimate. `advance()` is called
     after each arm.
 
     Returns:
-        One row per skill and arm: seconds and steps until then, NaN where it is never had; how many times as fast as the first
-        arm; and the skill at the end.
+        One row per skill and arm: seconds and steps until then, NaN where it is never had. It also has how many times as fast as
+        the first arm this is, and the skill at the end.
 
     Raises a UserError if an arm is not of a mixture.
     """

@@ -1,4 +1,4 @@
-"""A process of its own for what is measured: its allocator and its peak memory are then those of the measured code alone."""
+"""A process of its own for what is measured: its allocator and its peak memory are then of the measured code alone."""
 
 import os
 import statistics

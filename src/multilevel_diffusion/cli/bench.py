@@ -40,8 +40,8 @@ def train(resolution: Evens = TRAINED_ON, batch: Batch = 128, repeats: Repeats =
     """A training step and an evaluation of the paper's network.
 
     The baseline is neuraloperator's FNO with the default allocator. Each runs in a process of its own, in turn; times are
-    medians. Then comes the roofline: what a step computes and moves, by count, and how near it comes to what this machine does
-    in a large matrix product and in a stream through memory.
+    medians. Then comes the roofline: what a step computes and moves, by count. It also tells how near the step comes to what this
+    machine does in a large matrix product and in a stream through memory.
     """
     from ..bench import costs, report
 

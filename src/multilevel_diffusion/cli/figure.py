@@ -39,7 +39,7 @@ def fields(
     output: Output,
     history: Annotated[list[Path] | None, typer.Option(help="history.csv, for losses below; repeated.")] = None,
     metrics: Annotated[list[Path] | None, typer.Option(help="metrics.csv, for distances; repeated.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="Fields a row and resolution.")] = 3,
+    count: Annotated[int, typer.Option(min=1, help="Fields per row and resolution.")] = 3,
     stamp: Stamp = "",
 ) -> None:
     """Test set and samples on several grids, a network per row."""

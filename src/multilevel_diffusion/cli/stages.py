@@ -106,7 +106,7 @@ def score_error(
     resolution: given.Resolutions,
     gain: given.Gains,
     batches: Annotated[int, typer.Option(min=1, help="Batches of samples for each number.")],
-    batch_size: Annotated[int, typer.Option(min=2, help="Samples a batch.")],
+    batch_size: Annotated[int, typer.Option(min=2, help="Samples per batch.")],
     output: given.Output,
     gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`, whose loss is noted too.")] = None,
     checkpoint_seconds: given.Seconds = 30.0,
@@ -163,7 +163,7 @@ def sample(
     It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors. Such files
     that are there and would be the same are not drawn again. Stopped and started again, it goes on where it was. With --observe
     they are of the posterior given what is in a file. A model that has no Gaussian of its own needs --gaussian for that: else
-    its methods take the covariance of N(0,Q) for that of the data.
+    its methods take the covariance of N(0,Q) for the covariance of the data.
     """
     from ..builders import build_grid
     from ..data.observed import read_observations
@@ -293,7 +293,7 @@ def convergence(
     """Distance of samples to the true law against evaluations.
 
     One row per sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled, of
-    test fields as many as there are; the floor is the distance of such a set to it, with its spread over the sets. All samplers
+    test fields as many as there are. The floor is the distance of such a set to it, with its spread over the sets. All samplers
     start from the same noise.
     """
     from ..data.sets import read_sets
@@ -370,8 +370,9 @@ def log_density(
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
 
-    One row per field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0; start:
-    the true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain: log density of the values on the grid.
+    One row per field, grid and way to take the trace. estimate: log ρ_0 along the probability-flow ODE with log ρ_1 = 0. start:
+    the true log ρ_1. closed_form: the true log ρ_0. finest: the true log ρ_0 on the finer grid. plain: log density of the values
+    on the grid.
     """
     from ..stages.log_density import log_density
 

@@ -160,7 +160,7 @@ def power(
 @table.command()
 def priors(
     specs: Annotated[list[Path], typer.Argument(help="spec.json of arms.")],
-    data: Annotated[list[Path], typer.Option(help="Files of `mld data`, one an experiment and resolution; repeated.")],
+    data: Annotated[list[Path], typer.Option(help="Files of `mld data`, one per experiment and resolution; repeated.")],
     output: Output,
 ) -> None:
     """How the noise of each prior compares with the data.
@@ -236,13 +236,13 @@ def compare(
 
 
 def _tell_changes(a: Run, b: Run) -> None:
-    """Print the settings that differ, those of several arms once."""
+    """Print the settings that differ, once if they are of several arms."""
     from ..tables import changes
 
     found = changes(a, b)
     print(
         f"\n{len(found) or 'no'} settings differ"
-        + ("" if a.specs and b.specs else "; without spec.json, those of the tables")
+        + ("" if a.specs and b.specs else "; without spec.json, the settings in the tables")
     )
     for change, arms in [*found.items()][:SHOWN]:
         more = f" and {len(arms) - 1} more" if len(arms) > 1 else ""

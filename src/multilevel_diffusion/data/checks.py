@@ -43,7 +43,7 @@ def demand_target(spec: ArmSpec, target: TargetSpec | SampledTarget) -> None:
         named = target.name in (spec.data_set, spec.kind)  # data that were made without a name have their kind for one
         agrees = named and (target.kind, native) == (spec.kind, spec.native_resolution)
     if not agrees:
-        raise ValueError(f"target: another one than that of {spec.name}")
+        raise ValueError(f"target: not the target of {spec.name}")
 
 
 class DataHeader(Header):
@@ -61,7 +61,7 @@ class DataHeader(Header):
 
 
 class SamplesHeader(Header):
-    """The header of a file of samples: spec, gain and epoch are those of a network, and null of an exact field."""
+    """The header of a file of samples: spec, gain and epoch describe a network, and are null of an exact field."""
 
     mend = "give a file of `mld sample`, or draw it again"
     target: Target

@@ -69,7 +69,7 @@ def mnist_sets(
 def labelled_digits(files: Mapping[str, bytes], resolution: int, grid: Torus) -> dict[str, tuple[Tensor, Tensor]]:
     """All training and test images, as `train` and `test`, with their labels: shapes (n, M, M) and (n,), int64.
 
-    The fields are those of `mnist_sets` at the native `resolution`, restricted or prolonged to `grid`. Raises as `mnist_sets`.
+    The fields are as in `mnist_sets` at the native `resolution`, restricted or prolonged to `grid`. Raises as `mnist_sets`.
     """
     images, labels, test_images, test_labels = _arrays(files)
 
@@ -130,8 +130,8 @@ def digits(images: NDArray[np.uint8], resolution: int) -> Tensor:
 def split(training: int, test: int, sizes: Mapping[str, int]) -> dict[str, Tensor]:
     """Indices into the training images (`train`, `validation`, `floor`) and into the test images (`reference`).
 
-    Either set of images is shuffled once, always alike: `train` are the first of the training images, `validation` the last, and
-    `reference` the first of the test images, so that the sets of a smaller preset are parts of those of a larger one.
+    Either set of images is shuffled once, always alike. `train` are the first of the training images, `validation` the last, and
+    `reference` the first of the test images. So the sets of a smaller preset are parts of the sets of a larger one.
     `floor`, true digits to measure against `reference`, are as many training images.
 
     Raises a UserError if there are too few images.

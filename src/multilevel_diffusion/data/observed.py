@@ -21,8 +21,8 @@ def read_observations(path: Path, noise: float, kind: type[Grid]) -> Observation
     """What was seen, with noise of this standard deviation.
 
     Args:
-        path: .npz for arrays `field` and `mask`, both (N, N), on a grid of this kind, the mask true where the field is seen; else
-            a table with the columns x1, x2, of points in [0, 1]², and value.
+        path: .npz for arrays `field` and `mask`, both (N, N), on a grid of this kind. The mask is true where the field is seen.
+            Any other file is a table with the columns x1, x2, of points in [0, 1]², and value.
 
     Raises a UserError, in the name of the file, if it cannot be read, has something else in it, or is of no observations.
     """

@@ -5,7 +5,7 @@ On [−1, 1]² with no-flux walls,
     ∂_t u = 10⁻³ Δu + u − u³ − 5·10⁻³ − v,        ∂_t v = 5·10⁻³ Δv + u − v,
 
 from independent N(0, 1) values in the cells of an N × N grid. In the cosine basis (DCT-II) the Laplacian with its walls is
-diagonal, so that the linear part, reaction included, is a 2 × 2 matrix L_k a mode. A step h solves it exactly, and
+diagonal, so that the linear part, reaction included, is a 2 × 2 matrix L_k per mode. A step h solves it exactly, and
 
     y' = L y + F(u),        F(u) = (−u³ − 5·10⁻³, 0)
 
@@ -172,8 +172,8 @@ def reaction_diffusion_sets(
 def read_published(file: Path, count: int, end_time: float, resolution: int) -> Tensor:
     """u at `end_time` of the first `count` trajectories of the published file, shape (count, N, N), float32.
 
-    The file is HDF5 with one group per trajectory, 0000, 0001, …; its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05,
-    … 5, which are in `grid/t` of the group where it has that.
+    The file is HDF5 with one group per trajectory, 0000, 0001, …. Its dataset `data` has shape (101, N, N, 2) over t = 0, 0.05,
+    … 5. These times are in `grid/t` of the group where it has that.
 
     Raises a ValueError if the file is missing, is not HDF5, lacks a trajectory, has other times or holds something else.
     """

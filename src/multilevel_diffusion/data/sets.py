@@ -1,7 +1,7 @@
 """Files of data: the sets `train`, `validation`, `reference` (the test set) and `floor` (a second, independent test set).
 
-Each is a float32 tensor of shape (n, N, N). The header names the grid, N, and the true law as `target`: a mapping with the `kind`
-of the data, the `name` of the experiment, whether they are `images`, and what else decides the content. A file of one
+Each is a float32 tensor of shape (n, N, N). The header names the grid, N, and the true law as `target`. That is a mapping with
+the `kind` of the data, the `name` of the experiment, whether they are `images`, and what else decides the content. A file of one
 resolution for evaluation holds only the two test sets.
 """
 

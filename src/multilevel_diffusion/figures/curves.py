@@ -34,8 +34,8 @@ def samplers(rows: pd.DataFrame) -> Figure:
     resolution.
 
     Mean over seeds, in a band from the least to the greatest. A colour is a kind of sampler; full points are of stochastic ones,
-    open points of those of the ODE. Grey: the floor ± the Monte Carlo error of one set of samples; dotted: Euler–Maruyama with
-    the most evaluations.
+    open points of samplers of the ODE. Grey: the floor ± the Monte Carlo error of one set of samples; dotted: Euler–Maruyama
+    with the most evaluations.
 
     Args:
         rows: CONVERGENCE_COLUMNS of one arm, as `mld convergence` writes them.
@@ -88,7 +88,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
     error grows with the grid.
 
     Args:
-        rows: DENSITY_COLUMNS of one arm, as `mld log-density` writes them, those of the exact field among them.
+        rows: DENSITY_COLUMNS of one arm, as `mld log-density` writes them, rows of the exact field among them.
 
     Raises:
         UserError: if the rows are of several arms, or none is of the exact field with its exact trace.
@@ -96,7 +96,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
     rows = rows.assign(kind=_fields_of_one_arm(rows))
     exact = rows[(rows.network == "exact") & (rows.trace == "exact")]
     if exact.empty:
-        raise UserError("TABLES: the figure needs the table of the exact field beside those of networks")
+        raise UserError("TABLES: the figure needs the table of the exact field beside the tables of networks")
 
     def draw(axes: Axes, errors: pd.Series, line: str, **look: object) -> None:
         axes.plot(np.sqrt((errors**2).groupby(rows.resolution).mean()), line, **look)

@@ -101,7 +101,7 @@ ARMS = {
     "warm-coefficients": "warm start, coefficients",
     "mixed": "mixed grids",
 }
-"""What the field calls an arm, by its name without that of the network."""
+"""What the field calls an arm, by its name without the name of the network."""
 ARM_COLORS = {
     "standard": "#7f7f7f",
     "fno": "#1f4e9e",
@@ -128,7 +128,7 @@ METHODS = {"exact": "exact", "gaussian": "Gaussian (kriging)", "dps": "DPS"}
 def save(figure: Figure, path: Path, stamp: str = "") -> None:
     """Write a figure with the software that drew it, without dates: equal figures are equal files.
 
-    Letters are paths in an SVG and an embedded font in a PDF. The PNG has 200 dots an inch and at most 256 colours, as a colour
+    Letters are paths in an SVG and an embedded font in a PDF. The PNG has 200 dots per inch and at most 256 colours, as a colour
     map has: less than half the bytes, and no difference to the eye.
 
     Args:
@@ -213,7 +213,7 @@ def _short(arm: str, network: str) -> str:
 def sampler_name(sampler: str) -> str:
     """What the field calls a sampler of the tables: "DDIM, Karras times" for "ancestral(stochasticity=0, times=karras)".
 
-    A sampler without a name of its own keeps that of its kind; options that no name stands for follow it.
+    A sampler without a name of its own keeps the name of its kind; options that no name stands for follow it.
     """
     kind, _, inside = sampler.removesuffix(")").partition("(")
     options = [option for option in inside.split(", ") if option]
@@ -245,7 +245,7 @@ def color_of(resolution: int) -> str:
 
 
 def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str) -> None:
-    """The median over seeds against the epoch, in a band from the least to the greatest; of one epoch alone a level."""
+    """The median over seeds against the epoch, in a band from the least to the greatest; one epoch alone is a horizontal line."""
     seeds = rows.groupby("epoch")[column]
     median = seeds.median()
     if len(median) == 1:

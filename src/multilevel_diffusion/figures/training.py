@@ -161,8 +161,8 @@ def losses(history: pd.DataFrame) -> Figure:
 def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]] = ("epoch", "seconds")) -> Figure:
     """Loss on the test set on the finest grid, a panel for each of `against`: epochs, or the time of training.
 
-    Against epochs a line is the median over seeds, in a band from the least to the greatest, against time a seed. A point on it
-    is where a finer level begins.
+    Against epochs a line is the median over seeds, in a band from the least to the greatest. Against time there is one line per
+    seed. A point on a line is where a finer level begins.
 
     Args:
         history: rows of the histories of some arms and their seeds, with HISTORY_COLUMNS and test_N, N the finest level.
@@ -245,7 +245,7 @@ def skill(history: pd.DataFrame) -> Figure:
 
 
 def panels_of_losses(history: pd.DataFrame) -> list[list[pd.DataFrame | None]]:
-    """The lines of panels of the arms that are trained: those of one prior below each other."""
+    """The lines of panels of the arms that are trained; arms of one prior are below each other."""
     columns = list(_by_prior(_trained(history)).values())
     chunks = [columns[i : i + COLUMNS] for i in range(0, len(columns), COLUMNS)]
     return [
@@ -293,7 +293,7 @@ def _validated(history: pd.DataFrame) -> list[int]:
 
 
 def _trained(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows without those of Gaussian baselines, if others are left."""
+    """The rows without the rows of Gaussian baselines, if others are left."""
     others = rows[rows.network != BASELINE]
     return rows if others.empty else others
 

@@ -41,7 +41,7 @@ class Subset:
         return int(self.kept.sum())
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> "Subset":
-        """Those of the fields kept so far where `chosen` is true."""
+        """The fields kept so far where `chosen` is true."""
         part = Subset(self.whole)
         part.kept[self.kept] = chosen
         part.kept &= self.kept
@@ -94,8 +94,8 @@ def floor(distance: Callable[[Fields, Fields], Estimate], truths: Sequence[Field
 def floors(measure: Callable[[Subset], dict[str, Estimate]], truth: Fields, n: int) -> tuple[dict[str, Estimate], int]:
     """What n true fields have as metrics: means over K disjoint sets of the fields `truth`, by name; and K.
 
-    K is as many as there are, at most 16. `stderr` is that of the mean, the standard deviation over the sets / √K; of a single
-    set it is that of `jackknife`, without interactions.
+    K is as many as there are, at most 16. `stderr` is the standard error of the mean, the standard deviation over the sets / √K.
+    Of a single set it is the error of `jackknife`, without interactions.
 
     Raises a ValueError if there are fewer than n true fields.
     """
@@ -117,18 +117,19 @@ def jackknife(measure: Callable[[Set], dict[str, Estimate]], x: Set, interaction
     nothing of bias: distances shrink as n grows, which is what floors are for.
 
     It is exact for means, but counts the interactions of samples twice, which is all there is of a squared distance near the null
-    (Efron and Stein 1981, Ann. Stat. 9). With `interactions` and G > 3 the surplus is taken off: with v_gh the value without two
-    parts and Q_gh = G v − (G − 1) (v_g + v_h) + (G − 2) v_gh, which is 0 for means,
+    (Efron and Stein 1981, Ann. Stat. 9). With `interactions` and G > 3 the surplus is taken off. Let v_gh be the value without
+    two parts and Q_gh = G v − (G − 1) (v_g + v_h) + (G − 2) v_gh, which is 0 for means. Then
 
         variance = (1 − 1/G) Σ_g (v_g − v̄)² − (G − 3) / (G (G − 1) (G − 2)) Σ_{g<h} (Q_gh − Q̄)²,
 
-    exact for sums of functions of one and of two parts, but never less than (G − 2) / (2 (G − 1)) of the first term, which is
-    what is expected where there are interactions alone. That bound makes it conservative near the null.
+    which is exact for sums of functions of one and of two parts. It is never less than (G − 2) / (2 (G − 1)) of the first term,
+    which is what is expected where there are interactions alone. That bound makes it conservative near the null.
 
-    Over the true spread, on 64 fields of the Gaussian mixture (`mld bench errors`, 600 repetitions, results/reference/errors),
-    near the null and with variances 20 % too low or 50 % too high, errors with interactions are 0.89 to 1.16 but for these, which
-    are conservative by up to: sliced_wasserstein 1.26, moment_sliced_wasserstein 1.29, mmd 1.35, increment_flatness 1.24,
-    pixel_distance 1.26 near the null; nearest_neighbour_accuracy is 0.87 to 0.99. Without interactions 1.2 to 1.5 near the null.
+    The errors were compared with the true spread on 64 fields of the Gaussian mixture (`mld bench errors`, 600 repetitions,
+    results/reference/errors). Their laws were near the null, or had variances 20 % too low or 50 % too high. With interactions
+    errors over spread are 0.89 to 1.16, but these are conservative by up to: sliced_wasserstein 1.26,
+    moment_sliced_wasserstein 1.29, mmd 1.35, increment_flatness 1.24, pixel_distance 1.26 near the null.
+    nearest_neighbour_accuracy is 0.87 to 0.99. Without interactions the ratio is 1.2 to 1.5 near the null.
     """
     part = np.arange(len(x)) % GROUPS
     groups = min(len(x), GROUPS)

@@ -167,7 +167,7 @@ def vendi_score(x: Fields | Subset) -> Estimate:
         smaller = x.of_whole(_similarities)[np.ix_(x.kept, x.kept)] / len(x)
     else:
         rows = x.of_each(_unit_rows)
-        smaller = rows.T @ rows / len(x)  # its eigenvalues are those of K/n, or 0
+        smaller = rows.T @ rows / len(x)  # has the eigenvalues of K/n, or 0
     eigenvalues = np.linalg.eigvalsh(smaller)
     eigenvalues = eigenvalues[eigenvalues > 0]
     return Estimate(float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())))

@@ -15,7 +15,7 @@ NEAR, FAR = 1 / 32, 1 / 8
 
 
 class Laws:
-    """Distances of the pooled laws of pixels and increments of fields x (n, N, N) to those of the true fields."""
+    """Distances of the pooled laws of pixels and increments of fields x (n, N, N) to the laws of the true fields."""
 
     fields: Fields
     wraps: bool
@@ -31,8 +31,8 @@ class Laws:
     def pixel_distance(self, x: Fields | Subset) -> Estimate:
         """Wasserstein-1 distance of the laws of single pixel values, pooled over pixels and fields, in units of u.
 
-        ∫|F_x − F_y|, with the distribution functions at 1,001 points over the range of the reference and straight between them,
-        which errs by 10⁻³ of that range at most; what lies beyond is exact.
+        ∫|F_x − F_y|, with the distribution functions at 1,001 points over the range of the reference and straight between them.
+        It errs by 10⁻³ of that range at most; what lies beyond is exact.
         """
         return self._pixels.distance(x)
 
@@ -48,7 +48,7 @@ class Laws:
         return self._far.distance(x)
 
     def increment_flatness_near(self, x: Fields | Subset) -> Estimate:
-        """|log₁₀| of the ratio of the flatness E d⁴ / (E d²)² of near increments to that of the reference, in decades.
+        """|log₁₀| of the ratio of the flatness E d⁴ / (E d²)² of near increments to the flatness of the reference, in decades.
 
         3 for a Gaussian law; fields without increments count as 1, the least there is.
         """
@@ -83,10 +83,11 @@ def increments(u: Fields, part: float, wraps: bool) -> Fields:
 
 
 class _Law:
-    """The law of some numbers of the true fields, and how far that of other fields is from it.
+    """The law of some numbers of the true fields, and how far the law of other fields is from it.
 
-    A law is described by means over the fields, so that laws of parts cost nothing: the fractions of numbers below the range of
-    the reference, in its 1,000 bins and above; by how much numbers fall short of the range and exceed it, on average; E d², E d⁴.
+    A law is described by means over the fields, so that laws of parts cost nothing. They are the fractions of numbers below the
+    range of the reference, in its 1,000 bins and above. Others are by how much numbers fall short of the range, by how much they
+    exceed it, E d² and E d⁴.
 
     Args:
         numbers: of fields (n, N, N), shape (n, ·).

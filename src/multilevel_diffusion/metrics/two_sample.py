@@ -67,8 +67,8 @@ class TwoSample:
         """How often the nearest other field tells whether a field is sample or truth: 0.5 if the two are one law, 1 if apart.
 
         The classifier two-sample test with a leave-one-out nearest neighbour (Lopez-Paz and Oquab, arXiv 1610.06545) on equally
-        many samples and true fields, the first of each, at most 1,000; the mean of the accuracies on either. Copies of true
-        fields are below 0.5.
+        many samples and true fields, the first of each, at most 1,000. It is the mean of the accuracies on either. Copies of
+        true fields are below 0.5.
         """
         x = subset(x)
         pairs, count = x.of_whole(self._pairs), min(len(x.whole), len(self._few))

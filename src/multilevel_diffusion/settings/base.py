@@ -163,8 +163,8 @@ class Settings(BaseModel):
 class Kinds:
     """Marks a key whose value names its `kind`: it is validated by the subclass of `base` that has this kind.
 
-    The subclasses are looked up as a value is validated, so that those of plugins count too. With `alone` a kind without its
-    mapping is taken, "heun" for {kind: heun}.
+    The subclasses are looked up as a value is validated, so that subclasses in plugins count too. With `alone` a kind without
+    its mapping is taken, "heun" for {kind: heun}.
     """
 
     def __init__(self, base: type[Settings], alone: bool = False) -> None:

@@ -36,7 +36,7 @@ class Drawing:
 DRAWINGS = {
     "score-error": Drawing(
         "Left, the relative squared error of the learned score, E‖F_θ − F‖² / E‖F‖² with F = √α_t Q∇log p_t, along "
-        "training, at the training resolution and at finer ones; right, the denoising loss. A colour is a resolution. Median "
+        "training, at the training resolution and at finer ones. Right, the denoising loss. A colour is a resolution. Median "
         "over seeds, in a band from the least to the greatest; dashed: the Gaussian baseline.",
         table="score_error.csv",
         section="score_error",
@@ -55,7 +55,7 @@ DRAWINGS = {
     ),
     "along-training": Drawing(
         "Sliced Wasserstein distance of samples to the test set along training, one panel per prior, one curve per network "
-        "and gain. Median over seeds, in a band from the least to the greatest; grey: the floor, the distance of another test "
+        "and gain. Median over seeds, in a band from the least to the greatest. Grey: the floor, the distance of another test "
         "set of as many fields, ± the error of one such set. The axis ends at 1000 times the floor.",
         table="along_training.csv",
         section="along_training",
@@ -72,15 +72,15 @@ DRAWINGS = {
     ),
     "skill": Drawing(
         "Skill against training steps, one panel per resolution: 1 − L / L_G, L the denoising loss on validation fields and "
-        "L_G the loss of the Gaussian baseline (dotted), the law N(m, C) of the training data without a network. Arms of one "
-        "prior share a colour; dashed: on the Gaussian. Median over seeds, in a band from the least to the "
+        "L_G the loss of the Gaussian baseline (dotted). The baseline is the law N(m, C) of the training data without a "
+        "network. Arms of one prior share a colour; dashed: on the Gaussian. Median over seeds, in a band from the least to the "
         "greatest; logarithmic below −1.",
         table="history.csv",
         section="validation",
     ),
     "samplers": Drawing(
         "Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler, "
-        "for the exact field and for the network; full points: stochastic, open points: of the ODE. Grey: the floor ± the "
+        "for the exact field and for the network. Full points: stochastic, open points: of the ODE. Grey: the floor ± the "
         "Monte Carlo error of one set of samples; dotted: Euler–Maruyama with the most evaluations.",
         table="convergence",
         section="convergence",
@@ -96,8 +96,8 @@ DRAWINGS = {
         one_arm=True,
     ),
     "log-density": Drawing(
-        "Log densities of true fields relative to the prior N(0,Q): how they approach their limit as the grid is "
-        "refined (left), and how far estimates along the probability-flow ODE are from the closed form (right). Root "
+        "Log densities of true fields relative to the prior N(0,Q). Left, how they approach their limit as the grid is "
+        "refined. Right, how far estimates along the probability-flow ODE are from the closed form. Root "
         "mean square over fields and seeds, in nats.",
         table="log_density",
         section="log_density",
@@ -115,7 +115,7 @@ TABLES = {
         columns=COLUMNS,
     ),
     "samplers": Drawing(
-        "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most: a / b, "
+        "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most. a / b: "
         "within two standard errors of the difference, and within 1.5 times its distance.",
         table="convergence",
         section="convergence",
@@ -124,10 +124,10 @@ TABLES = {
     ),
     "posterior": Drawing(
         "Posteriors of test fields of which something is seen, by each method: CRPS and rmse of the mean against the true "
-        "field, by how much lower they are than for the exact posterior of the Gaussian (kriging), and the share of true values "
-        "in the central 90 % of the samples; seconds per sample, and over the seconds of an unconditional one. Of a mixture, "
-        "against the exact posterior in its standard deviation: error of the mean, its least for so many samples, ratio of the "
-        "spreads, coverage, and error of the weight of a component.",
+        "field. Then, by how much lower they are than for the exact posterior of the Gaussian (kriging), and the share of true "
+        "values in the central 90 % of the samples. Seconds are per sample, and over the seconds of an unconditional one. Of a "
+        "mixture, against the exact posterior: error of the mean, its least for so many samples and ratio of the spreads, in the "
+        "posterior's standard deviation. Then coverage, and error of the weight of a component.",
         table="conditioning",
         section="conditioning",
         one_arm=True,
@@ -135,41 +135,42 @@ TABLES = {
         names=("experiment", "arm", "observed", "method", "posterior"),
     ),
     "ladders": Drawing(
-        "What ladders of levels cost and save against the training that starts on the finest grid: seconds per step on "
-        "each level, the final test loss, the speed-up (the times at which the two first come down to the baseline's "
-        "final loss, the first over the second), the gap when the finest level begins and the epochs until it closes.",
+        "What ladders of levels cost and save against the baseline, the training that starts on the finest grid: seconds "
+        "per step on each level, and the final test loss. The speed-up is the time at which the baseline first comes down to "
+        "its final loss over the time at which the ladder does. Then, the gap when the finest level begins and the epochs "
+        "until it closes.",
         table="history.csv",
         columns=LADDER_COLUMNS,
         names=("experiment", "arm", "quantity"),
     ),
     "distances": Drawing(
-        "Sliced Wasserstein distance to the test set, one row per data set, network, prior and gain, one column per resolution: "
-        "the mean over seeds; then the distance without its floor, in standard deviations of the data, and its 95 % interval; "
-        "the interval of a single seed holds the errors of samples and floor alone."
+        "Sliced Wasserstein distance to the test set, one row per data set, network, prior and gain, one column per resolution. "
+        "A cell has the mean over seeds; then the distance without its floor, in standard deviations of the data, and its 95 % "
+        "interval. The interval of a single seed holds the errors of samples and floor alone."
     ),
     "transfer": Drawing(
-        "How much farther from the test set the same network is on each grid than on its training grid: the difference of "
-        "sliced Wasserstein distances without their floors, in standard deviations of the data, and its 95 % interval; "
-        "the interval of a single seed holds the errors of samples and floor alone. "
+        "How much farther from the test set the same network is on each grid than on its training grid. A cell has the "
+        "difference of sliced Wasserstein distances without their floors, in standard deviations of the data, and its 95 % "
+        "interval. The interval of a single seed holds the errors of samples and floor alone. "
         "0 is a network that does as well on a grid it has never seen."
     ),
     "priors": Drawing(
-        "How the noise of each prior compares with the data: the share of the variance and of the power of the data "
-        "in modes without noise, and the signal that is left at t = 1, which sampling takes for none. How fast both "
-        "spectra fall, as exponents p of k^(−p) over 2 ≤ k < N/3; whether the noise is at least as rough as the "
-        "data, as arXiv 2509.02971 asks; κ, the variance of the data over the variance of the noise, mode by mode, and the "
-        "share of modes with more data than noise; and by how much the standard deviation at t = 1 exceeds the prior's."
+        "How the noise of each prior compares with the data. First, the share of the variance and the power of the data "
+        "in modes without noise, and the signal that is left at t = 1, which sampling takes for none. Then, how fast both "
+        "spectra fall, as exponents p of k^(−p) over 2 ≤ k < N/3. Then, whether the noise is at least as rough as the "
+        "data, as arXiv 2509.02971 asks. κ is the variance of the data over the variance of the noise, mode by mode; beside it "
+        "is the share of modes with more data than noise. Last, by how much the standard deviation at t = 1 exceeds the prior's."
     ),
     "power": Drawing(
-        "How far the Gaussian baseline, a mean and a covariance without any training, lies above the floor of each metric, "
-        "in standard errors of a perfect sampler of as many samples; and how many samples would give claims.power. What it "
-        "passes judges no network."
+        "How far the Gaussian baseline, a mean and a covariance without training, lies above the floor of each metric, "
+        "in standard errors of a perfect sampler of as many samples. Beside it, how many samples would give claims.power. A "
+        "metric that the baseline passes judges no network."
     ),
     "claims": Drawing(
-        "What the paper says, as quantities: each over seeds with its confidence interval, which holds the spread of "
-        "seeds and samples and the error of the floor, its criterion and the verdict, corrected by Holm for the claims about "
-        "a figure. Undecided: more seeds are needed, about as many as said; cannot be told by this metric: the Gaussian "
-        "baseline is as near the data (table power). Verdicts on trainings with other settings than the paper's, marked "
+        "What the paper says, as quantities: each over seeds with its confidence interval, its criterion and the verdict. The "
+        "interval holds the spread of seeds and samples and the error of the floor. Verdicts are corrected by Holm for the "
+        "claims about a figure. Undecided: more seeds are needed, about as many as said. Cannot be told by this metric: the "
+        "Gaussian baseline is as near the data (table power). Verdicts on trainings with other settings than the paper's, marked "
         "tuned, are not on the paper."
     ),
 }

@@ -53,8 +53,8 @@ class SampledDataSettings(DataBase):
     train: SetSize = Field(description="Fields to train on.")
     validation: Count = Field(description="Fields to validate on.")
     test: SetSize = Field(
-        description="Fields of the test set, and of the second set that measures the floor: by 8 disjoint sets if it has 8 times "
-        "as many fields as samples are drawn, by 16 at most."
+        description="Fields of the test set, and of the second set that measures the floor. It does so by 8 disjoint sets if it "
+        "has 8 times as many fields as samples are drawn, by 16 at most."
     )
 
 

@@ -44,7 +44,7 @@ class ScoreErrorSettings(Settings):
 
     resolutions: Resolutions = Field(description="Points per side of the grids it is measured on.")
     batches: Count = Field(description="Batches of samples.")
-    batch_size: SetSize = Field(description="Samples a batch.")
+    batch_size: SetSize = Field(description="Samples per batch.")
 
 
 class ConvergenceSettings(Settings):

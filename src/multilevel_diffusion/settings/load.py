@@ -63,12 +63,12 @@ class Config(Settings):
         return None if settings.mixture else settings.data_set or experiment
 
     def data_of(self, experiment: str) -> DataBase:
-        """The data of an experiment, its own or those of its data set."""
+        """The data of an experiment, its own data or the data of its data set."""
         return self.experiments[self.data_set(experiment) or experiment].data
 
     @property
     def drawn(self) -> dict[str, FigureSettings]:
-        """The figures of experiments that can be run, and of each that has none those of its samples, losses and sections."""
+        """The figures of experiments that can be run, and for each that has none, figures of its samples, losses and sections."""
         found = {name: figure for name, figure in self.figures.items() if figure.experiment in self.experiments}
         shown = {figure.experiment for figure in found.values()}
         for name in self.experiments:

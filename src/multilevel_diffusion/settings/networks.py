@@ -53,14 +53,14 @@ class FNOSettings(NetworkBase):
     kind: Literal["fno"] = Field(description="Fourier neural operator: any grid.")
     width: Count = Field(description="Channels of the hidden fields.")
     layers: Count = Field(description="Fourier layers.")
-    modes: Count = Field(description="m: Fourier modes a direction that a layer mixes.")
+    modes: Count = Field(description="m: Fourier modes per direction that a layer mixes.")
     head: Count = Field(description="Hidden channels of the pointwise head.")
 
 
 class UNetSettings(NetworkBase):
     kind: Literal["unet"] = Field(description="U-Net of DDPM, a control that sees pixels: grids that its levels halve.")
     channels: tuple[Channels, ...] = Field(min_length=1, description="Channels of each level; a level halves the grid.")
-    blocks: Count = Field(description="Residual blocks a level.")
+    blocks: Count = Field(description="Residual blocks per level.")
     groups: Count = Field(description="Groups of channels normalised together; they divide every level's channels.")
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """Settings as text: the one reader of YAML, for configuration files and values of the command line, and the one writer.
 
-Scalars are those of YAML 1.2: numbers are decimal and may have an exponent without a point, as 5e-1; what YAML 1.1 takes for
+Scalars are as in YAML 1.2: numbers are decimal and may have an exponent without a point, as 5e-1. What YAML 1.1 takes for
 something else, as 010, 1:30 or 2020-01-01, is read as it stands.
 """
 

@@ -22,7 +22,7 @@ class Level(Settings):
     resolution: Resolution = Field(description="Points per side.")
     others: tuple[OtherGrid, ...] = Field(
         (),
-        description="Coarser grids among which each batch draws its own; the rest of the probability is that of the level's.",
+        description="Coarser grids among which each batch draws its own; the level's grid has the rest of the probability.",
     )
     epochs: Count | None = Field(None, description="Length in epochs.")
     steps: Count | None = Field(None, description="Length in steps, instead.")
@@ -77,7 +77,7 @@ class TrainingSettings(Settings):
 
     ladder: Ladder = Field(description="Levels of increasing resolution; the last one is N_ref.")
     steps_per_epoch: Count | None = Field(None, description="null is a pass through the data.")
-    batch_size: Count = Field(description="Fields a step.")
+    batch_size: Count = Field(description="Fields per step.")
     learning_rate: Positive = Field(description="Of Adam; the highest one if the schedule is one-cycle.")
     weight_decay: Annotated[Finite, Field(ge=0)] = Field(
         0.0, description="Coupled weight decay of Adam, in units of the loss times N_native²."

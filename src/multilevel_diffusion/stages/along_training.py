@@ -30,7 +30,7 @@ def along_training(
 ) -> pd.DataFrame:
     """Sliced Wasserstein distance of samples of every model to the test set, see `metrics.Reference.sliced_wasserstein`.
 
-    All models sample from the same noise, that of the seed of their training.
+    All models sample from the same noise, drawn by the seed of their training.
 
     Args:
         test: `reference` and `floor`, at the resolution of the samples.
@@ -39,7 +39,7 @@ def along_training(
 
     Returns:
         One row per model and gain, one where gains agree, of ALONG_TRAINING_COLUMNS. value, stderr and floor, the distance of as
-        many other test fields (`metrics.floors`), are in units of the fields; epoch is that of the model.
+        many other test fields (`metrics.floors`), are in units of the fields; epoch is the epoch of the model.
 
     Raises a UserError if there are too few test fields, or they are of another law or grid than a model was trained on.
     """

@@ -40,8 +40,8 @@ SHOWN = 3
 class Conditioned:
     """What `condition` finds: a table of CONDITIONING_COLUMNS, and fields for pictures by NAME/PART.
 
-    NAME is OBSERVED/METHOD with the parts mean, spread (N, N) and samples (3, N, N) of the first field; of what is seen of it,
-    OBSERVED/truth (N, N), and OBSERVED/points (m, 3), coordinates and values, where points are seen.
+    NAME is OBSERVED/METHOD with the parts mean, spread (N, N) and samples (3, N, N) of the first field. The field itself is
+    OBSERVED/truth (N, N). Where points are seen, OBSERVED/points (m, 3) has their coordinates and values.
     """
 
     table: pd.DataFrame
@@ -69,23 +69,24 @@ def condition(
     """How near the posteriors of each method are to the truth and, of a mixture, to the exact ones.
 
     The same fields, points and errors are seen by all methods, and on every grid the same points. `prior` is the sampler without
-    observations, whose time the others' is compared with; `gaussian` the posterior of the law, and `exact` that of the mixture.
+    observations, whose time the others' is compared with; `gaussian` is the posterior of the law, and `exact` the posterior of
+    the mixture.
 
     Args:
         tests: whose `reference` is seen, on the grid of the samples; of a mixture None, and fields are drawn.
         observed: what is seen, by name; methods that do not take its noise are left out, but one must.
-        law: of the data, for `gaussian` and the covariances of methods; by default that of the model, if it has one.
+        law: of the data, for `gaussian` and the covariances of methods; by default the law of the model, if it has one.
         keep: where what is done is kept.
 
     Returns:
-        Over fields and, but for the rmse of the posterior mean, pixels: crps, rmse, coverage of the true values by the central 90
-        % of the samples; crps_gain and rmse_gain, by how much they are lower than those of `gaussian`, with the standard error of
-        the paired differences. Of a mixture over pixels, in units of the exact posterior's standard deviation: exact_mean_error,
-        with the least that so many samples have as exact_mean_floor; exact_spread; exact_coverage, of draws of the exact
-        posterior; exact_weight_error, the distance of the weights of a component.
+        Over fields and, but for the rmse of the posterior mean, pixels: crps, rmse, and coverage of the true values by the
+        central 90 % of the samples. crps_gain and rmse_gain: by how much crps and rmse are lower than for `gaussian`, with the
+        standard error of the paired differences. Of a mixture over pixels, in units of the exact posterior's standard deviation:
+        exact_mean_error; exact_mean_floor, the least error that so many samples have; exact_spread. exact_coverage: of draws of
+        the exact posterior. exact_weight_error: the distance of the weights of a component.
 
-    Raises a UserError if the true law is neither known nor given, the test fields are of another or too few, or no method takes
-    the noise of something that is seen; and as `Model.sample`.
+    Raises a UserError if the true law is neither known nor given, or the test fields are of another law or too few. It also
+    raises one if no method takes the noise of something that is seen; and as `Model.sample`.
     """
     settings, keep, law = source.settings, keep or Checkpoint(), law or getattr(source, "law", None)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm)

@@ -43,8 +43,8 @@ def convergence(
 ) -> pd.DataFrame:
     """Distances of samples to the true law, for each sampler within each number of evaluations.
 
-    The reference is 11 sets of true fields, as many as samples in each, pooled: drawn of a mixture, and of other data as many of
-    the test fields as there are. All samplers start from the same noise.
+    The reference is 11 sets of true fields, as many as samples in each, pooled. Of a mixture they are drawn; of other data there
+    are as many as the test fields suffice for. All samplers start from the same noise.
 
     Args:
         tests: `reference` and `floor` on the grid of the samples; None for a mixture.

@@ -39,7 +39,7 @@ DIRECTIONS = ("sliced_wasserstein", "max_sliced_wasserstein", "sliced_wasserstei
 class Measures:
     """What is measured of fields, functions of them by the names of the metrics.
 
-    distances: metrics whose errors know of interactions, see `metrics.jackknife`; others: those of which a jackknife is enough;
+    distances: metrics whose errors know of interactions, see `metrics.jackknife`; others: metrics of which a jackknife is enough;
     tests: p-values, which have neither error nor floor. scales: what a metric is divided by to be without units, 1 if not named.
     """
 
@@ -61,21 +61,21 @@ class Measures:
 def evaluate(
     samples: Iterable[Samples], tests: Iterable[FieldSets], projections: int, classifier: Classifier | None = None
 ) -> pd.DataFrame:
-    """Every metric of samples against the test set of their resolution, beside its floor, that of as many fields of the second.
+    """Every metric of samples against the test set of their resolution, beside its floor, from as many fields of the second.
 
     Args:
-        tests: `reference` and `floor`, of a resolution each.
+        tests: `reference` and `floor`, one of each per resolution.
         classifier: of the same digits, to measure what it sees; see `features.DigitReference`.
 
     Returns:
-        One row per set of samples and metric, of COLUMNS. metric: those of `metrics.Reference`; vendi_score; of a mixture
-        component_share, the share of fields whose likelier component is the first, and sliced_wasserstein_within; of digits
-        moment_sliced_wasserstein_minmax, the distance of fields that are scaled to [0, 1] as in the authors' release. value:
-        in units of the fields where it has a scale. stderr: a jackknife over samples, see `metrics.jackknife`. floor: see
+        One row per set of samples and metric, of COLUMNS. metric: what `metrics.Reference` has, and vendi_score. Of a mixture
+        also component_share, the share of fields whose likelier component is the first, and sliced_wasserstein_within. Of digits
+        also moment_sliced_wasserstein_minmax, the distance of fields that are scaled to [0, 1] as in the authors' release.
+        value: in units of the fields where it has a scale. stderr: a jackknife over samples, see `metrics.jackknife`. floor: see
         `metrics.floors`. p-values have neither.
 
-    Raises a UserError if there are no test fields at the resolution of samples, too few of them, or those of another law or grid;
-    or if the classifier is of other digits.
+    Raises a UserError if there are no test fields at the resolution of samples, or too few, or if they are of another law or
+    grid. It also raises one if the classifier is of other digits.
     """
     known = {sets.grid.resolution: (sets, measures_of(sets, projections, classifier)) for sets in tests}
 

@@ -17,7 +17,7 @@ from ..settings import DRAWN, ArmSpec
 from ..storage import Header, checked, generator, read_tensors, write_tensors
 
 MOST_MODES = 15
-"""With `modes: auto`, at most so many a direction have a full covariance, and ten fields at least for each of them."""
+"""With `modes: auto`, at most so many per direction have a full covariance, and ten fields at least for each of them."""
 
 
 def gaussian(spec: ArmSpec, sets: FieldSets | None = None) -> GaussianLaw:
@@ -62,7 +62,7 @@ def fitted(spec: ArmSpec, sets: FieldSets | None, source: Path | str) -> ArmSpec
 
 
 class LawHeader(Header):
-    """The header of a file of a law. of: what it depends on besides the data. modes: of full covariance, a direction."""
+    """The header of a file of a law. of: what it depends on besides the data. modes: of full covariance, per direction."""
 
     mend = "give a file of `mld gaussian`, or make it again"
     of: dict[str, Any]

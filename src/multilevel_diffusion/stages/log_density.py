@@ -43,8 +43,8 @@ def log_density(
 
     Returns:
         One row per field, grid and way to take the trace, of DENSITY_COLUMNS, in nats. estimate: log ρ_0 with log ρ_1 = 0, as
-        samples start from N(0,Q); start: the true log ρ_1; closed_form: the true log ρ_0; finest: that on the finer grid; plain:
-        the log density of the values on the grid.
+        samples start from N(0,Q). start: the true log ρ_1. closed_form: the true log ρ_0. finest: the true log ρ_0 on the finer
+        grid. plain: the log density of the values on the grid.
 
     Raises:
         UserError: if the true law is not known, the network does not take a resolution, or the density stops being finite.

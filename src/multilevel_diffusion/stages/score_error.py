@@ -35,12 +35,12 @@ def measure(
 ) -> dict[str, float]:
     """Distance of a denoiser's Q-score from the exact one on fresh samples, t ~ U(0, 1) stratified within each batch.
 
-    The standard error is that of stratified sampling, by differences of neighbouring strata (collapsed strata). Data and noise
+    The standard error is of stratified sampling, by differences of neighbouring strata (collapsed strata). Data and noise
     are drawn on the finer grid `drawn_on` and restricted. `law` is the Gaussian baseline.
 
     Returns:
-        Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖²; squared_norm: E‖F‖²; relative:
-        their ratio, and stderr its standard error; loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of
+        Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖². squared_norm: E‖F‖². relative:
+        their ratio, and stderr its standard error. loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of
         the learned field, of the exact one and of the Gaussian baseline (NaN if there is none), on the same draws.
     """
     baseline = GaussianDenoiser(law) if law else None

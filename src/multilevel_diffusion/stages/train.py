@@ -47,13 +47,13 @@ def train(
         keep: where states and snapshots are kept, from which a run that was cut off goes on and ends with the same numbers;
             None keeps neither. See `training.publish`.
         write: how a snapshot is written, (path, model).
-        warn: is told, in a line each, what of the prior does not fit the data.
+        warn: is told what of the prior does not fit the data, one line at a time.
 
     Returns:
-        The model, that of the epoch of least validation loss if it was validated; its settings have a number where the prior's
-        scale was `auto`. And the history, one row per epoch: the columns of `Trainer.run`, those of the labels of the arm, and
-        seed; with validation also validation_N and test_N, the mean losses on each grid, in squared L² units, and with a law
-        skill_N = 1 − validation_N / (that of the Gaussian on the same fields, times and noises).
+        The model, of the epoch of least validation loss if it was validated; its settings have a number where the prior's scale
+        was `auto`. And the history, one row per epoch: the columns of `Trainer.run`, the labels of the arm, and seed. With
+        validation it also has validation_N and test_N, the mean losses on each grid, in squared L² units. With a law it also has
+        skill_N = 1 − validation_N / (the loss of the Gaussian on the same fields, times and noises).
 
     Raises:
         UserError: if the sets are not what the arm asks for, the loss stops being finite, the checkpoint is damaged, or the
@@ -121,7 +121,7 @@ def train(
         batches=batches,
         steps_in_pass=steps_in_pass,
         grid=grid,
-        # that of the release, or one in which the Gaussian's loss is 1
+        # the scale of the release, or one in which the Gaussian's loss is 1
         loss_scale=1 / _mean_loss(law, spec) if spec.network.has_law else spec.native_resolution**2,
         generator=generator(seed, "train", *spec.stream, device=on),
         keep=keep,

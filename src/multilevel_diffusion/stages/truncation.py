@@ -66,7 +66,7 @@ def truncation(
     Returns:
         Rows of COLUMNS. truncation_error: E max_t ‖X_t − X_t^M‖², one row per resolution, in squared L² units, which have no
         scale; floor: what truncating X_0 alone costs, in closed form. truncation_rate: the slope of the logarithm of the first
-        over that of the second, 1 where they fall alike.
+        over the logarithm of the second, 1 where they fall alike.
 
     Raises a UserError if all grids keep the same modes, and a ValueError if `drawn_on` is not the finest grid.
     """

@@ -35,14 +35,15 @@ def claims(
     """One row per claim: its quantity over seeds with a confidence interval, its criterion, and the verdict.
 
     Ratios are judged, and averaged, by their logarithms; debiased distances by their squares, see `estimates.debiased`. The error
-    is that of seeds (which has that of samples in it), of floor and reference. Let p be the two-sided probability, by Student's
-    t, of a value so far beyond the bound if the truth were at it, corrected by Holm (1979) for the claims about the same figure.
+    is of seeds (whose spread has the error of samples in it), of floor and reference. Let p be the two-sided probability, by
+    Student's t, of a value so far beyond the bound if the truth were at it. It is corrected by Holm (1979) for the claims about
+    the same figure.
 
     - reproduced: p ≤ 1 − confidence, and the value meets the criterion.
     - not reproduced: p ≤ 1 − confidence, and it does not.
     - undecided: anything else; always so with fewer seeds than settings.seeds, or if it did not come to pass in one of them.
-    - cannot be told by this metric: it is about samples of a network, and the power of the Gaussian baseline (table `power`) at
-      as many samples is less than settings.power, or not there.
+    - cannot be told by this metric: it is about samples of a network. The power of the Gaussian baseline (table `power`) at as
+      many samples is less than settings.power, or not there.
     - not measured: there is no such row, or no such table.
 
     Args:
@@ -94,7 +95,7 @@ def claims(
 
 
 def holm(p: Mapping[int, float]) -> dict[int, float]:
-    """Holm's step-down correction: p of rank i of m times m − i + 1, never less than that of a lower rank; at most 1."""
+    """Holm's step-down correction: p of rank i of m times m − i + 1, never less than the p of a lower rank; at most 1."""
     corrected, least = {}, 0.0
     for rank, (key, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):
         least = max(least, min(1.0, (len(p) - rank) * value))

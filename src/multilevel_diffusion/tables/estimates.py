@@ -39,8 +39,8 @@ def excess(rows: pd.DataFrame, metric: str) -> pd.Series:
 class Quantity:
     """A quantity on the scale on which it is judged.
 
-    seeds: its values, one a seed. shared_error: what all seeds share, of the floor and the reference, with so many degrees of
-    freedom. sample_error: that of a single seed's samples. squares, logs: how it is read: by its root with the sign
+    seeds: its values, one per seed. shared_error: what all seeds share, of the floor and the reference, with so many degrees of
+    freedom. sample_error: the error of a single seed's samples. squares, logs: how it is read: by its root with the sign
     kept, or by its exponential.
     """
 
@@ -57,9 +57,9 @@ class Quantity:
         return self.seeds.mean() if self.seeds.notna().all() else np.nan
 
     def error(self, more: int = 0) -> tuple[float, float]:
-        """Its standard error and degrees of freedom, those of Welch and Satterthwaite; also as with so many more seeds.
+        """Its standard error, and its degrees of freedom by Welch and Satterthwaite; also as with so many more seeds.
 
-        The spread over seeds holds that of trainings and that of samples.
+        The spread over seeds holds the spread of trainings and the spread of samples.
         """
         n = len(self.seeds) + more
         spread, shared = self.seeds.std() ** 2 / max(n, 1), self.shared_error**2
@@ -80,7 +80,7 @@ class Quantity:
         """Mean and confidence interval of the mean by Student's t, as they are read; NaN where there are too few seeds.
 
         Args:
-            samples: of a single seed give that of its samples and floor, which knows nothing of other trainings.
+            samples: of a single seed give the interval of its samples and floor, which knows nothing of other trainings.
         """
         error, freedom = self.error()
         if samples and len(self.seeds) == 1:
@@ -125,10 +125,11 @@ def debiased(rows: pd.DataFrame, metric: str, less: pd.DataFrame | None = None) 
 
 
 def _shared_error(rows: pd.DataFrame, metric: str) -> pd.Series:
-    """The error of `excess` that all seeds share: that of the floor, and that of the reference, a set of m fields like any.
+    """The error of `excess` that all seeds share: the errors of the floor and of the reference, a set of m fields like any.
 
-    What the reference misses is in value and floor alike and cancels near the null. Away from it what is left is as that of n
-    samples beyond the spread s of the floor, times n/m: ((2 value stderr)² − (2 floor s)²) n/m, with s = floor_stderr √K.
+    What the reference misses is in value and floor alike and cancels near the null. Away from it the error of n
+    samples beyond the spread s of the floor is left. Its square, times n/m, is ((2 value stderr)² − (2 floor s)²) n/m, with
+    s = floor_stderr √K.
     """
     floor = _slope(rows.floor, metric) * rows.floor_stderr
     samples = (_slope(rows.value, metric) * rows.stderr) ** 2 - floor**2 * rows.floor_sets

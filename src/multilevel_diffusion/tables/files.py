@@ -55,8 +55,8 @@ def write_table(
 ) -> None:
     """Write rows as CSV, and what is to read (without it the rows) as Markdown and as a page for the report.
 
-    The suffixes of the three files replace that of `out`. All three have `facts`, the provenance: CSV and page in the first line,
-    Markdown below the tables, its command as a list of lines.
+    The suffixes of the three files replace the suffix of `out`. All three have `facts`, the provenance: CSV and page in the first
+    line, Markdown below the tables, its command as a list of lines.
 
     Args:
         about: what a cell of `to_read` is, in words.

@@ -40,8 +40,9 @@ def score_error_metrics(scores: pd.DataFrame) -> pd.DataFrame:
 def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
     """Skill on validation fields, 1 − L / L_G with L_G the loss of the Gaussian baseline: one row per training and resolution.
 
-    That of the network that is kept: of the last epoch of least validation loss on the grid where the ladder ends. Its floor is
-    the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds per side.
+    The skill is of the network that is kept: of the last epoch of least validation loss on the grid where the ladder ends. Its
+    floor is the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds
+    per side.
 
     Args:
         histories: HISTORY_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without
@@ -63,7 +64,7 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(metrics: pd.DataFrame) -> pd.DataFrame:
-    """A row per experiment, metric, arm, field and gain, a column per resolution: mean over seeds ± deviation (mean floor).
+    """One row per experiment, metric, arm, field and gain, one column per resolution: mean over seeds ± deviation (mean floor).
 
     ± is the standard deviation over seeds; of a single one the standard error of the metric, where it has one.
     """
@@ -73,8 +74,8 @@ def summary(metrics: pd.DataFrame) -> pd.DataFrame:
 def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
     """Sliced Wasserstein distances to the test set, one row per arm and gain, one column per resolution.
 
-    A cell: the mean over seeds; then the distance without its floor, in standard deviations of the data (`estimates.debiased`),
-    and its 95 % confidence interval, that of samples and floor alone where there is a single seed.
+    A cell has the mean over seeds; then the distance without its floor, in standard deviations of the data
+    (`estimates.debiased`), and its 95 % confidence interval. The interval of a single seed is of samples and floor alone.
 
     Raises a UserError if there are none of an experiment.
     """
@@ -91,9 +92,9 @@ def distances_by_prior(metrics: pd.DataFrame, experiments: Collection[str]) -> p
 def transfer(metrics: pd.DataFrame, experiments: Collection[str]) -> pd.DataFrame:
     """How much farther from the test set the same network is on each grid than on the training grid.
 
-    A row per experiment, arm, network, prior and gain, one column per resolution: the difference of sliced Wasserstein distances
-    without their floors, in standard deviations of the data, and its interval, as in `distances_by_prior`. 0 is a network that
-    does as well on a grid it has never seen.
+    One row per experiment, arm, network, prior and gain, one column per resolution. A cell has the difference of sliced
+    Wasserstein distances without their floors, in standard deviations of the data, and its interval, as in
+    `distances_by_prior`. 0 is a network that does as well on a grid it has never seen.
 
     Raises a UserError if no network was sampled both on the grid it was trained on and on another.
     """
@@ -138,10 +139,10 @@ def _cells(rows: pd.DataFrame, keys: list[str], cell: Callable[[pd.DataFrame], s
 def sampler_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """From how many evaluations on a sampler stays as near the test set as Euler–Maruyama with the most of them: a / b in a cell.
 
-    a: within two standard errors of the difference, that is √2 times the Monte Carlo error of a set of samples over the root of
-    the number of seeds; b: within 1.5 times its distance; – is never. One row per field and sampler, one column per metric and
-    grid; distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err together. `rows`
-    are of CONVERGENCE_COLUMNS.
+    a: within two standard errors of the difference. The standard error is √2 times the Monte Carlo error of a set of samples over
+    the root of the number of seeds. b: within 1.5 times its distance. – is never. One row per field and sampler, one column per
+    metric and grid; distances are means over seeds. The samplers share their initial noise, so that the ODE samplers err
+    together. `rows` are of CONVERGENCE_COLUMNS.
 
     Raises a UserError if there is no Euler–Maruyama to compare with.
     """

@@ -8,7 +8,7 @@ __all__ = ["posterior_summary"]
 def posterior_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per arm, field, what is seen, method and grid, one column per quantity: the mean over seeds ± its standard error.
 
-    That of one seed is over the fields that were seen. `rows` are of CONDITIONING_COLUMNS.
+    The standard error of one seed is over the fields that were seen. `rows` are of CONDITIONING_COLUMNS.
     """
     rows = rows.assign(field=rows.network.where(rows.method != "exact", ""))
     keys = ["experiment", "observed", "arm", "field", "method", "resolution"]

@@ -13,18 +13,18 @@ MOST_SAMPLES = 10**9
 def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
     """One row per experiment, metric, resolution and number of samples at which the Gaussian baseline was measured.
 
-    A network is worth judging by a metric that tells the Gaussian from the data. With floor and s the mean and the spread of the
-    metric of K sets of n true fields, and v that of the Gaussian,
+    A network is worth judging by a metric that tells the Gaussian from the data. Let floor and s be the mean and the spread of
+    the metric over K sets of n true fields, and v the metric of the Gaussian. Then
 
         power = mean over seeds (v² − floor²) / (2 floor s (1 + 1/K)^½),
 
-    in standard errors of a perfect sampler; (v − floor) / (s (1 + 1/K)^½) for squares of distances, and its size for metrics that
-    are no distances; infinite where all true fields have the same. samples_needed: those that would give `enough`, if the error
-    of squares falls like 1/n, that of metrics which are no distances like 1/n^½, and the reference grows alike; empty where the
-    Gaussian is not above the floor, or from 10⁹ on.
+    in standard errors of a perfect sampler. For squares of distances it is (v − floor) / (s (1 + 1/K)^½), for metrics that are no
+    distances the size of this. It is infinite where all true fields have the same. samples_needed: how many would give
+    `enough`, if the error of squares falls like 1/n, the error of metrics which are no distances like 1/n^½, and the reference
+    grows alike. It is empty where the Gaussian is not above the floor, or from 10⁹ on.
 
     Args:
-        metrics: rows of COLUMNS, those of all arms; the baseline is the arm whose network is `gaussian`.
+        metrics: rows of COLUMNS, of all arms; the baseline is the arm whose network is `gaussian`.
 
     Raises a UserError if there is no baseline in it.
     """

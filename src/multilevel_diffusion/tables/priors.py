@@ -21,11 +21,11 @@ def priors(arms: Iterable[tuple[Mapping[str, str | None], Prior, Grid, Tensor]])
     pixel_std: the standard deviation of the noise's values. variance_in_kernel, power_in_kernel: the share of E‖u − Eu‖² and of
     E‖u‖² in modes without noise. signal_to_noise: what is left at t = 1, (a₁² E‖u‖² / b₁² tr Q)^½, which sampling takes for 0.
 
-    data_exponent, noise_exponent: p of E|û_k − E û_k|² and of λ_k ~ |k|^(−p), see `_exponent`. noise_as_rough: whether that of
-    the noise is no greater, which arXiv 2509.02971 asks for. With κ_k = E|û_k − E û_k|² / λ_k over the modes |k_i| < N/2 in the
-    range of Q: kappa_min, kappa_max, its range; more_data_than_noise, the share of modes with κ_k > 1; start_error,
-    max_k (a₁² κ_k + b₁²)^½ − 1, the standard deviation of the Gaussian's law at t = 1 over that of N(0,Q), from which sampling
-    starts, less 1. Fourier modes are those of the index grid; nothing here knows a network.
+    data_exponent, noise_exponent: p of E|û_k − E û_k|² and of λ_k ~ |k|^(−p), see `_exponent`. noise_as_rough: whether p of the
+    noise is no greater, which arXiv 2509.02971 asks for. κ_k = E|û_k − E û_k|² / λ_k is over the modes |k_i| < N/2 in the range
+    of Q. kappa_min, kappa_max: its range. more_data_than_noise: the share of modes with κ_k > 1. start_error:
+    max_k (a₁² κ_k + b₁²)^½ − 1, where the root is the standard deviation of the Gaussian's law at t = 1 over the standard
+    deviation of N(0,Q), from which sampling starts. Fourier modes are of the index grid; nothing here knows a network.
 
     Args:
         arms: the labels of an arm, its prior, a grid, and two or more fields u of shape (n, N, N), in float64, of the data on it.
@@ -67,9 +67,9 @@ def _spectra(centred: Tensor, prior: Prior, grid: Grid) -> dict[str, float | boo
 def _exponent(power: Tensor, grid: Grid, below: float) -> float:
     """p of the power law |k|^(−p) through the powers of the modes, in the layout of `rfft2`.
 
-    Least squares of the logarithm of the mean power of a shell r − ½ ≤ |k| < r + ½ on that of its mean |k|, over 2 ≤ r < `below`;
-    `priors` takes a third of the points per side, of the native grid where that is coarser. Infinite if a shell has no power, and
-    not a number for fewer than two shells.
+    Let P be the mean power and K the mean |k| of a shell r − ½ ≤ |k| < r + ½. Then −p is the slope of log P on log K by least
+    squares over 2 ≤ r < `below`. `priors` takes a third of the points per side, of the native grid where that is coarser.
+    Infinite if a shell has no power, and not a number for fewer than two shells.
     """
     k1, k2 = wavenumbers(grid.resolution)
     k = (k1.square() + k2.square()).double().sqrt()

@@ -82,17 +82,17 @@ def _leaves(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def compare(a: pd.DataFrame, b: pd.DataFrame, relative_floor: float = 1e-6) -> pd.DataFrame:
     """Two tables of metrics side by side: a row per COMPARED.
 
-    a, b: means over seeds; difference: b − a; stderr: of the difference, from the spread over seeds where there are several, else
-    from the metric's own standard error; sigmas: the difference over it, as the normal deviate that is as unlikely: of few seeds
+    a, b: means over seeds. difference: b − a. stderr: of the difference, from the spread over seeds where there are several, else
+    from the metric's own standard error. sigmas: the difference over it, as the normal deviate that is as unlikely. Of few seeds
     the quotient has Student's law, with the degrees of freedom of Welch and Satterthwaite. What is in one table only, or has no
     known error, has no sigmas, but equal values are 0 apart, whatever their error. The runs may differ in preset, sampler, ladder
     and seeds.
 
     Args:
-        relative_floor: no side's standard error is less than this times the greater of the values and of their floors, which
-            are of the size of the sums that a small value is the difference of. The default is about ten roundings in float32,
-            so that a metric without an error of its own that moves by rounding alone is not infinitely many standard errors
-            away; of all metrics with errors of their own these are far greater.
+        relative_floor: no side's standard error is less than this times the greater of the values and of their floors. The
+            floors are of the size of the sums that a small value is the difference of. The default is about ten roundings in
+            float32. So a metric without an error of its own that moves by rounding alone is not infinitely many standard errors
+            away. All metrics with errors of their own have far greater errors.
     """
     sides = [_means(table) for table in (a, b)]
     rows = sides[0].join(sides[1], how="outer", lsuffix="_a", rsuffix="_b").reset_index()
