@@ -38,7 +38,7 @@ fields, source: …}`, arms, `training`, `validation` and `sampling` it is compl
 samples, measures and draws it.
 
 **Layers.** What a run reads is laid on top of one another, and later layers win. They are `config.yaml`; the preset
-(`workflow/presets/smoke.yaml`, `laptop.yaml` or `paper.yaml`; `--config preset=smoke` picks one); each `--configfile
+(a file in `workflow/presets`; `--config preset=smoke` picks one); each `--configfile
 FILE`; and `--config KEY=VALUE`. Mappings are laid on one another key by key, so that a layer
 holds only what it changes. Lists are replaced whole. A mapping that names its `kind` replaces the one below it whole:
 `network: {width: 8}` changes a width, `network: {kind: fno, …}` is another network. `mld resolve` takes the same

@@ -168,7 +168,7 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> pandas.DataFrame:
 
     Args:
         columns: those that it must have. The table then has rows, labels as FORMS says, and numbers in all other columns. These
-            are finite, and whole in the columns of COUNTS; nothing is missing but what MAY_BE_EMPTY.
+            are finite but in MAY_BE_INFINITE, and whole in the columns of COUNTS; nothing is missing but what MAY_BE_EMPTY.
 
     Raises a UserError if it is missing, truncated, not a table, lacks one of `columns` or has something else in them.
     """

@@ -4,8 +4,9 @@ Minimised over θ, with t ~ U(0, 1), u_0 ~ data, η ~ N(0,Q), u_t = a_t u_0 + b_
 
     E ½‖(b_t/√α_t) F_θ(u_t, t) + η‖²_{L²} = E ½‖η − E_θ[η | u_t]‖²_{L²}
 
-(Hagemann et al., arXiv 2303.04772, section 3). The gradient is of N_native² times this loss, the scale of the authors'
-release, on which Adam's ε and the coupled weight decay depend. The loss reported is the L² loss itself.
+(Hagemann et al., arXiv 2303.04772, section 3). The gradient is of a multiple of this loss, on which Adam's ε and the coupled
+weight decay depend: N_native² times, as in the authors' release, or so that the loss of the Gaussian is 1, for a network that
+is put on it. The loss reported is the L² loss itself.
 
 A run leaves a checkpoint as it goes and, killed and started again, ends with the numbers of an uninterrupted run.
 """
@@ -173,7 +174,7 @@ class Trainer:
 
     network: what is trained. denoiser: makes E_θ[η | u_t] of it. batches: of an epoch. steps_in_pass: batch size to the steps of
     a pass through the data, which is an epoch if settings.steps_per_epoch is None. grid: resolution to grid. loss_scale:
-    N_native². generator: the stream of data, times and noise. keep: where states are saved, after a step, and snapshots.
+    by which the loss is multiplied for its gradient. generator: the stream of data, times and noise. keep: where states are saved, after a step, and snapshots.
     write_model: (path, network, epoch) to a model file. validate: network to columns of the history, validation_N among them for
     N_ref; the epoch of its least value is kept.
 

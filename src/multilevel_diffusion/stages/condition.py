@@ -68,9 +68,8 @@ def condition(
 ) -> Conditioned:
     """How near the posteriors of each method are to the truth and, of a mixture, to the exact ones.
 
-    The same fields, points and errors are seen by all methods, and on every grid the same points. `prior` is the sampler without
-    observations, whose time the others' is compared with; `gaussian` is the posterior of the law, and `exact` the posterior of
-    the mixture.
+    The same fields, points and errors are seen by all methods, and on every grid the same points. `gaussian` is the posterior of
+    the law, and `exact` the posterior of the mixture.
 
     Args:
         tests: whose `reference` is seen, on the grid of the samples; of a mixture None, and fields are drawn.
@@ -83,7 +82,8 @@ def condition(
         central 90 % of the samples. crps_gain and rmse_gain: by how much crps and rmse are lower than for `gaussian`, with the
         standard error of the paired differences. Of a mixture over pixels, in units of the exact posterior's standard deviation:
         exact_mean_error; exact_mean_floor, the least error that so many samples have; exact_spread. exact_coverage: of draws of
-        the exact posterior. exact_weight_error: the distance of the weights of a component.
+        the exact posterior. exact_weight_error: the distance of the weights of a component. seconds: of one sample; and
+        seconds_ratio, over those of a sample by the same sampler without observations.
 
     Raises a UserError if the true law is neither known nor given, or the test fields are of another law or too few. It also
     raises one if no method takes the noise of something that is seen; and as `Model.sample`.

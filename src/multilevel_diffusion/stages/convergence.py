@@ -43,8 +43,8 @@ def convergence(
 ) -> pd.DataFrame:
     """Distances of samples to the true law, for each sampler within each number of evaluations.
 
-    The reference is 11 sets of true fields, as many as samples in each, pooled. Of a mixture they are drawn; of other data there
-    are as many as the test fields suffice for. All samplers start from the same noise.
+    There are K = 12 sets of true fields, as many as samples in each: drawn from a mixture, and of other data as many as the test
+    fields suffice for. The reference is K − 1 of them, pooled. All samplers start from the same noise.
 
     Args:
         tests: `reference` and `floor` on the grid of the samples; None for a mixture.
@@ -54,7 +54,7 @@ def convergence(
 
     Returns:
         One row per sampler, number of steps and metric (sliced_wasserstein, spectrum_distance), of CONVERGENCE_COLUMNS. floor:
-        what a set of true fields has as distance to the others; stderr: the spread of that over 12 sets, which divided by √12 is
+        what a set of true fields has as distance to the others; stderr: its spread over the K sets, which divided by √K is
         floor_stderr. evaluations: those made.
 
     Raises a UserError if the true law is neither known nor given, or the test fields are of another, or make not even two sets;

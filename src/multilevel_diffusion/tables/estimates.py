@@ -129,7 +129,7 @@ def _shared_error(rows: pd.DataFrame, metric: str) -> pd.Series:
 
     What the reference misses is in value and floor alike and cancels near the null. Away from it the error of n
     samples beyond the spread s of the floor is left. Its square, times n/m, is ((2 value stderr)² − (2 floor s)²) n/m, with
-    s = floor_stderr √K.
+    s = floor_stderr √K; for squares of distances the factors 2 value and 2 floor are 1.
     """
     floor = _slope(rows.floor, metric) * rows.floor_stderr
     samples = (_slope(rows.value, metric) * rows.stderr) ** 2 - floor**2 * rows.floor_sets

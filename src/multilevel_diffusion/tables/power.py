@@ -16,7 +16,7 @@ def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
     A network is worth judging by a metric that tells the Gaussian from the data. Let floor and s be the mean and the spread of
     the metric over K sets of n true fields, and v the metric of the Gaussian. Then
 
-        power = mean over seeds (v² − floor²) / (2 floor s (1 + 1/K)^½),
+        power = mean over seeds of excess / (2 floor s (1 + 1/K)^½),   excess = v² − E floor² (`estimates.excess`),
 
     in standard errors of a perfect sampler. For squares of distances it is (v − floor) / (s (1 + 1/K)^½), for metrics that are no
     distances the size of this. It is infinite where all true fields have the same. samples_needed: how many would give
