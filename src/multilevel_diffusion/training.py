@@ -172,10 +172,11 @@ def one_cycle(step: int, steps: int) -> float:
 class Trainer:
     """Trains the network of a denoiser, one epoch at a time, from the last state in `keep` if there is one.
 
-    network: what is trained. denoiser: makes E_θ[η | u_t] of it. batches: of an epoch. steps_in_pass: batch size to the steps of
-    a pass through the data, which is an epoch if settings.steps_per_epoch is None. grid: resolution to grid. loss_scale:
-    by which the loss is multiplied for its gradient. generator: the stream of data, times and noise. keep: where states are saved, after a step, and snapshots.
-    write_model: (path, network, epoch) to a model file. validate: network to columns of the history, validation_N among them for
+    network: what is trained. denoiser: makes E_θ[η | u_t] of it. batches: of an epoch. steps_in_pass: batch size to the steps
+    of a pass through the data, which is an epoch if settings.steps_per_epoch is None. grid: resolution to grid. loss_scale:
+    by which the loss is multiplied for its gradient. generator: the stream of data, times and noise. keep: where states are
+    saved, after a step, and snapshots. write_model: (path, network, epoch) to a model file. validate: network to columns of
+    the history, validation_N among them for
     N_ref; the epoch of its least value is kept.
 
     Raises:
