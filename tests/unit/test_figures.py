@@ -310,11 +310,10 @@ def test_colours_span_the_test_set_around_0_and_images_are_grey_and_keep_their_r
 
 @pytest.mark.parametrize("scale", [1, 0.7, 300])
 def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
-    """With ticks of any length at the colour bar."""
+    """With ticks of any length at the colour bar, and distances above the fields."""
     field = scale * np.linspace(-1, 1, 64).reshape(1, 8, 8)
-    figure = figures.fields(
-        {"test set": {32: field, 64: field}, "a name\nin two lines": {32: field, 64: field}}, count=1
-    )
+    rows = {"test set": {32: field, 64: field}, "a name\nin two lines": {32: field, 64: field}}
+    figure = figures.fields(rows, count=1, written={"test set": {32: "floor 0.10", 64: "floor 0.12"}})
     FigureCanvasAgg(figure)
     drawn = figure.get_tightbbox()
     assert drawn.x0 >= 0

@@ -38,8 +38,8 @@ TEST_SET = "test set"
 METRIC = "sliced_wasserstein"
 LEFT, RIGHT, TOP, BOTTOM = 1.0, 0.5, 0.3, 0.2
 """Inches of the margins."""
-COLUMN_WIDTH = 3.25
-"""Inches: the least that a figure is wide."""
+COLUMN_WIDTH, WIDEST = 3.25, 3.2
+"""Inches: the least that a figure is wide, and what the widest line of words takes."""
 LOSSES, LINE = 0.4, 1.1
 """Inches below the fields: of the legend of losses, and of a line of panels of them."""
 GAP, STRIP = 0.04, 0.1
@@ -241,7 +241,7 @@ def _draw_fields(
                 image = show(figure.add_axes(place), field, look, rows_down=rows_down)
     lines = ["$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"]
     lines += ["SW: sliced Wasserstein distance to the test set (units of $u$)"] * bool(written)
-    say(LEFT, bottom - 0.05, "\n".join(lines), va="top")
+    say(min(LEFT, width - WIDEST), bottom - 0.05, "\n".join(lines), va="top")
     right = LEFT + panel * (len(first) * (count + 0.2) - 0.2)
     tall = min(0.8, (panel + above) * len(rows) - above - GAP)
     place = (right + 0.07) / width, 1 - (TOP + above - GAP + tall) / height, 0.07 / width, tall / height
