@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -280,6 +281,7 @@ def read_model(path: Path, on: torch.device) -> Model:
         raise UserError(f"{path}: a tensor {min(extra)}, which no model has; {mend}")
     network, drawn = build_network(spec, seed=0), build_prior(spec).state()
     like = network.state_dict()
+    parts["network"] = {_name_now(name): values for name, values in parts["network"].items()}
     if header.half:
         parts["network"] = {name: _whole(x, like.get(name, x)) for name, x in parts["network"].items()}
     demand_like(path, "network", parts["network"], like, mend)
@@ -291,6 +293,12 @@ def read_model(path: Path, on: torch.device) -> Model:
     prior = build_prior(spec, parts["prior"])
     law = build_law(spec, prior, parts["law"], header.modes, path, mend) if spec.network.has_law else None
     return Model(spec, header.seed, header.epoch, given["target"], network.to(on).eval(), prior, law)
+
+
+def _name_now(name: str) -> str:
+    """The name of a tensor of a network; in version 0.1 those of an FNO had the names of neuraloperator's layers."""
+    name = re.sub(r"^(lift|pointwise\.\d+)\.fcs\.0\.", r"\1.", name)
+    return name.replace("head.fcs.", "head.").removesuffix(".tensor")
 
 
 def _whole(values: Tensor, like: Tensor) -> Tensor:

@@ -237,6 +237,23 @@ def test_a_model_file_that_is_not_that_of_its_settings_is_refused_in_one_line(ch
     assert len(line.splitlines()) == 1
 
 
+def test_a_model_file_of_before_is_read(changed, files):
+    """Names of version 0.1, when neuraloperator's layers held the weights."""
+    now = read_model(files.model, CPU).network.state_dict()
+    old = {"lift.": "lift.fcs.0.", "head.": "head.fcs."}
+    old |= {f"pointwise.{i}.": f"pointwise.{i}.fcs.0." for i in range(4)}
+    old |= {f"spectral.{i}.weight": f"spectral.{i}.weight.tensor" for i in range(4)}
+
+    def renamed(name):
+        (begins,) = (each for each in old if name.startswith(f"network/{each}"))
+        return name.replace(begins, old[begins], 1)
+
+    path = changed(tensors=lambda all: {renamed(k) if k.startswith("network/") else k: v for k, v in all.items()})
+    assert not now.keys() & {name.removeprefix("network/") for name in read_tensors(path)[0]}
+    for name, value in read_model(path, CPU).network.state_dict().items():
+        assert torch.equal(value, now[name])
+
+
 def test_a_model_file_gives_back_its_model(files):
     tensors, header = read_tensors(files.model)
     model = read_model(files.model, CPU)
