@@ -101,7 +101,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     """Write named tensors (any device) and a JSON-able header, with checksums of both. Raises as `write_atomically`."""
     from safetensors.torch import save
 
-    arrays = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+    arrays = {name: values.detach().cpu().resolve_conj().resolve_neg().contiguous() for name, values in tensors.items()}
     text = json.dumps(header)
     data = save(arrays, {"header": text, "checksums": json.dumps(_checksums(text, arrays))})
     with write_atomically(path) as partial:

@@ -58,6 +58,16 @@ def no_file_above(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def test_tensors_that_pytorch_conjugates_or_negates_lazily_are_written_as_they_look(tmp_path):
+    values = torch.randn(3, dtype=torch.complex64, generator=generator(1))
+    lazy = {"conjugate": values.conj(), "negative": values.conj().imag}
+    assert lazy["conjugate"].is_conj()
+    assert lazy["negative"].is_neg()
+    write_tensors(tmp_path / "t.safetensors", lazy, {})
+    for name, found in read_tensors(tmp_path / "t.safetensors")[0].items():
+        assert torch.equal(found, lazy[name])
+
+
 def test_tensors_and_header_survive_the_file(tmp_path):
     g = torch.Generator().manual_seed(0)
     tensors = {
