@@ -145,6 +145,8 @@ def test_a_wheel_resolves_the_papers_settings_without_the_repository(root, wheel
         command += ["--arm", "mixture/fno-combined", "--output", str(tmp_path / place)]
         subprocess.run(command, cwd=tmp_path, env=env, check=True)
     assert (tmp_path / "wheel").read_bytes() == (tmp_path / "repository").read_bytes()
+    own = "multilevel_diffusion/weights/mixture.safetensors"
+    assert (wheel / own).read_bytes() == (root / "src" / own).read_bytes()
 
 
 def test_the_page_of_a_package_index_shows_no_picture_and_no_link_that_leads_nowhere(wheel):

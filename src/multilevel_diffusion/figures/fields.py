@@ -241,7 +241,7 @@ def _draw_fields(
                 image = show(figure.add_axes(place), field, look, rows_down=rows_down)
     lines = ["$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"]
     lines += ["SW: sliced Wasserstein distance to the test set (units of $u$)"] * bool(written)
-    say(min(LEFT, width - WIDEST), bottom - 0.05, "\n".join(lines), va="top")
+    say(min(LEFT, width - WIDEST) if written else LEFT, bottom - 0.05, "\n".join(lines), va="top")
     right = LEFT + panel * (len(first) * (count + 0.2) - 0.2)
     tall = min(0.8, (panel + above) * len(rows) - above - GAP)
     place = (right + 0.07) / width, 1 - (TOP + above - GAP + tall) / height, 0.07 / width, tall / height
