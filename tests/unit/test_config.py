@@ -20,6 +20,7 @@ from multilevel_diffusion.settings import (
     merge,
     parse,
     parse_sampler,
+    tuned,
 )
 
 ARM = "experiments.mixture.arms.fno-combined"
@@ -402,6 +403,14 @@ def test_a_missing_key_is_named(load, tmp_path, root):
     file.write_text(yaml.safe_dump(settings))
     with pytest.raises(UserError, match=r"mixture\.native_resolution: .*required"):
         load({}, file=file, only=["mixture"])
+
+
+def test_tuned_is_what_is_trained_otherwise_and_not_what_is_looked_at_otherwise(load):
+    paper, study, laptop = (load({"preset": name}) for name in ("paper", "study", "laptop"))
+    assert not tuned(study, paper, "mixture", "fno-combined")  # which keeps fewer snapshots
+    assert tuned(study, paper, "mixture", "fno-combined-gaussian")
+    assert tuned(laptop, paper, "mixture", "fno-combined")
+    assert not tuned(laptop, paper, "mixture", "an-arm-of-ones-own")
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(refusal):

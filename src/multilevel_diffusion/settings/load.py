@@ -328,7 +328,11 @@ def tuned(config: Config, paper: Config, experiment: str, arm: str) -> bool:
 
     def trained(config: Config) -> Any:
         data = config.data_of(experiment).model_dump(exclude={"sources", "validation", "test"})
-        return arm_spec(config, experiment, arm).model_copy(update={"validation": None}), data
+        looked_at: Any = {
+            "validation": True,
+            "training": {"snapshot_every": True},
+        }  # which no number of a training depends on
+        return arm_spec(config, experiment, arm).model_dump(exclude=looked_at), data
 
     return arm in getattr(paper.experiments.get(experiment), "arms", ()) and trained(config) != trained(paper)
 
