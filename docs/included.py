@@ -22,19 +22,23 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "results" / "reference"
-HEADLINE = "laptop/tables/claims.csv"
-CLAIMS = (
-    "score-transfers values",
-    "score-transfers coefficients",
-    "truncation-rate",
-    "sampler-order",
-    "sampler-converges",
-    "u-net-degrades coefficients",
-    "digits-transfer fno-combined values",
-    "warm-start-is-faster",
-    "fields-keep-their-law fno-laplacian values 64",
-    "fields-have-the-law-of-increments fno-combined 64",
-)
+HEADLINE = {
+    "study/tables/claims.csv": (
+        "score-transfers values",
+        "score-transfers coefficients",
+        "truncation-rate",
+        "sampler-order",
+        "sampler-converges",
+    ),
+    "laptop/tables/claims.csv": (
+        "u-net-degrades coefficients",
+        "digits-transfer fno-combined values",
+        "warm-start-is-faster",
+        "fields-keep-their-law fno-laplacian values 64",
+        "fields-have-the-law-of-increments fno-combined 64",
+    ),
+}
+VERDICT = ["claim", "value", "criterion", "verdict", "seeds"]
 MARK = re.compile(r"(<!-- (\w+)(?: (\{.*?\}))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -107,20 +111,25 @@ def table(
 def claims(file: str, claims: Sequence[str] | None = None, figures: Sequence[str] | None = None) -> str:
     """Claims with their values and verdicts: those that are named, in that order, or all about some figures."""
     where = {"claim": list(claims)} if claims else {"figure": list(figures)} if figures else {}
-    found = _read(file, where)
+    return _markdown(VERDICT, _judged(file, where), {}) + _source(file)
+
+
+def headline() -> str:
+    """The claims of README and of the first page."""
+    body = [row for file, claims in HEADLINE.items() for row in _judged(file, {"claim": list(claims)})]
+    return _markdown(VERDICT, body, {}) + "".join(map(_source, HEADLINE))
+
+
+def _judged(file: str, where: Mapping[str, Any]) -> list[list[str]]:
+    """One line per claim, under VERDICT."""
     body = []
-    for row in found.itertuples():
+    for row in _read(file, where).itertuples():
         interval = "" if math.isnan(row.low) else f" ({_number(row.low)} to {_number(row.high)})"
         shown = "not reached" if math.isnan(row.value) else _number(row.value) + interval
         mark = "" if row.settings == "paper" else ", tuned"
         statement = row.statement[0].upper() + row.statement[1:]
         body.append([statement, shown, row.criterion, f"**{row.verdict}**{mark}", f"{row.seeds}"])
-    return _markdown(["claim", "value", "criterion", "verdict", "seeds"], body, {}) + _source(file)
-
-
-def headline() -> str:
-    """The claims of README and of the first page."""
-    return claims(HEADLINE, CLAIMS)
+    return body
 
 
 def _read(file: str, where: Mapping[str, Any]) -> pd.DataFrame:
