@@ -47,19 +47,19 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def whole(request, root, tmp_path_factory):
-    """An uninterrupted run, and how long it took."""
-    run = Run(root, tmp_path_factory.mktemp("whole"))
-    return run, run.finish()
-
-
-@pytest.fixture
 def often(request):
     if request.config.getoption("--faults-count") is None:
         pytest.skip("half a minute each: make faults")
 
 
-def test_runs_killed_anywhere_end_with_the_same_tables(often, root, whole, tmp_path, count, chance):
+@pytest.fixture(scope="module")
+def whole(often, root, tmp_path_factory):
+    """An uninterrupted run, and how long it took."""
+    run = Run(root, tmp_path_factory.mktemp("whole"))
+    return run, run.finish()
+
+
+def test_runs_killed_anywhere_end_with_the_same_tables(root, whole, tmp_path, count, chance):
     """By SIGKILL to all processes at once, or by SIGINT or SIGTERM as a slice of time that is over."""
     killed, hung, (uninterrupted, seconds) = 0, 0, whole
     for number in range(max(1, count(0) // 10)):
@@ -85,7 +85,7 @@ def test_runs_killed_anywhere_end_with_the_same_tables(often, root, whole, tmp_p
     print(f"{killed} runs killed, {hung} of them twice, as Snakemake hung")
 
 
-def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(often, root, whole, tmp_path):
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(root, whole, tmp_path):
     run = Run(root, tmp_path / "twice")
     first = run.start()
     while not (run.folder / ".snakemake/locks").exists() or not [*(run.folder / ".snakemake/locks").iterdir()]:
