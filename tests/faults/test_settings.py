@@ -274,10 +274,17 @@ def test_another_stamp_is_noticed(sound, load, workflow):
     assert made["results/smoke/figures/fig1.svg"][0] != before["results/smoke/figures/fig1.svg"][0]
 
 
-def test_a_path_that_no_file_system_can_have_is_refused(sound, load):
-    broken = load(changed(sound, (*PDE, "data", "file"), "x" * 300)).broken["reaction-diffusion"]
-    assert "data.file: no file system has paths as long as this" in broken
-    assert one_line(broken)
+@pytest.mark.parametrize("path", [(*PDE, "data", "file"), (*MNIST, "data", "sources", 0)])
+def test_a_path_that_no_file_system_can_have_is_refused(sound, load, path):
+    line = load(changed(sound, path, "x" * 300)).broken[path[1]]
+    assert f"{'.'.join(map(str, path[2:]))}: no file system has paths as long as this" in line
+    assert one_line(line)
+    with pytest.raises(UserError, match=r"plugins\.0: no file system has paths as long as this"):
+        load(changed(sound, ("plugins",), ["x" * 300]))
+
+
+def test_the_address_of_a_mirror_may_be_as_long_as_it_likes(sound, load, workflow):
+    workflow.demand_sound(load(changed(sound, (*MNIST, "data", "sources", 0), f"https://mirror.org/{'x' * 300}")))
 
 
 NO_YAML = {

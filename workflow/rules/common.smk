@@ -49,7 +49,7 @@ def beside(path):
 def located(path):
     """The user's own file or folder as a command is to name it: from the working folder or else the repository, ~ being home."""
     path = os.path.expanduser(path)
-    return path if os.path.exists(path) or not (BASE / path).exists() else beside(path)
+    return path if os.path.exists(path) or not os.path.exists(BASE / path) else beside(path)
 
 
 COMMAND_LINE = plain(dict(workflow.config_settings.config))  # Snakemake reads what is in a mapping or list as text

@@ -57,12 +57,16 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _expanded(path: str) -> str:
     try:
-        path = str(Path(path).expanduser())
-        os.lstat(path)
+        return str(Path(path).expanduser())
     except RuntimeError:
         raise ValueError("there is no user of this name, whose folder ~ would be") from None
+
+
+def _possible(path: str) -> str:
+    try:
+        os.lstat(path)
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno == errno.ENAMETOOLONG and "://" not in path:
             raise ValueError("no file system has paths as long as this; give a shorter one") from None
     return path
 
@@ -119,6 +123,7 @@ PathText = Annotated[
     str,
     Field(pattern=r"^[^\x00-\x1f\x7f]+$"),
     InWords(f"a path without control characters; {QUOTED}"),
+    AfterValidator(_possible),
 ]
 FilePath = Annotated[PathText, AfterValidator(_expanded)]
 Folder = Annotated[
