@@ -25,6 +25,7 @@ from .denoise import Denoiser
 from .errors import UserError
 from .gaussian import GaussianLaw
 from .mixture import GaussianMixture, MixtureDenoiser
+from .networks import matrices_of
 from .observations import Observations
 from .sample import time_grid
 from .sde import ForwardSDE
@@ -229,7 +230,7 @@ class Model(_Source):
 
 class ModelHeader(Header):
     """The header of a model file. modes, tail: of the Gaussian law of the data, where the network is put on one. half: whether
-    its weights are in half precision, complex ones as pairs.
+    its weights are in half precision.
     """
 
     mend = "give a model.safetensors, or train it again"
@@ -253,7 +254,7 @@ def write_model(path: Path, model: Model, facts: Mapping[str, Any], *, half: boo
     """Write a model file: the network, in half precision if asked, the drawn part of its prior, and the settings of its arm."""
     weights = model.network.state_dict()
     if half:
-        weights = {key: (torch.view_as_real(x) if x.is_complex() else x).half() for key, x in weights.items()}
+        weights = {key: values.half() for key, values in weights.items()}
     tensors = {f"network/{key}": value for key, value in weights.items()}
     tensors |= {f"prior/{key}": value for key, value in model.prior.state().items()}
     if model.law:
@@ -281,9 +282,9 @@ def read_model(path: Path, on: torch.device) -> Model:
         raise UserError(f"{path}: a tensor {min(extra)}, which no model has; {mend}")
     network, drawn = build_network(spec, seed=0), build_prior(spec).state()
     like = network.state_dict()
-    parts["network"] = {_name_now(name): values for name, values in parts["network"].items()}
+    parts["network"] = dict(_as_now(name, values) for name, values in parts["network"].items())
     if header.half:
-        parts["network"] = {name: _whole(x, like.get(name, x)) for name, x in parts["network"].items()}
+        parts["network"] = {name: x.float() if x.dtype == torch.half else x for name, x in parts["network"].items()}
     demand_like(path, "network", parts["network"], like, mend)
     demand_like(path, "prior", parts["prior"], drawn, mend)
     same_draws = header.provenance.get("torch") == torch.__version__
@@ -295,18 +296,11 @@ def read_model(path: Path, on: torch.device) -> Model:
     return Model(spec, header.seed, header.epoch, given["target"], network.to(on).eval(), prior, law)
 
 
-def _name_now(name: str) -> str:
-    """The name of a tensor of a network; in version 0.1 those of an FNO had the names of neuraloperator's layers."""
+def _as_now(name: str, values: Tensor) -> tuple[str, Tensor]:
+    """A tensor of a network and its name; in version 0.1 those of an FNO had names and layout of neuraloperator's layers."""
     name = re.sub(r"^(lift|pointwise\.\d+)\.fcs\.0\.", r"\1.", name)
-    return name.replace("head.fcs.", "head.").removesuffix(".tensor")
-
-
-def _whole(values: Tensor, like: Tensor) -> Tensor:
-    """A tensor in half precision as the type of another; if it is not in half precision, itself."""
-    if values.dtype != torch.half:
-        return values
-    paired = like.is_complex() and values.shape[-1:] == (2,)
-    return torch.view_as_complex(values.float()) if paired else values.to(like.dtype)
+    name = name.replace("head.fcs.", "head.").removesuffix(".tensor")
+    return name, matrices_of(values) if values.is_complex() and values.ndim == 4 else values
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Model:

@@ -1,7 +1,7 @@
 """Networks N_θ(values, t, grid): a neural operator, functions to functions on whichever grid the values come; a U-Net as control.
 
 The spectral convolution of the Fourier neural operator (Li et al. 2021, arXiv 2010.08895) multiplies the modes
-k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices. On even grids it equals neuraloperator's, whose layout of weights it has. Here
+k₁ ∈ [−m, m), k₂ ∈ [0, m) by learned matrices. On even grids it equals neuraloperator's, but for the layout of weights. Here
 the truncated transforms are matrix products, so that any grid, odd or even, CPU or GPU, computes the same real function:
 
     X_k = (1/N²) Σ_x exp(−2πi k·x) v(x),    Y_k = X_k W_k,    (K v)(x) = Re Σ_{k₁, k₂} (2 − δ_{k₂0}) exp(2πi k·x) Y_k.
@@ -31,21 +31,21 @@ from .grids import Grid
 class SpectralConvolution(nn.Module):
     """The layer K of the formula above, without bias, on fields laid out (batch, x₂, x₁, channel).
 
-    With C = `width` and m = `modes` the weight is (C, C, 2m, m), complex64, rows k₁ = −m … m−1, columns k₂ = 0 … m−1. It
-    starts as complex normal numbers of variance 1/C.
+    With C = `width` and m = `modes` the weight is (2, 2m, m, C, C): real and imaginary parts of W_k, k₁ = −m … m−1,
+    k₂ = 0 … m−1. So the matrices of a grid lie side by side, and Adam sees real numbers. They start as complex normal numbers
+    of variance 1/C.
     """
 
     def __init__(self, width: int, modes: int) -> None:
         super().__init__()
         self.modes = modes
         weight = torch.empty(width, width, 2 * modes, modes, dtype=torch.complex64)
-        self.weight = nn.Parameter(weight.normal_(0, width**-0.5))
+        self.weight = nn.Parameter(matrices_of(weight.normal_(0, width**-0.5)))
 
-    def matrices(self, n: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    def matrices(self, n: int) -> tuple[Tensor, ...]:
         """Real and imaginary parts of the W_k that n points per side resolve, shapes (K₁ K₂, C, C)."""
         k1, k2 = _resolved_modes(n, self.modes)
-        weight = torch.view_as_real(self.weight).to(dtype).permute(2, 3, 4, 0, 1)
-        return weight[k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)].flatten(0, 1).contiguous().unbind(1)
+        return self.weight[:, k1[0] + self.modes : k1[-1] + self.modes + 1, : len(k2)].flatten(1, 2).unbind()
 
     def forward(self, fields: Tensor, matrices: tuple[Tensor, ...], plus: Tensor) -> Tensor:
         """K v + `plus`, shape (batch, N, N, C) as both; without gradients it is written over `plus`."""
@@ -91,8 +91,8 @@ class FNO(nn.Module):
             self.head = nn.ModuleList([nn.Linear(width, head), nn.Linear(head, 1)])
             with torch.no_grad():
                 for convolution in self.spectral:
-                    weight = torch.view_as_real(convolution.weight)
-                    weight.copy_(torch.rand_like(weight) / width**2)
+                    weight = torch.rand(width, width, 2 * modes, modes, 2) / width**2
+                    convolution.weight.copy_(matrices_of(torch.view_as_complex(weight)))
             first, last = self.head
             if fields > 1:
                 for linear in (self.lift, *self.pointwise, first):
@@ -106,7 +106,7 @@ class FNO(nn.Module):
         on `grid` and t of shape (batch,).
         """
         fields = values[:, None] if values.ndim == 3 else values
-        matrices = [convolution.matrices(grid.resolution, values.dtype) for convolution in self.spectral]
+        matrices = [convolution.matrices(grid.resolution) for convolution in self.spectral]
         if torch.is_grad_enabled():
             return self._operate(fields, t, grid, matrices)
         points = len(values) * grid.resolution**2
@@ -188,6 +188,11 @@ def _initial_weights_from(generator: Generator) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch.randint(2**62, (), generator=generator).item())
         yield
+
+
+def matrices_of(weight: Tensor) -> Tensor:
+    """The weight of a spectral convolution from complex numbers laid out as neuraloperator has them, (C, C, 2m, m)."""
+    return torch.view_as_real(weight).permute(4, 2, 3, 0, 1).contiguous()
 
 
 def _pointwise(linear: nn.Linear, fields: Tensor) -> Tensor:

@@ -32,8 +32,7 @@ def packed(model: Model, modes: int, law_modes: int) -> Model:
     weights, cut = model.network.state_dict(), slice(spec.network.modes - modes, spec.network.modes + modes)
     network = build_network(fewer, seed=0)
     kept: dict[str, Tensor] = {
-        name: weights[name][:, :, cut, :modes] if like.is_complex() else weights[name]
-        for name, like in network.state_dict().items()
+        name: values[:, cut, :modes] if name.startswith("spectral.") else values for name, values in weights.items()
     }
     network.load_state_dict(kept)
     law = model.law.truncated(law_modes) if model.law else None

@@ -199,7 +199,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.epochs = epochs_of(self.settings, self.steps_in_pass)
         self.steps = sum(epoch.steps for epoch in self.epochs)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), weight_decay=self.settings.weight_decay)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), weight_decay=self.settings.weight_decay, fused=True
+        )
         averaging = get_ema_multi_avg_fn(self.settings.averaging)
         self.average = AveragedModel(self.network, multi_avg_fn=averaging) if self.settings.averaging else None
         self.history: list[dict[str, float]] = []

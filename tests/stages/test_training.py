@@ -90,11 +90,6 @@ def without_seconds(history):
     return history.drop(columns="seconds")
 
 
-def real(values):
-    values = values.detach()
-    return torch.view_as_real(values) if values.is_complex() else values
-
-
 def one_level(epochs, resolution=8):
     return [{"resolution": resolution, "epochs": epochs}]
 
@@ -135,18 +130,18 @@ def test_a_run_is_adam_by_its_formulas_with_coupled_weight_decay_at_the_rates_of
     network, prior, stream = copy.deepcopy(t.network), t.denoiser.prior, generator(1, "train")
     denoiser, mixture = LearnedDenoiser(network, ForwardSDE(), prior, t.denoiser.gain), GaussianMixture(prior)
     parameters = list(network.parameters())
-    first, second = ([torch.zeros_like(real(p)) for p in parameters] for _ in range(2))
+    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
     for step in range(6):
         grid, rate = (Torus(8), 5e-3) if step < 3 else (Torus(12), 2e-3)
         u_0 = mixture.sample(4, grid, stream)
         times, eta = torch.rand(4, generator=stream), prior.sample(4, grid, stream)
         loss = 256 * denoising_loss(denoiser, u_0, times, eta, grid).mean()
         for p, g, m, v in zip(parameters, torch.autograd.grad(loss, parameters), first, second, strict=True):
-            g = real(g) + 30 * real(p)
+            g = g + 30 * p.detach()
             m.lerp_(g, 0.1)
             v.lerp_(g.square(), 0.001)
             m_hat, v_hat = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.999 ** (step + 1))
-            real(p).sub_(rate * one_cycle(step, 6) * m_hat / (v_hat.sqrt() + 1e-8))
+            p.detach().sub_(rate * one_cycle(step, 6) * m_hat / (v_hat.sqrt() + 1e-8))
     t.run()
     for ours, expected in zip(t.network.parameters(), parameters, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)

@@ -238,17 +238,20 @@ def test_a_model_file_that_is_not_that_of_its_settings_is_refused_in_one_line(ch
 
 
 def test_a_model_file_of_before_is_read(changed, files):
-    """Names of version 0.1, when neuraloperator's layers held the weights."""
+    """Names and layout of version 0.1, when neuraloperator's layers held the weights."""
     now = read_model(files.model, CPU).network.state_dict()
     old = {"lift.": "lift.fcs.0.", "head.": "head.fcs."}
     old |= {f"pointwise.{i}.": f"pointwise.{i}.fcs.0." for i in range(4)}
     old |= {f"spectral.{i}.weight": f"spectral.{i}.weight.tensor" for i in range(4)}
 
-    def renamed(name):
+    def as_before(name, values):
         (begins,) = (each for each in old if name.startswith(f"network/{each}"))
-        return name.replace(begins, old[begins], 1)
+        complex_ = begins.startswith("spectral.")
+        return name.replace(begins, old[begins], 1), torch.complex(*values).permute(2, 3, 0, 1) if complex_ else values
 
-    path = changed(tensors=lambda all: {renamed(k) if k.startswith("network/") else k: v for k, v in all.items()})
+    path = changed(
+        tensors=lambda all: dict(as_before(k, v) if k.startswith("network/") else (k, v) for k, v in all.items())
+    )
     assert not now.keys() & {name.removeprefix("network/") for name in read_tensors(path)[0]}
     for name, value in read_model(path, CPU).network.state_dict().items():
         assert torch.equal(value, now[name])

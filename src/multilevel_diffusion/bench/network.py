@@ -89,7 +89,7 @@ class Plain(Stock):
             fno.lifting.fcs[0].bias.copy_(lift.bias)
             blocks = zip(fno.fno_blocks.convs, fno.fno_blocks.fno_skips, ours.spectral, ours.pointwise, strict=True)
             for convolution, skip, spectral, pointwise in blocks:
-                convolution.weight.to_tensor().copy_(spectral.weight)
+                convolution.weight.to_tensor().copy_(torch.complex(*spectral.weight).permute(2, 3, 0, 1))
                 convolution.bias.copy_(pointwise.bias[:, None, None])
                 skip.conv.weight.copy_(pointwise.weight[..., None])
             for theirs, head in zip(fno.projection.fcs, ours.head, strict=True):
@@ -111,16 +111,21 @@ class Step:
     def __init__(self, case: Case, device: str = "cpu") -> None:
         stream = generator(0, "bench", "fields")
         self.network, self.grid = case.build().to(device), Torus(case.resolution)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), weight_decay=1e-4)
+        fused = device != "meta" and not any(each.is_complex() for each in self.network.parameters())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), weight_decay=1e-4, fused=fused)
         fields = torch.randn(2, case.batch, case.resolution, case.resolution, generator=stream)
         self.values, self.eta = fields.to(device)
         self.t = torch.rand(case.batch, generator=stream).to(device)
 
     def __call__(self) -> None:
+        self.differentiate()
+        self.optimizer.step()
+
+    def differentiate(self) -> None:
+        """The gradients of the loss."""
         loss = 0.5 * squared_norm(self.eta - self.network(self.values, self.t, self.grid)).mean()
         self.optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
 
     @torch.no_grad()
     def evaluate(self) -> None:
@@ -206,8 +211,8 @@ def flops(case: Case) -> dict[str, int]:
 def traffic(case: Case) -> tuple[int, int]:
     """Count the bytes that the operators of a training step read and write, and those it must hold, by running it without data.
 
-    Every argument and result of every operator counts once, a view nothing. Held are what autograd keeps for the backward pass,
-    the gradients and Adam's two moments.
+    Every argument and result of every operator counts once, a view nothing. Adam reads weights, gradients and two moments, and
+    writes all but the gradients. Held are what autograd keeps for the backward pass, the gradients and the moments.
     """
     step, kept = Step(case, device="meta"), {}
 
@@ -216,12 +221,12 @@ def traffic(case: Case) -> tuple[int, int]:
         kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    step()  # so that Adam has its moments
+    step.differentiate()  # so that the matrices of the transforms are there
     parameters = {parameter.untyped_storage()._cdata for parameter in step.network.parameters()}
     with _Traffic() as counted, saved_tensors_hooks(keep, lambda tensor: tensor):
-        step()
+        step.differentiate()
     learned = sum(parameter.untyped_storage().nbytes() for parameter in step.network.parameters())
-    return counted.bytes, 3 * learned + sum(size for key, size in kept.items() if key not in parameters)
+    return counted.bytes + 7 * learned, 3 * learned + sum(size for key, size in kept.items() if key not in parameters)
 
 
 class _Traffic(TorchDispatchMode):
