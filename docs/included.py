@@ -38,6 +38,7 @@ HEADLINE = {
         "fields-have-the-law-of-increments fno-combined 64",
     ),
 }
+CLAIMS = yaml.safe_load((ROOT / "config.yaml").read_text())["claims"]["rows"]
 VERDICT = ["claim", "value", "criterion", "verdict", "seeds"]
 MARK = re.compile(r"(<!-- (\w+)(?: (\{.*?\}))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -109,26 +110,54 @@ def table(
 
 
 def claims(file: str, claims: Sequence[str] | None = None, figures: Sequence[str] | None = None) -> str:
-    """Claims with their values and verdicts: those that are named, in that order, or all about some figures."""
-    where = {"claim": list(claims)} if claims else {"figure": list(figures)} if figures else {}
-    return _markdown(VERDICT, _judged(file, where), {}) + _source(file)
+    """Claims with their values and verdicts: those that are named, in that order, or all about some figures.
+
+    What is claimed of several arms on several grids, or under both gains, is a table of its own below the others.
+    """
+    found = _read(file, {"claim": list(claims)} if claims else {"figure": list(figures)} if figures else {})
+    name = found.claim.str.partition(" ")[0]
+    each = {key: list(row.get("each", {})) for key, row in CLAIMS.items()}
+    single = name.map(lambda key: len(each[key]) < 2)
+    blocks = [_markdown(VERDICT, _judged(found[single]), {})] if single.any() else []
+    blocks += [_crossed(key, each[key], found[name == key]) for key in dict.fromkeys(name[~single])]
+    return "\n\n".join(blocks) + _source(file)
+
+
+def _crossed(name: str, each: Sequence[str], found: pd.DataFrame) -> str:
+    """One claim of many things: the last of them across, under a line with what is claimed."""
+    labels = found.claim.str.split(" ").str[1:].map(tuple)
+    shown = {
+        label: f"{value} **{verdict.replace(' by this metric', '')}**"
+        for label, (_, value, _, verdict, _) in zip(labels, _judged(found, bold=False), strict=True)
+    }
+    heads = list(dict.fromkeys(label[-1] for label in shown))
+    body = [
+        [*row, *(shown.get((*row, head), "–") for head in heads)]
+        for row in dict.fromkeys(label[:-1] for label in shown)
+    ]
+    statement = CLAIMS[name]["statement"].format(**{key: f"*{key}*" for key in each})
+    seeds = "one seed" if set(found.seeds) == {1} else f"{min(found.seeds)} seeds"
+    tuned = "" if set(found.settings) == {"paper"} else "; tuned"
+    said = f"{statement[0].upper()}{statement[1:]} ({found.criterion.iloc[0]}; {seeds}{tuned}; {each[-1]} across):"
+    return said + "\n\n" + _markdown([*each[:-1], *heads], body, {})
 
 
 def headline() -> str:
     """The claims of README and of the first page."""
-    body = [row for file, claims in HEADLINE.items() for row in _judged(file, {"claim": list(claims)})]
+    body = [row for file, claims in HEADLINE.items() for row in _judged(_read(file, {"claim": list(claims)}))]
     return _markdown(VERDICT, body, {}) + "".join(map(_source, HEADLINE))
 
 
-def _judged(file: str, where: Mapping[str, Any]) -> list[list[str]]:
+def _judged(found: pd.DataFrame, *, bold: bool = True) -> list[list[str]]:
     """One line per claim, under VERDICT."""
     body = []
-    for row in _read(file, where).itertuples():
+    for row in found.itertuples():
         interval = "" if math.isnan(row.low) else f" ({_number(row.low)} to {_number(row.high)})"
         shown = "not reached" if math.isnan(row.value) else _number(row.value) + interval
         mark = "" if row.settings == "paper" else ", tuned"
         statement = row.statement[0].upper() + row.statement[1:]
-        body.append([statement, shown, row.criterion, f"**{row.verdict}**{mark}", f"{row.seeds}"])
+        verdict = f"**{row.verdict}**{mark}" if bold else row.verdict
+        body.append([statement, shown, row.criterion, verdict, f"{row.seeds}"])
     return body
 
 
