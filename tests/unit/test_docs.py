@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -122,6 +123,39 @@ def test_a_table_of_two_values_of_a_seed_or_of_rows_that_are_not_there_is_refuse
         included.table("t.csv", ["arm"])
     with pytest.raises(ValueError, match="no row with arm c"):
         included.table("t.csv", ["arm"], where={"arm": ["a", "c"]})
+
+
+def test_a_page_shows_every_claim_once_with_its_verdict(included):
+    kept = "fields-keep-their-law"
+    found = pd.DataFrame(
+        {
+            "claim": [
+                *(f"{kept} a values 64", f"{kept} a values 128", f"{kept} b values 64"),
+                *("digits-are-learned a", "warm-start-is-faster"),
+            ],
+            "figure": "f",
+            "settings": "tuned",
+            "statement": "it is so",
+            "value": [1.0, 2.0, 3.0, 4.0, 5.0],
+            "low": [0.5, *[float("nan")] * 4],
+            "high": [1.5, *[float("nan")] * 4],
+            "criterion": "≤ 2",
+            "verdict": ["reproduced", "undecided", "cannot be told by this metric", "undecided", "not reproduced"],
+            "seeds": 3,
+        }
+    )
+    path = included.REFERENCE / "c.csv"
+    path.write_text('# {"commit": "0123456789"}\n' + found.to_csv(index=False))
+    made = included.claims("c.csv", figures=["f"]).splitlines()
+    assert "| It is so | 4.00 | ≤ 2 | **undecided**, tuned | 3 |" in made
+    assert "| It is so | 5.00 | ≤ 2 | **not reproduced**, tuned | 3 |" in made
+    said = "Samples of *arm* at *resolution*, gain *gain*, are about as far from the truth as at 32"
+    assert f"{said} (≤ 2; 3 seeds; tuned; resolution across):" in made
+    assert "| arm | gain | 64 | 128 |" in made
+    assert "| a | values | 1.00 (0.500 to 1.50) **reproduced** | 2.00 **undecided** |" in made
+    assert "| b | values | 3.00 **cannot be told** | – |" in made
+    named = included.claims("c.csv", claims=["warm-start-is-faster"]).splitlines()
+    assert sum(line.startswith("| It is so") for line in named) == 1
 
 
 @pytest.fixture(scope="module")
