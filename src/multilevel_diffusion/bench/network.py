@@ -1,6 +1,7 @@
 """What is timed of our network and neuraloperator's: training steps, evaluations, sampling; and what a step costs by count.
 
-A training step here is the network's share of one: forward, mean squared error against a noise, backward, Adam.
+A training step here is the network's share of one: forward, mean squared error against a noise, backward, Adam. Ours is PyTorch's
+fused Adam, which the complex weights of neuraloperator do not have.
 
 Functions of a `Case` run in a process of their own (`worker.process`), which keeps the network from call to call.
 """

@@ -270,11 +270,13 @@ def field_colors(first: Iterable[NDArray[np.floating]], *, images: bool) -> dict
 
 
 def show(axes: Axes, field: NDArray[np.floating], look: Mapping[str, Any], *, rows_down: bool) -> AxesImage:
-    """Draw a field whose grid cells are squares with sharp edges, however many pixels they take."""
+    """Draw a field whose grid cells are squares with sharp edges; those of less than two dots are averaged over the dots."""
     cells = np.kron(field if rows_down else field.T, np.ones((max(1, SHARP // len(field)),) * 2))
+    dots = axes.get_position().width * axes.get_figure().get_figwidth() * STYLE["savefig.dpi"]
+    interpolation = "nearest" if dots >= 2 * len(field) else "auto"
     axes.set(xticks=[], yticks=[], frame_on=False)
     axes.grid(False)
-    return axes.imshow(cells, origin="upper" if rows_down else "lower", **look)
+    return axes.imshow(cells, origin="upper" if rows_down else "lower", interpolation=interpolation, **look)
 
 
 def log_ticks(axis: Axis) -> None:
