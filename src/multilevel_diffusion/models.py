@@ -141,8 +141,9 @@ class _Source(ABC):
             Shape (n, N, N), on the device.
 
         Raises:
-            UserError: if the network does not take the resolution, the sampler is unknown, a method or law comes without
-                observations, the fields stop being finite, or memory does not suffice.
+            UserError: if the network does not take the resolution, the sampler is unknown or adds noise in its last step to
+                observations without noise, a method or law comes without observations, the fields stop being finite, or memory
+                does not suffice.
         """
         chosen, on, spec = parse_sampler(sampler, "sampler"), device_of(device), self.settings
         (
@@ -161,6 +162,11 @@ class _Source(ABC):
             )
         key = (stage or f"sample {self.name}", spec.experiment, spec.arm, resolution)
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
+        if observations and not observations.noise and solver.ends_with_noise:
+            raise UserError(
+                f"sampler: {chosen.kind} adds noise in its last step, and would miss observations without noise: take "
+                "dpm-solver++ or ancestral, or give the noise"
+            )
         name = spec.name if self.epoch is None else f"{spec.name}, epoch {self.epoch}"
 
         def stream(block: int) -> torch.Generator:

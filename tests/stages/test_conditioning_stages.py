@@ -48,6 +48,21 @@ def test_samples_given_a_file_are_those_of_the_model_given_its_observations(mld,
     assert "guided" in found[1]["sampler"]
 
 
+@pytest.mark.parametrize("sampler", ["euler-maruyama", "predictor-corrector"])
+def test_a_sampler_that_ends_with_noise_is_refused_where_observations_have_none(sampler, mld, files, seen, tmp_path):
+    done = mld("sample", files.model, *DRAW, "--observe", seen, "--sampler", sampler, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert f"sampler: {sampler} adds noise in its last step" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("sampler", ["dpm-solver++", "ancestral"])
+def test_a_sampler_that_ends_with_the_data_prediction_meets_observations_without_noise(sampler, files):
+    given = Observations(Points(torch.tensor([[0.5, 0.25], [0.125, 0.375]])), torch.tensor([1.0, -0.5]), 0.0)
+    made = load(files.model, "cpu").sample(4, resolution=8, steps=6, seed=1, sampler=sampler, observations=given)
+    torch.testing.assert_close(made[:, [4, 1], [2, 3]], given.values.expand(4, 2), rtol=0, atol=1e-5)
+
+
 def test_a_field_with_a_mask_is_seen_where_it_is_true(tmp_path):
     field, mask = np.arange(16.0).reshape(4, 4), np.eye(4, dtype=bool)
     np.savez(tmp_path / "seen.npz", field=field, mask=mask)
@@ -139,11 +154,13 @@ def test_samples_given_a_gaussian_of_the_data_take_its_covariances(mld, files, s
     path = tmp_path / "law.safetensors"
     assert mld("gaussian", files.spec, "-o", path).code == 0
     for source, name in ((files.model, "values"), (files.spec, "exact")):
-        done = mld("sample", source, *DRAW, "--observe", seen, "--gaussian", path, "-o", tmp_path / "out")
+        done = mld(
+            "sample", source, *DRAW, "--observe", seen, "--noise", 0.1, "--gaussian", path, "-o", tmp_path / "out"
+        )
         assert done.code == 0, done.err
         read = read_source(source, "cpu")
         law = read_law(path, load(files.model, "cpu").settings, {})
-        options = {"resolution": 8, "steps": 3, "seed": 1, "observations": read_observations(seen, 0.0, Torus)}
+        options = {"resolution": 8, "steps": 3, "seed": 1, "observations": read_observations(seen, 0.1, Torus)}
         found = read_tensors(tmp_path / "out" / f"{name}-8.safetensors")[0]["samples"]
         torch.testing.assert_close(found, read.sample(4, **options, law=law))
         assert not torch.allclose(found, read.sample(4, **options))
