@@ -323,8 +323,8 @@ def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
 
 
 def test_arms_have_the_names_that_the_field_gives_them():
-    fno = ["fno-standard", "fno-laplacian-gaussian", "mine"]
-    names = ["white noise", "Laplacian prior, on the Gaussian", "mine"]
+    fno = ["fno-standard", "fno-laplacian-gaussian", "fno-fno", "fno", "mine"]
+    names = ["white noise", "Laplacian prior, on the Gaussian", "FNO prior", "FNO", "mine"]
     assert figures.arm_names([(arm, "fno") for arm in fno]) == dict(zip(fno, names, strict=True))
     several = figures.arm_names([("fno-standard", "fno"), ("unet-standard", "unet"), ("gaussian", "gaussian")])
     assert list(several.values()) == ["FNO, white noise", "U-Net, white noise", "Gaussian"]

@@ -179,12 +179,17 @@ def arm_names(arms: Iterable[tuple[str, str]]) -> dict[str, str]:
     for arm, network in networks.items():
         named = [NETWORKS.get(network, network)] * (several or network == BASELINE)
         named += [prior_name(arm, network)] * (network != BASELINE)
-        names[arm] = ", ".join(named + ["on the Gaussian"] * is_on_gaussian(arm, network))
+        names[arm] = ", ".join([*dict.fromkeys(named), *["on the Gaussian"] * is_on_gaussian(arm, network)])
     return names
 
 
 def prior_name(arm: str, network: str) -> str:
-    """What the field calls an arm, whichever network it has and whether it is on the Gaussian or not."""
+    """What the field calls an arm, whichever network it has and whether it is on the Gaussian or not.
+
+    One with the name of its network is called as that: the name says nothing of the prior.
+    """
+    if arm == network:
+        return NETWORKS.get(network, arm)
     short = _short(arm, network)
     return "equal time" if re.fullmatch(r"equal(-\d+)+", short) else ARMS.get(short, short)
 

@@ -237,7 +237,8 @@ def skill(history: pd.DataFrame) -> Figure:
         axes.set_yscale("symlog", linthresh=1, linscale=3)
         axes.set(xlabel="training steps", title=f"resolution {n}")
     least = min(-1.0, max(LEAST_SKILL, history[[f"skill_{n}" for n in resolutions]].min().min()))
-    panels[0].set(ylim=(1.1 * least, 1), ylabel=r"skill $1 - L\,/\,L_G$ on validation data")
+    below = "\n(logarithmic below −1)" if least < -1 else ""
+    panels[0].set(ylim=(1.1 * least, 1), ylabel=r"skill $1 - L\,/\,L_G$ on validation data" + below)
     ticks = [tick for tick in (-100, -10, -1, -0.5, 0, 0.5, 1) if tick >= 1.1 * least]
     panels[0].set_yticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
     label_ends(panels[-1], ends, height - 0.7)
