@@ -162,9 +162,9 @@ class _Source(ABC):
             )
         key = (stage or f"sample {self.name}", spec.experiment, spec.arm, resolution)
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
-        if observations and not observations.noise and solver.ends_with_noise:
+        if observations and not chosen.takes(observations.noise):
             raise UserError(
-                f"sampler: {chosen.kind} adds noise in its last step, and would miss observations without noise: take "
+                f"sampler: {chosen} adds noise in its last step, and would miss observations without noise: take "
                 "dpm-solver++ or ancestral, or give the noise"
             )
         name = spec.name if self.epoch is None else f"{spec.name}, epoch {self.epoch}"

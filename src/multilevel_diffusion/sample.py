@@ -92,9 +92,6 @@ class State:
 class Sampler(ABC):
     """Steps a field from time t to an earlier time s. A subclass writes `step`, and keeps nothing from one step to the next."""
 
-    ends_with_noise = False
-    """Whether the last step adds noise to the data prediction, so that samples miss what is observed exactly."""
-
     def __init__(self, denoiser: Denoiser) -> None:
         self.denoiser, self.sde, self.prior = denoiser, denoiser.sde, denoiser.prior
         self._at_once = BLOCK  # fields that the denoiser is given together
@@ -252,8 +249,6 @@ class EulerMaruyama(Sampler):
     Weak and, as the noise is additive, strong order 1.
     """
 
-    ends_with_noise = True
-
     def step(self, now: State, s: Tensor, before: State | None, grid: Grid, noise: Callable[[], Tensor]) -> Tensor:
         h = (now.t - s) * self.sde.alpha(now.t)
         return now.u + h * (0.5 * now.u - now.eta / self.sde.noise_scale(now.t)) + h.sqrt() * noise()
@@ -410,8 +405,6 @@ class PredictorCorrector(Sampler):
         corrections: Langevin steps after each prediction, ≥ 1.
         snr: in (0, 1].
     """
-
-    ends_with_noise = True
 
     def __init__(self, denoiser: Denoiser, corrections: int, snr: float) -> None:
         super().__init__(denoiser)

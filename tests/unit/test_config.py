@@ -327,6 +327,11 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             ["arms.fno-combined-gaussian.gain", "one scale on every grid; leave it out"],
         ),
         (f"{ARM}.sampling", {"start": "gaussian"}, ["arms.fno-combined: start: gaussian needs preconditioning"]),
+        (
+            "experiments.mixture.conditioning",
+            {"sampler": "euler-maruyama"},
+            ["conditioning: sampler: euler-maruyama adds noise in its last step, and observed.coarse has none"],
+        ),
         (f"{ARM}.sampling", {"start": "posterior"}, ["arms.fno-combined.sampling.start", "gaussian"]),
         (f"{ARM}.sampling", {"setps": 3}, ["arms.fno-combined.sampling", "did you mean 'steps'?"]),
         (f"{ARM}.sampling", {"steps": 0}, ["arms.fno-combined.sampling.steps"]),

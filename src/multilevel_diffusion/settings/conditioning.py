@@ -129,6 +129,8 @@ class ConditioningSettings(Settings):
         for name, each in self.observed.items():
             if not any(method.takes(each.noise) for method in self.methods):
                 raise ValueError(f"methods: none is for the noise of observed.{name}, {each.noise:g}")
+            if not self.sampler.takes(each.noise):
+                raise ValueError(f"sampler: {self.sampler} adds noise in its last step, and observed.{name} has none")
         return self
 
 

@@ -22,8 +22,17 @@ class SamplerBase(Settings):
         words = (f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items())
         return f"{self.kind}({', '.join(words)})" if options else self.kind
 
+    def takes(self, noise: float) -> bool:
+        """Whether it is for observations of this noise. One whose last step adds noise misses exact ones."""
+        return True
 
-class EulerMaruyamaSettings(SamplerBase):
+
+class _EndsWithNoise(SamplerBase):
+    def takes(self, noise: float) -> bool:
+        return noise > 0
+
+
+class EulerMaruyamaSettings(_EndsWithNoise):
     kind: Literal["euler-maruyama"] = Field(description="Euler–Maruyama for the reverse SDE, as in the paper.")
 
 
@@ -47,7 +56,7 @@ class GaussianExponentialSettings(SamplerBase):
     stochasticity: Literal[0, 1] = Field(0, description="0 solves the ODE, 1 the SDE.")
 
 
-class PredictorCorrectorSettings(SamplerBase):
+class PredictorCorrectorSettings(_EndsWithNoise):
     kind: Literal["predictor-corrector"] = Field(description="Euler–Maruyama, then Langevin steps preconditioned by Q.")
     corrections: Count = Field(1, description="Langevin steps after each prediction.")
     snr: Annotated[Finite, Field(gt=0, le=1)] = Field(0.16, description="Signal to noise of Langevin.")
