@@ -60,7 +60,7 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
     settings.GuidedSettings: lambda s, denoiser, seen, law=None: conditioning.Guided(
         denoiser, seen, law, by_derivative=s.derivative == "denoiser"
     ),
-    settings.DPSSettings: lambda s, denoiser, seen, law=None: conditioning.DPS(denoiser, seen, s.scale),
+    settings.DPSSettings: lambda s, denoiser, seen, law=None: conditioning.DPS(denoiser, seen, law, s.scale),
     settings.ProjectedSettings: lambda s, denoiser, seen, law=None: conditioning.Projected(denoiser, seen, law),
     settings.ObservedPointsSettings: lambda s, kind, stream: observations.Points(
         torch.rand(s.count, 2, generator=stream, dtype=torch.float64)

@@ -144,8 +144,14 @@ class DPS(Conditioned):
         UserError: if σ = 0.
     """
 
-    def __init__(self, denoiser: Denoiser, observations: Observations, scale: float = 1.0) -> None:
-        super().__init__(denoiser, observations)
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        observations: Observations,
+        law: GaussianLaw | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(denoiser, observations, law)
         if not observations.noise > 0:
             raise UserError("dps: it divides by the noise, and that is 0; give one, or take another method")
         self.scale = scale

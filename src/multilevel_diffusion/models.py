@@ -50,6 +50,9 @@ __all__ = [
     "require_mixture", "snapshots_in", "write_model",
 ]  # fmt: skip
 
+MISSED = 1e-3
+"""Of the largest value: by how much samples may miss observations without noise."""
+
 
 def device_of(given: torch.device | str | None = None) -> torch.device:
     """The device that is given, or else CUDA if there is one (CUDA_VISIBLE_DEVICES="" hides it), or else the CPU.
@@ -141,9 +144,9 @@ class _Source(ABC):
             Shape (n, N, N), on the device.
 
         Raises:
-            UserError: if the network does not take the resolution, the sampler is unknown or adds noise in its last step to
-                observations without noise, a method or law comes without observations, the fields stop being finite, or memory
-                does not suffice.
+            UserError: if the network does not take the resolution, the sampler is unknown or would miss observations without
+                noise, these cannot all be met, a method or law comes without observations, the fields stop being finite, or
+                memory does not suffice.
         """
         chosen, on, spec = parse_sampler(sampler, "sampler"), device_of(device), self.settings
         (
@@ -164,8 +167,8 @@ class _Source(ABC):
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
         if observations and not chosen.takes(observations.noise):
             raise UserError(
-                f"sampler: {chosen} adds noise in its last step, and would miss observations without noise: take "
-                "dpm-solver++ or ancestral, or give the noise"
+                f"sampler: {chosen} does not end with the data prediction, and would miss observations without noise: "
+                "take dpm-solver++ or ancestral, or give the noise"
             )
         name = spec.name if self.epoch is None else f"{spec.name}, epoch {self.epoch}"
 
@@ -178,7 +181,7 @@ class _Source(ABC):
                 f"{name}: start: gaussian needs a denoiser with a Gaussian: preconditioning, or that network"
             )
         try:
-            return solver.sample(n, grid, times, stream, advance, begin, keep).to(dtype)
+            fields = solver.sample(n, grid, times, stream, advance, begin, keep)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"{name}: the memory of the device does not suffice for fields of {resolution} points per side: "
@@ -186,6 +189,14 @@ class _Source(ABC):
             ) from None
         except FloatingPointError as error:
             raise UserError(f"{name}: {error}; train again with a lower learning rate or take more steps") from None
+        if observations and not observations.noise:
+            missed = observations.residual(fields, grid).abs().max()
+            if missed > MISSED * max(observations.values.abs().max(), fields.abs().max()):
+                raise UserError(
+                    f"observations: at {resolution} points per side a field cannot have all of them without noise, and "
+                    f"misses them by {missed:.2g}; give the noise, or a finer grid"
+                )
+        return fields.to(dtype)
 
 
 @dataclass(frozen=True)

@@ -81,15 +81,15 @@ class Points(Operator):
 
     Args:
         positions: shape (m, 2), in [0, 1]².
-        band: M, of what a grid of M points has of the function; None for the interpolant of the grid that it lies on.
+        band: a grid, for what that has of the function; None for the interpolant of the grid that it lies on.
 
     Raises:
-        UserError: if there are none, or one lies elsewhere.
+        UserError: if there are none, or one lies elsewhere; later, if the fields lie on another kind of grid than the band.
     """
 
-    def __init__(self, positions: Tensor, band: int | None = None) -> None:
+    def __init__(self, positions: Tensor, band: Grid | None = None) -> None:
         super().__init__()
-        self.positions, self.band = positions.double().cpu(), band
+        self.positions, self.band = positions.detach().double().cpu().clone(), band
         if self.positions.ndim != 2 or self.positions.shape[1] != 2 or not len(self.positions):
             raise UserError(f"observations: points of shape {tuple(positions.shape)}, not (m, 2) with m ≥ 1")
         inside = ((self.positions >= 0) & (self.positions <= 1)).all(dim=1)
@@ -100,18 +100,22 @@ class Points(Operator):
         self.count = len(self.positions)
 
     def _functions(self, grid: Grid) -> Tensor:
+        if self.band is not None and type(self.band) is not type(grid):
+            raise UserError(f"observations: values on a {self.band}, but the fields lie on a {grid}")
         first, second = (self._kernel(self.positions[:, axis], grid) for axis in (0, 1))
         return first[:, :, None] * second[:, None, :]
 
     def _kernel(self, x: Tensor, grid: Grid) -> Tensor:
         """k(x_j, x') on the points x' along one axis of a grid, shape (m, N)."""
-        n, m = grid.resolution, min(self.band or grid.resolution, grid.resolution)
+        n = grid.resolution
+        band = self.band.resolution if self.band else n
+        m = min(band, n)
         if isinstance(grid, CellCentred):
             return cosines(x, m).T @ cosines(grid.points(), m)
         k = torch.arange(1, (m + 1) // 2, dtype=torch.float64)
         angle = 2 * math.pi * (x[:, None] - grid.points())
         kernel = 1 + 2 * torch.cos(k[:, None, None] * angle).sum(dim=0)
-        at_nyquist = n % 2 == 0 and (self.band or n) == n
+        at_nyquist = n % 2 == 0 and band == n
         return kernel + torch.cos(n // 2 * angle) if at_nyquist else kernel
 
 
@@ -119,10 +123,14 @@ class Modes(Operator):
     """Coefficients of the modes |k_i| ≤ r of a kind of grid; of those that a grid lacks, 0.
 
     Of the torus 1, √2 cos(2πk·x) and √2 sin(2πk·x), one k of each pair ±k; between walls the products of 1 and √2 cos(πk x_i).
+
+    Raises a UserError if r is no whole number ≥ 0; later, if the fields lie on another kind of grid.
     """
 
     def __init__(self, kind: type[Grid], radius: int) -> None:
         super().__init__()
+        if radius < 0 or radius != int(radius):
+            raise UserError(f"observations: modes up to {radius}; give a whole number ≥ 0")
         self.kind, self.radius = kind, radius
         self.count = (radius + 1) ** 2 if kind is CellCentred else (2 * radius + 1) ** 2
 
@@ -153,7 +161,7 @@ class Observations:
         noise: σ, in units of y.
 
     Raises:
-        UserError: if y is not finite or not of as many numbers as A has, or σ ≥ 0 and σ² are not finite.
+        UserError: if y is not real, not finite or not of as many numbers as A has, or σ ≥ 0 and σ² are not finite.
     """
 
     operator: Operator
@@ -163,6 +171,8 @@ class Observations:
     def __post_init__(self) -> None:
         if self.values.shape != (self.operator.count,):
             raise UserError(f"observations: values of shape {tuple(self.values.shape)}, not ({self.operator.count},)")
+        if self.values.is_complex():
+            raise UserError("observations: complex values; give real ones")
         if not self.values.isfinite().all():
             wrong = int(self.values.isfinite().int().argmin()) + 1
             raise UserError(f"observations: value {wrong} is not finite; leave it out")
@@ -187,15 +197,17 @@ def observe(operator: Operator, u: Tensor, grid: Grid, noise: float, generator: 
 def coarse(grid: Grid) -> Points:
     """The values on a coarser grid, as `grids.restrict` gives them."""
     x = grid.points()
-    return Points(torch.cartesian_prod(x, x), grid.resolution)
+    return Points(torch.cartesian_prod(x, x), grid)
 
 
 def masked(mask: Tensor, grid: Grid) -> Points:
     """The values at the points of a grid where a mask of shape (N, N) is true.
 
-    Raises a UserError if the mask is of another shape, or true nowhere.
+    Raises a UserError if the mask is of another shape or type, or true nowhere.
     """
     n = grid.resolution
+    if mask.dtype != torch.bool:
+        raise UserError(f"observations: the mask is {str(mask.dtype).removeprefix('torch.')}, not of true and false")
     if mask.shape != (n, n):
         raise UserError(f"observations: a mask of shape {tuple(mask.shape)}, not ({n}, {n}) as the field")
     if not mask.any():
@@ -205,7 +217,9 @@ def masked(mask: Tensor, grid: Grid) -> Points:
 
 
 def outside(box: Box, grid: Grid) -> Points:
-    """The values at the points of a grid outside a box: inpainting."""
+    """The values at the points of a grid outside a box: inpainting. Raises a UserError if there are none, or it is no box."""
     x, (low, high) = grid.points(), box
+    if not all(a < b for a, b in zip(low, high, strict=True)):
+        raise UserError(f"observations: a box from {low} to {high}; give the lower corner first")
     inside = [(low[axis] <= x) & (x < high[axis]) for axis in (0, 1)]
     return masked(~(inside[0][:, None] & inside[1]), grid)

@@ -1,6 +1,7 @@
 """`mld sample --observe`, `mld condition`, and the figure and the table of posteriors."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -48,12 +49,23 @@ def test_samples_given_a_file_are_those_of_the_model_given_its_observations(mld,
     assert "guided" in found[1]["sampler"]
 
 
-@pytest.mark.parametrize("sampler", ["euler-maruyama", "predictor-corrector"])
-def test_a_sampler_that_ends_with_noise_is_refused_where_observations_have_none(sampler, mld, files, seen, tmp_path):
+@pytest.mark.parametrize("sampler", ["euler-maruyama", "predictor-corrector", "gaussian-exponential"])
+def test_a_sampler_that_ends_elsewhere_is_refused_where_observations_have_no_noise(sampler, mld, files, seen, tmp_path):
     done = mld("sample", files.model, *DRAW, "--observe", seen, "--sampler", sampler, "-o", tmp_path / "out")
     assert done.code == 1
-    assert f"sampler: {sampler} adds noise in its last step" in done.err
+    assert f"sampler: {sampler} does not end with the data prediction" in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_exact_observations_that_contradict_one_another_are_refused(mld, files, tmp_path):
+    rows = {"seen": "0.5,0.5,1\n0.5,0.5,-1\n", "seam": "0,0.5,1\n1,0.5,-1\n"}
+    for name, text in rows.items():
+        (tmp_path / f"{name}.csv").write_text("x1,x2,value\n" + text)
+        how = ["--observe", tmp_path / f"{name}.csv", "--sampler", "ancestral", "-o", tmp_path / "out"]
+        done = mld("sample", files.model, *DRAW, *how)
+        assert done.code == 1
+        assert "a field cannot have all of them without noise, and misses them by 1" in done.err
+        assert mld("sample", files.model, *DRAW, *how, "--noise", 0.1).code == 0
 
 
 @pytest.mark.parametrize("sampler", ["dpm-solver++", "ancestral"])
@@ -63,9 +75,10 @@ def test_a_sampler_that_ends_with_the_data_prediction_meets_observations_without
     torch.testing.assert_close(made[:, [4, 1], [2, 3]], given.values.expand(4, 2), rtol=0, atol=1e-5)
 
 
-def test_a_field_with_a_mask_is_seen_where_it_is_true(tmp_path):
+@pytest.mark.parametrize("kind", ["<f8", ">f8", "<f2", "<i4"])
+def test_a_field_with_a_mask_is_seen_where_it_is_true(kind, tmp_path):
     field, mask = np.arange(16.0).reshape(4, 4), np.eye(4, dtype=bool)
-    np.savez(tmp_path / "seen.npz", field=field, mask=mask)
+    np.savez(tmp_path / "seen.npz", field=field.astype(kind), mask=mask)
     found = read_observations(tmp_path / "seen.npz", 0.0, Torus)
     assert found.values.tolist() == [0, 5, 10, 15]
     seen = found.operator.apply(torch.from_numpy(field)[None], Torus(4))[0]
@@ -79,7 +92,9 @@ def test_a_field_with_a_mask_is_seen_where_it_is_true(tmp_path):
         ("x1,x2,value\n0.5,,1\n", "point 1 is (0.5, nan)"),
         ("x1,x2,value\n0.5,0.5,\n", "value 1 is not finite"),
         ("x1,x2,value\n0.5,0.5,much\n", "column value has something else than numbers"),
-        ("x1,x2,value\n", "shape (0, 2)"),
+        ("x1,x2,value\n", "a header and no rows"),
+        ("x1,x2,value\n0.5,0.5,True\n", "column value has something else than numbers"),
+        ("x1,x2,value,value\n0.5,0.5,1,2\n", "two columns value"),
         ("x,y,value\n0.5,0.5,1\n", "no column x1"),
         ("", "not a table of x1, x2, value"),
         ("x1,x2,value\n0.5,0.25,0.5,0.1\n", "a row has more entries than the header has names"),
@@ -103,7 +118,8 @@ def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, t
         ({"field": np.zeros((8, 4)), "mask": np.ones((8, 4), dtype=bool)}, "a field of shape (8, 4)"),
         ({"field": np.full((8, 8), np.nan), "mask": np.ones((8, 8), dtype=bool)}, "value 1 is not finite"),
         ({"field": np.zeros((8, 8))}, "not an .npz of arrays field and mask"),
-        ({"field": np.full((8, 8), "a"), "mask": np.ones((8, 8), dtype=bool)}, "not an .npz of arrays field and mask"),
+        ({"field": np.full((8, 8), "a"), "mask": np.ones((8, 8), dtype=bool)}, "a field of <U1, not of real numbers"),
+        ({"field": np.zeros((8, 8), complex), "mask": np.ones((8, 8), dtype=bool)}, "a field of complex128"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words):
@@ -111,6 +127,16 @@ def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words
     done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.npz", "-o", tmp_path / "out")
     assert "seen.npz: " in done.refusal
     assert words in done.refusal
+
+
+@pytest.mark.parametrize("name", ["none.csv", "folder", "pipe"])
+def test_what_is_no_file_is_refused(mld, files, tmp_path, name):
+    """A pipe too: it is read once, and the next one at its place has other numbers."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    refusal = mld("sample", files.model, *DRAW, "--observe", tmp_path / name, "-o", tmp_path / "out").refusal
+    assert "no such file; give" in refusal if name == "none.csv" else "not a regular file; give" in refusal
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["seen.npz", "seen.csv.gz"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from multilevel_diffusion import observations as observed
+from multilevel_diffusion.builders import build
 from multilevel_diffusion.conditioning import DPS, Guided, Projected
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.gaussian import GaussianDenoiser, estimate
@@ -14,7 +15,7 @@ from multilevel_diffusion.posteriors import Posterior
 from multilevel_diffusion.priors import Bessel, Combined, Laplacian, draw_mode_weights
 from multilevel_diffusion.sample import DPMSolver, time_grid
 from multilevel_diffusion.sde import ForwardSDE
-from multilevel_diffusion.settings import Start, TimeGrid
+from multilevel_diffusion.settings import Start, TimeGrid, parse_method
 from multilevel_diffusion.storage import generator
 
 SDE = ForwardSDE()
@@ -96,7 +97,7 @@ def test_the_score_gains_the_gradient_of_a_log_likelihood(method):
         def log_likelihood(u):
             return -0.5 * residual(u) @ torch.linalg.solve(s, residual(u))
     else:
-        conditioned = DPS(exact, data, 0.7)
+        conditioned = DPS(exact, data, scale=0.7)
 
         def log_likelihood(u):
             return -0.7 * 2 / NOISE * residual(u).norm()
@@ -176,6 +177,20 @@ def test_components_of_the_mixture_are_drawn_as_often_as_they_are_likely():
         share = torch.sigmoid(mixture.log_odds(found, torch.ones(n), grid)).mean()
         assert abs(share - posterior.weights[0]) < 0.06
     assert not 0.2 < posterior.weights[0] < 0.8  # what was seen speaks for one
+
+
+@pytest.mark.parametrize("method", ["guided", "dps"])
+def test_what_the_prior_leaves_without_noise_comes_from_the_law_that_is_given(method):
+    """Every method starts there from the posterior of that law, whose mean of the field is 0.7 and hardly varies."""
+    prior, grid = Laplacian(7, 3.0), Torus(7)
+    law = estimate(0.7 + 1e-3 * draws(7), grid, prior, 2)
+    data = Observations(POINTS, torch.full((4,), 0.7, dtype=torch.float64), NOISE)
+    conditioned = build(parse_method(method, "method"), MixtureDenoiser(GaussianMixture(prior), SDE), data, law)
+    u_1 = prior.sample(8, grid, generator(1), torch.float64)
+    begun = conditioned.begin(u_1, torch.ones(1), grid, [generator(2)], 8)
+    torch.testing.assert_close(
+        begun.mean((1, 2)) / SDE.mean_scale(torch.ones(1)), torch.full((8,), 0.7), atol=0.01, rtol=0, check_dtype=False
+    )
 
 
 @pytest.mark.parametrize(

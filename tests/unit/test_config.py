@@ -330,7 +330,9 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         (
             "experiments.mixture.conditioning",
             {"sampler": "euler-maruyama"},
-            ["conditioning: sampler: euler-maruyama adds noise in its last step, and observed.coarse has none"],
+            [
+                "conditioning: sampler: euler-maruyama does not end with the data prediction, and would miss observed.coarse"
+            ],
         ),
         (f"{ARM}.sampling", {"start": "posterior"}, ["arms.fno-combined.sampling.start", "gaussian"]),
         (f"{ARM}.sampling", {"setps": 3}, ["arms.fno-combined.sampling", "did you mean 'steps'?"]),

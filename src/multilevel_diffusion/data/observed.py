@@ -27,6 +27,9 @@ def read_observations(path: Path, noise: float, kind: type[Grid]) -> Observation
     Raises a UserError, in the name of the file, if it cannot be read, has something else in it, or is of no observations.
     """
     read = _of_mask if path.suffix == ".npz" else _of_points
+    if not path.is_file():  # a pipe is read once, and what is made of it could not be told from what was
+        wrong = "not a regular file" if path.exists() else "no such file"
+        raise UserError(f"{path}: {wrong}; give a CSV of {', '.join(COLUMNS)}, or an .npz of a field and a mask")
     try:
         operator, values = read(path, kind)
         return Observations(operator, values, noise)
@@ -43,10 +46,14 @@ def _of_points(path: Path, kind: type[Grid]) -> tuple[Points, torch.Tensor]:
     table = pandas.read_csv(path, comment="#", compression=None)
     if not isinstance(table.index, pandas.RangeIndex):  # pandas takes what there is too much of for names of the rows
         raise UserError("observations: a row has more entries than the header has names; give as many")
+    if twice := [name for name in COLUMNS if f"{name}.1" in table]:
+        raise UserError(f"observations: two columns {twice[0]}; give one")
     if missing := [name for name in COLUMNS if name not in table]:
         raise UserError(f"observations: no column {missing[0]}; give a table of {', '.join(COLUMNS)}")
+    if table.empty:
+        raise UserError("observations: a header and no rows; give at least one point")
     for name in COLUMNS:
-        if len(table) and not pandas.api.types.is_numeric_dtype(table[name]):
+        if table[name].dtype.kind not in "iuf":
             raise UserError(f"observations: column {name} has something else than numbers")
     values = torch.from_numpy(table[[*COLUMNS]].to_numpy(np.float64))
     return Points(values[:, :2]), values[:, 2].clone()
@@ -54,9 +61,10 @@ def _of_points(path: Path, kind: type[Grid]) -> tuple[Points, torch.Tensor]:
 
 def _of_mask(path: Path, kind: type[Grid]) -> tuple[Points, torch.Tensor]:
     with np.load(path) as file:
-        field, mask = (torch.from_numpy(np.asarray(file[name])) for name in ("field", "mask"))
-    if field.ndim != 2 or field.shape[0] != field.shape[1] or len(field) < 3 or field.is_complex():
-        raise UserError(f"observations: a field of shape {tuple(field.shape)}, not (N, N) with N ≥ 3")
-    if mask.dtype != torch.bool:
-        raise UserError(f"observations: the mask is {str(mask.dtype).removeprefix('torch.')}, not of true and false")
-    return masked(mask, kind(len(field))), field.double()[mask]
+        field, mask = (np.asarray(file[name]) for name in ("field", "mask"))
+    if field.ndim != 2 or field.shape[0] != field.shape[1] or len(field) < 3:
+        raise UserError(f"observations: a field of shape {field.shape}, not (N, N) with N ≥ 3")
+    if field.dtype.kind not in "biuf":
+        raise UserError(f"observations: a field of {field.dtype}, not of real numbers")
+    operator = masked(torch.from_numpy(mask), kind(len(field)))
+    return operator, torch.from_numpy(field[mask].astype(np.float64))

@@ -130,7 +130,8 @@ class ConditioningSettings(Settings):
             if not any(method.takes(each.noise) for method in self.methods):
                 raise ValueError(f"methods: none is for the noise of observed.{name}, {each.noise:g}")
             if not self.sampler.takes(each.noise):
-                raise ValueError(f"sampler: {self.sampler} adds noise in its last step, and observed.{name} has none")
+                wrong = "does not end with the data prediction, and would miss"
+                raise ValueError(f"sampler: {self.sampler} {wrong} observed.{name}, which has no noise")
         return self
 
 

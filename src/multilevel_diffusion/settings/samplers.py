@@ -23,16 +23,16 @@ class SamplerBase(Settings):
         return f"{self.kind}({', '.join(words)})" if options else self.kind
 
     def takes(self, noise: float) -> bool:
-        """Whether it is for observations of this noise. One whose last step adds noise misses exact ones."""
+        """Whether it is for observations of this noise. One that does not end with the data prediction misses exact ones."""
         return True
 
 
-class _EndsWithNoise(SamplerBase):
+class _EndsElsewhere(SamplerBase):
     def takes(self, noise: float) -> bool:
         return noise > 0
 
 
-class EulerMaruyamaSettings(_EndsWithNoise):
+class EulerMaruyamaSettings(_EndsElsewhere):
     kind: Literal["euler-maruyama"] = Field(description="Euler–Maruyama for the reverse SDE, as in the paper.")
 
 
@@ -50,13 +50,13 @@ class DPMSolverSettings(SamplerBase):
     stochasticity: Stochasticity = Field(0.0, description="0 solves the ODE, 1 the SDE.")
 
 
-class GaussianExponentialSettings(SamplerBase):
+class GaussianExponentialSettings(_EndsElsewhere):
     kind: Literal["gaussian-exponential"] = Field(description="Along the exact flow of the Gaussian closed form.")
     times: TimeGrid = Field(TimeGrid.ANGLE, description="Equal steps in t, λ_t, σ_t^(1/7) or the angle.")
     stochasticity: Literal[0, 1] = Field(0, description="0 solves the ODE, 1 the SDE.")
 
 
-class PredictorCorrectorSettings(_EndsWithNoise):
+class PredictorCorrectorSettings(_EndsElsewhere):
     kind: Literal["predictor-corrector"] = Field(description="Euler–Maruyama, then Langevin steps preconditioned by Q.")
     corrections: Count = Field(1, description="Langevin steps after each prediction.")
     snr: Annotated[Finite, Field(gt=0, le=1)] = Field(0.16, description="Signal to noise of Langevin.")
