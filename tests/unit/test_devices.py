@@ -1,7 +1,7 @@
 """What would happen on another device than the CPU, wherever the tests run: tensors there have a shape and a device, no data.
 
 PyTorch then refuses operations that mix devices, and values that the host would have to wait for; a transfer is refused by us.
-What it does in another way on CUDA than elsewhere, such as Adam on all tensors at once, is not seen here.
+What PyTorch has for devices that exist alone, such as fused Adam, is not seen here.
 """
 
 import os
@@ -72,6 +72,8 @@ def waits(monkeypatch):
         return 0.5
 
     monkeypatch.setattr(torch.Tensor, "item", item)
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *given, fused, **options: adam(*given, **options))
     monkeypatch.setattr(training, "random_stream", lambda *key, device: Generator())
     monkeypatch.setattr(networks, "_truncated_fourier", cache(networks._truncated_fourier.__wrapped__))
     monkeypatch.setattr(grids, "_cosine_resampling", real(grids._cosine_resampling))
