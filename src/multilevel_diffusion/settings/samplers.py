@@ -28,6 +28,8 @@ class SamplerBase(Settings):
 
 
 class _EndsElsewhere(SamplerBase):
+    """A sampler whose last step adds noise to the data prediction, or extrapolates."""
+
     def takes(self, noise: float) -> bool:
         return noise > 0
 
