@@ -519,21 +519,23 @@ def test_a_run_is_compared_with_the_reference_of_its_preset(copied):
 
 
 @pytest.mark.parametrize(
-    ("changed", "line"),
+    ("target", "changed", "line"),
     [
-        ({"trainig": {}}, "config: experiments.mixture: unknown key 'trainig'; did you mean 'training'?"),
+        ("all", {"trainig": {}}, "config: experiments.mixture: unknown key 'trainig'; did you mean 'training'?"),
         (
+            "results/smoke/reaction-diffusion/fno-fno/seed1/metrics.csv",
             {"experiments": {"reaction-diffusion": {"data": {"end_time": -1}}}},
             "config: experiments.reaction-diffusion.data.end_time: Input should be greater than 0, got",
         ),
         (
+            "results/smoke/figures/fig1.svg",
             {"sampling": {"steps": 0}},
             "config: experiments.mixture.sampling.steps: Input should be greater than or equal to 1, got",
         ),
     ],
 )
-def test_a_bad_setting_stops_the_run_before_any_job_with_one_line(workflow, changed, line):
-    stopped = workflow.run("--forceall", **changed)
+def test_a_bad_setting_stops_the_run_before_any_job_with_one_line(workflow, target, changed, line):
+    stopped = workflow.run(target, "--forceall", **changed)
     assert stopped.returncode != 0
     assert sum(said.startswith(line) for said in stopped.stdout.splitlines()) == 1
     assert "Traceback" not in stopped.stdout
