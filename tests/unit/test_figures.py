@@ -308,6 +308,15 @@ def test_colours_span_the_test_set_around_0_and_images_are_grey_and_keep_their_r
     assert images[0].origin == ("upper" if rows_down else "lower")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_words_above_and_between_the_blocks_of_a_figure_of_fields_do_not_overlap(count):
+    drawn = {n: np.zeros((2, 8, 8)) for n in (32, 64, 128, 256)}
+    figure = figures.fields({"a": drawn, "b": {n: drawn[n] for n in (32, 256)}}, count)
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
+
+
 @pytest.mark.parametrize("scale", [1, 0.7, 300])
 def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
     """With ticks of any length at the colour bar, and distances above the fields."""

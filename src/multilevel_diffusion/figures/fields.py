@@ -40,6 +40,8 @@ LEFT, RIGHT, TOP, BOTTOM = 1.0, 0.5, 0.3, 0.2
 """Inches of the margins."""
 COLUMN_WIDTH, WIDEST = 3.25, 3.2
 """Inches: the least that a figure is wide, and what the widest line of words takes."""
+NARROW = 0.9
+"""Inches of a block of fields, below which its words are shortened."""
 LOSSES, LINE = 0.4, 1.1
 """Inches below the fields: of the legend of losses, and of a line of panels of them."""
 GAP, STRIP = 0.04, 0.1
@@ -227,12 +229,13 @@ def _draw_fields(
         for j, resolution in enumerate(first):
             x = LEFT + j * panel * (count + 0.2)
             middle = x + 0.5 * panel * count
+            narrow = panel * count < NARROW
             if not i:
-                say(
-                    middle, height - 0.5 * TOP, f"resolution {resolution}", STYLE["font.size"], ha="center", va="center"
-                )
+                title = f"N = {resolution}" if narrow else f"resolution {resolution}"
+                say(middle, height - 0.5 * TOP, title, STYLE["font.size"], ha="center", va="center")
             if resolution not in row:
-                say(middle, y + 0.5 * panel, "as the row above", ha="center", va="center", color="0.4")
+                words = "as\nabove" if narrow else "as the row above"
+                say(middle, y + 0.5 * panel, words, ha="center", va="center", color="0.4")
                 continue
             if said := written.get(name, {}).get(resolution):
                 say(x, y + panel, said, SMALL - 1, va="bottom")
