@@ -136,7 +136,8 @@ def _crossed(name: str, each: Sequence[str], found: pd.DataFrame) -> str:
         for row in dict.fromkeys(label[:-1] for label in shown)
     ]
     statement = CLAIMS[name]["statement"].format(**{key: f"*{key}*" for key in each})
-    seeds = "one seed" if set(found.seeds) == {1} else f"{min(found.seeds)} seeds"
+    least, most = min(found.seeds), max(found.seeds)
+    seeds = "one seed" if most == 1 else f"{least} seeds" if least == most else f"{least} to {most} seeds"
     tuned = "" if set(found.settings) == {"paper"} else "; tuned"
     said = f"{statement[0].upper()}{statement[1:]} ({found.criterion.iloc[0]}; {seeds}{tuned}; {each[-1]} across):"
     return said + "\n\n" + _markdown([*each[:-1], *heads], body, {})

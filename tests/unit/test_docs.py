@@ -141,7 +141,7 @@ def test_a_page_shows_every_claim_once_with_its_verdict(included):
             "high": [1.5, *[float("nan")] * 4],
             "criterion": "≤ 2",
             "verdict": ["reproduced", "undecided", "cannot be told by this metric", "undecided", "not reproduced"],
-            "seeds": 3,
+            "seeds": [3, 5, 3, 3, 3],
         }
     )
     path = included.REFERENCE / "c.csv"
@@ -150,7 +150,7 @@ def test_a_page_shows_every_claim_once_with_its_verdict(included):
     assert "| It is so | 4.00 | ≤ 2 | **undecided**, tuned | 3 |" in made
     assert "| It is so | 5.00 | ≤ 2 | **not reproduced**, tuned | 3 |" in made
     said = "Samples of *arm* at *resolution*, gain *gain*, are about as far from the truth as at 32"
-    assert f"{said} (≤ 2; 3 seeds; tuned; resolution across):" in made
+    assert f"{said} (≤ 2; 3 to 5 seeds; tuned; resolution across):" in made
     assert "| arm | gain | 64 | 128 |" in made
     assert "| a | values | 1.00 (0.500 to 1.50) **reproduced** | 2.00 **undecided** |" in made
     assert "| b | values | 3.00 **cannot be told** | – |" in made
