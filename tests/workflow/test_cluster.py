@@ -18,6 +18,7 @@ STAND_INS = {
     "sbatch": SBATCH,
     "sinfo": "#!/bin/sh\necho ok\n",
     "squeue": "#!/bin/sh\nseq 100 | sed 's/$/|FAILED/'\n",
+    "sacct": "#!/bin/sh\nexit 0\n",  # asked for the account of recent jobs
     "scontrol": "#!/bin/sh\necho 'MinJobAge = 300 sec'\n",
     "nvidia-smi": "#!/bin/sh\nexit 0\n",  # of the login node
 }
