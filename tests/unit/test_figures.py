@@ -555,6 +555,13 @@ def test_rows_of_fields_are_named_by_what_tells_them_apart():
     assert list(twins) == ["FNO, white noise", "U-Net, white noise"]
     solvers = arranged(samples(), samples(sampler="ancestral(stochasticity=0)"))[0]
     assert list(solvers) == ["Bessel prior, Heun", "Bessel prior, DDIM"]
+    ladders = [samples("equal-4-8", epoch=5), samples("equal-2-4-8")]
+    for coarse, (_, header) in zip(((4,), (2, 4)), ladders, strict=True):
+        header["spec"] |= {
+            "network": {"kind": "fno"},
+            "training": {"ladder": [{"resolution": n} for n in (*coarse, 8)]},
+        }
+    assert list(arranged(*ladders)[0]) == ["equal time, 4→8", "equal time, 2→4→8"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,13 @@ LOSSES, LINE = 0.4, 1.1
 """Inches below the fields: of the legend of losses, and of a line of panels of them."""
 GAP, STRIP = 0.04, 0.1
 """Inches between rows of fields, and of the distances above one."""
-PARTS = {"epoch": "epoch {}".format, "seed": "seed {}".format, "sampler": sampler_name, "steps": "{} steps".format}
+PARTS = {
+    "ladder": str,
+    "epoch": "epoch {}".format,
+    "seed": "seed {}".format,
+    "sampler": sampler_name,
+    "steps": "{} steps".format,
+}
 """What a row's name has where files of one arm and gain differ in it."""
 
 
@@ -179,12 +185,18 @@ def _names(headers: list[Mapping[str, Any] | None]) -> list[str]:
     for part, words in PARTS.items():
         values: dict[str, set[Any]] = {}
         for name, header in zip(names, headers, strict=True):
-            values.setdefault(name, set()).add(header and header.get(part))
+            values.setdefault(name, set()).add(_part(header, part))
         names = [
-            f"{name},\n{words(header[part])}" if len(values[name]) > 1 else name
+            f"{name},\n{words(_part(header, part))}" if len(values[name]) > 1 else name
             for name, header in zip(names, headers, strict=True)
         ]
     return names
+
+
+def _part(header: Mapping[str, Any] | None, part: str) -> Any:
+    if part == "ladder" and _learned(header):
+        return "→".join(str(level["resolution"]) for level in header["spec"]["training"]["ladder"])
+    return header and header.get(part)
 
 
 def _two_digits(x: float) -> str:
