@@ -31,12 +31,10 @@ HEADLINE = {
         "sampler-converges",
         "fields-keep-their-law fno-laplacian values 64",
         "fields-have-the-law-of-increments fno-combined 64",
-    ),
-    "laptop/tables/claims.csv": (
         "u-net-degrades coefficients",
         "digits-transfer fno-combined values",
-        "warm-start-is-faster",
     ),
+    "laptop/tables/claims.csv": ("warm-start-is-faster",),
 }
 CLAIMS = yaml.safe_load((ROOT / "config.yaml").read_text())["claims"]["rows"]
 VERDICT = ["claim", "value", "criterion", "verdict", "seeds"]
@@ -64,7 +62,7 @@ def table(
     show: Sequence[str] = (),
     floor: bool = False,
     over: str = "seed",
-    percent: bool = False,
+    times: int = 1,
     last: int | None = None,
     names: Mapping[str, str] | None = None,
 ) -> str:
@@ -78,16 +76,15 @@ def table(
         show: columns that are shown as they are, instead of `columns` and `value`.
         floor: the mean of the column `floor` in brackets behind each value.
         over: "seed", or another column: the cell is then the range of the values over it.
-        percent: values are shown in per cent.
+        times: values are shown times this: 100 for per cent, the number of samples for how many they are.
         last: the median of the last so many epochs stands for each seed.
         names: other words for values and columns.
     """
     found = _read(file, where or {})
     names = {"": "–", "seconds": "time (s)"} | dict(names or {})
     labels = [*rows, *([columns] if columns else [])]
-    unit = 100 if percent else 1
     if show:
-        body = [[_shown(each, unit) for each in row] for row in found[[*rows, *show]].itertuples(index=False)]
+        body = [[_shown(each, times) for each in row] for row in found[[*rows, *show]].itertuples(index=False)]
         return _markdown([*rows, *show], body, names) + _source(file)
     if last:
         epochs = found.groupby([*labels, "seed"], sort=False, dropna=False)
@@ -96,7 +93,7 @@ def table(
         ).reset_index()
     cells = {}
     for label, group in found.groupby(labels, sort=False, dropna=False):
-        cells[label] = _cell(group, value, unit, floor, over)
+        cells[label] = _cell(group, value, times, floor, over)
     if not columns:
         body = [[*map(str, label), cell] for label, cell in cells.items()]
         return _markdown([*rows, value], body, names) + _source(file)
@@ -181,8 +178,8 @@ def _read(file: str, where: Mapping[str, Any]) -> pd.DataFrame:
     return found.fillna(dict.fromkeys(text, ""))
 
 
-def _cell(group: pd.DataFrame, value: str, unit: int, floor: bool, over: str) -> str:
-    values = group[value].dropna() * unit
+def _cell(group: pd.DataFrame, value: str, times: int, floor: bool, over: str) -> str:
+    values = group[value].dropna() * times
     if values.empty:
         return "–"
     if over != "seed":
@@ -190,15 +187,15 @@ def _cell(group: pd.DataFrame, value: str, unit: int, floor: bool, over: str) ->
         return low if low == high else f"{low} to {high}"
     if "seed" in group and group.seed.duplicated().any():
         raise ValueError(f"several values of a seed in one cell: {group.iloc[0].to_dict()}")
-    error = values.std() if len(values) > 1 else group["stderr"].iloc[0] * unit if "stderr" in group else math.nan
+    error = values.std() if len(values) > 1 else group["stderr"].iloc[0] * times if "stderr" in group else math.nan
     shown = (
         _number(values.mean()) if math.isnan(error) else f"{_number(values.mean(), error)} ± {_number(error, error)}"
     )
-    return shown + (f" ({_number(group.floor.mean() * unit)})" if floor else "")
+    return shown + (f" ({_number(group.floor.mean() * times)})" if floor else "")
 
 
-def _shown(value: object, unit: int) -> str:
-    return _number(value * unit) if isinstance(value, float) else str(value)
+def _shown(value: object, times: int) -> str:
+    return _number(value * times) if isinstance(value, float) else str(value)
 
 
 def _number(value: float, error: float | None = None) -> str:

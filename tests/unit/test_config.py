@@ -56,7 +56,7 @@ def refusal(load):
     return read
 
 
-@pytest.mark.parametrize("preset", ["smoke", "laptop", "gaussian", "study", "paper"])
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "study", "paper"])
 def test_a_preset_resolves_and_its_arms_survive_json(load, preset):
     config = load({"preset": preset})
     assert config.preset == preset
@@ -387,7 +387,7 @@ def test_a_sampler_is_its_kind_or_a_mapping_with_its_options(load):
         )
 
 
-@pytest.mark.parametrize("preset", ["smoke", "laptop", "gaussian", "study", "paper"])
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "study", "paper"])
 def test_a_sampler_survives_the_command_line(load, preset):
     for sampler in load({"preset": preset}).experiments["mixture"].convergence.samplers:
         assert parse_sampler(sampler.model_dump_json(exclude_defaults=True), "--sampler") == sampler

@@ -114,7 +114,7 @@ def test_a_table_has_means_and_spreads_over_seeds_or_the_error_of_a_single_one(i
     assert made[2] == "| a | values | 0.110 ± 0.014 | 0.200 ± 0.003 |"  # the standard deviation of 0.10 and 0.12
     assert made[3] == "| b | – | – | 1,230 |"
     assert made[-1] == "*[`t.csv`](results/reference/t.csv), commit 0123456.*"
-    below = included.table("t.csv", ["arm"], where={"metric": "e"}, floor=True, percent=True).splitlines()
+    below = included.table("t.csv", ["arm"], where={"metric": "e"}, floor=True, times=100).splitlines()
     assert below[2] == "| b | −0.123 ± 0.010 (5.00) |"
 
 

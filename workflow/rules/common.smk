@@ -18,7 +18,7 @@ from multilevel_diffusion.provenance import code_digest
 from multilevel_diffusion.settings import arm_spec, distinct_gains, flow, load_config, plain
 
 READ = ["config.yaml", "workflow/resources.yaml"]
-READ += [f"workflow/presets/{preset}.yaml" for preset in ("smoke", "laptop", "gaussian", "study", "paper")]
+READ += [f"workflow/presets/{preset}.yaml" for preset in ("smoke", "laptop", "study", "paper")]
 READ += [f"workflow/report/{caption}.rst" for caption in ("entry", "workflow")]
 
 

@@ -33,7 +33,7 @@ NEEDED = {
 class Config(Settings):
     """All settings of a run."""
 
-    preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop or paper.")
+    preset: Name = Field(description="Overlay in workflow/presets: smoke, laptop, study or paper.")
     results: Folder = Field(description="Folder of what the workflow makes, one subfolder per preset.")
     max_threads: Count | None = Field(None, description="Threads of a job; null: a share of the cores, all if paired.")
     gpu: Literal["auto", 0, 1] = Field(
