@@ -20,7 +20,8 @@ METRIC_LABELS = {
     "spectrum_distance": "log-spectrum distance\n(decades)",
 }
 TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
-TIME_STYLES = {"uniform": "-", "log-snr": "--", "karras": "-."}
+TIME_STYLES = {"uniform": ":", "log-snr": "--", "karras": "-."}
+"""Lines of samplers at other times than their own."""
 MARKERS = "os^vDph<>d*"
 STOCHASTIC = ("euler-maruyama", "ancestral", "predictor-corrector")
 """Kinds of sampler that draw noise if nothing else is said."""
@@ -63,9 +64,9 @@ def samplers(rows: pd.DataFrame) -> Figure:
             label = f"{sampler_name('euler-maruyama')}, {paper.index[-1]:g} evaluations"
             axes.axhline(paper.iloc[-1], color="0.3", linestyle=":", linewidth=0.8, label=label)
             for name in rows.sampler.unique():
-                times = next((times for times in TIME_STYLES if f"times={times}" in name), "uniform")
                 i = kinds.index(name.partition("(")[0])
-                look = {"linestyle": TIME_STYLES[times], "marker": MARKERS[i % len(MARKERS)]}
+                line = next((line for times, line in TIME_STYLES.items() if f"times={times}" in name), "-")
+                look = {"linestyle": line, "marker": MARKERS[i % len(MARKERS)]}
                 look |= {} if _stochastic(name) else {"markerfacecolor": "white"}
                 seeds, color = here[here.sampler == name].groupby("evaluations").value, f"C{i % 10}"
                 axes.plot(seeds.mean(), color=color, label=sampler_name(name), **look)
