@@ -356,6 +356,15 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(files, sampled, source):
     assert len(many.flatten(1).unique(dim=0)) == 70
 
 
+def test_a_single_sample_is_the_first_of_many_and_has_no_metrics(mld, files, sampled, tmp_path):
+    torch.testing.assert_close(sampled(files.model, samples=1), sampled(files.model)[:1], rtol=1e-5, atol=1e-6)
+    words = ["--resolution", 8, "--samples", 1, "--steps", 3, "--seed", 1, "-o", tmp_path]
+    assert mld("sample", files.model, *words).code == 0
+    words = ["--data", files.data, "--projections", 4, "-o", tmp_path / "metrics.csv"]
+    line = mld("evaluate", tmp_path / "values-8.safetensors", *words).refusal
+    assert "a single sample at 8 has no law to measure; draw at least 2" in line
+
+
 def test_samples_are_drawn_on_every_grid_under_every_gain_but_once_where_gains_agree(mld, files, sampled, tmp_path):
     words = ["--resolution", 8, "--resolution", 12, "--gain", "coefficients", "--gain", "values"]
     for source in (files.model, files.spec):

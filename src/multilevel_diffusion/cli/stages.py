@@ -145,7 +145,7 @@ def pack(
 def sample(
     source: given.Field,
     resolution: given.Resolutions,
-    samples: given.Samples,
+    samples: Annotated[int, typer.Option(min=1, help="How many fields.")],
     steps: given.Steps,
     seed: given.Seed,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")],

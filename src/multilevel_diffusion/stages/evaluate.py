@@ -74,8 +74,8 @@ def evaluate(
         value: in units of the fields where it has a scale. stderr: a jackknife over samples, see `metrics.jackknife`. floor: see
         `metrics.floors`. p-values have neither.
 
-    Raises a UserError if there are no test fields at the resolution of samples, or too few, or if they are of another law or
-    grid. It also raises one if the classifier is of other digits.
+    Raises a UserError if there are no test fields at the resolution of samples, or too few, or a single sample, or if
+    they are of another law or grid. It also raises one if the classifier is of other digits.
     """
     known = {sets.grid.resolution: (sets, measures_of(sets, projections, classifier)) for sets in tests}
 
@@ -92,6 +92,8 @@ def evaluate(
         sets, measures = known[n]
         if (drawn.target, getattr(spec, "grid", sets.geometry)) != (sets.target, sets.geometry):
             raise UserError(f"{drawn.source}: of another arm, prior, data set or grid than the test fields at {n}")
+        if count < 2:
+            raise UserError(f"{drawn.source}: a single sample at {n} has no law to measure; draw at least 2")
         if count > (available := len(sets.fields["floor"])):
             raise UserError(f"{drawn.source}: {count} samples at {n}, but there are only {available} test fields")
         about = {"gain": drawn.gain, "seed": drawn.seed, "sampler": drawn.sampler, "steps": drawn.steps}
