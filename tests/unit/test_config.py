@@ -235,7 +235,7 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
             [0],
             ["experiments.mixture.convergence.evaluations.0", "got 0"],
         ),
-        ("experiments.mixture.log_density.drawn_on", 128, ["experiments.mixture.log_density", "128", "drawn_on 128"]),
+        ("experiments.mixture.log_density.drawn_on", 64, ["experiments.mixture.log_density", "64", "drawn_on 64"]),
         (
             "experiments.mixture.truncation.drawn_on",
             128,
