@@ -447,6 +447,27 @@ def test_convergence_on_test_fields_has_the_floor_of_as_many_sets_as_they_make(m
         assert not out.exists()
 
 
+def test_along_training_starts_where_it_is_told(made, mld, tmp_path):
+    snapshots, data = made.arms["fno"].trained / "snapshots", tmp_path / "16.safetensors"
+    assert mld("data", "restrict", made.data, "--resolution", 16, "-o", data).code == 0
+    how = {"resolution": 16, "steps": 2, "sampler": "gaussian-exponential", "stage": "along-training"}
+    command = ["along-training", snapshots, "--data", data, "--gain", "values", "--sampler", how["sampler"]]
+    command += ["--samples", 3, "--steps", how["steps"], "--projections", 9]
+    last = load(max(snapshots.iterdir()), "cpu")
+    reference = Reference(
+        sets_of().fields["reference"].double().numpy(), projections(16, 9, generator(0, "projections", 16))
+    )
+    values = {}
+    for start in ("prior", "gaussian"):
+        out = tmp_path / f"{start}.csv"
+        done = mld(*command, "--start", start, "-o", out)
+        assert done.code == 0, done.err
+        drawn = last.sample(3, seed=last.seed, start=start, dtype=torch.float64, **how)
+        values[start] = read_csv(out).value.iloc[-1]
+        assert values[start] == pytest.approx(reference.sliced_wasserstein(drawn.numpy()).value, rel=1e-5)
+    assert values["prior"] != pytest.approx(values["gaussian"], rel=1e-3)
+
+
 def test_what_has_no_gaussian_does_not_start_from_one(files, mld, tmp_path):
     options = [
         "--resolution",

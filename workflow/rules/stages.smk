@@ -142,9 +142,9 @@ def sampling(wildcards):
 
 
 def along_training_options(wildcards):
-    """The sampler of the samples, with fewer steps, and the metrics of the samples."""
-    settings = of(wildcards)
-    found = gains(wildcards) | {"sampler": sampler_text(settings.sampling_of(wildcards.arm).sampler)}
+    """The sampler of the samples and where it starts, with fewer steps, and the metrics of the samples."""
+    settings, found = of(wildcards), gains(wildcards)
+    found |= {name: value for name, value in sampling(wildcards).items() if name in ("sampler", "start")}
     return options(found | section(settings.along_training, "resolution") | dumped(settings.metrics))
 
 

@@ -211,6 +211,7 @@ def along_training(
     projections: given.Projections,
     output: given.Output,
     sampler: given.Sampler = "euler-maruyama",
+    start: given.Beginning = Start.PRIOR,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Distance of samples to the test set along training.
@@ -222,6 +223,7 @@ def along_training(
 
     test = read_sets(data, need={"reference": 1, "floor": samples})
     options = {"samples": samples, "steps": steps, "projections": projections, "gains": gain, "sampler": sampler}
+    options |= {"start": start}
     _follow(along_training, snapshots, output, checkpoint_seconds, options, {"test": test}, data)
 
 

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..metrics import Reference, floors
 from ..metrics import projections as directions_on
 from ..models import Model
-from ..settings import Gain, SamplerBase, distinct_gains
+from ..settings import Gain, SamplerBase, Start, distinct_gains
 from ..storage import generator
 
 
@@ -26,6 +26,7 @@ def along_training(
     projections: int,
     gains: Sequence[Gain],
     sampler: SamplerBase,
+    start: Start = Start.PRIOR,
     keep: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Sliced Wasserstein distance of samples of every model to the test set, see `metrics.Reference.sliced_wasserstein`.
@@ -46,7 +47,7 @@ def along_training(
     resolution = test.grid.resolution
     if samples > (available := len(test.fields["floor"])):
         raise UserError(f"{samples} samples, but there are only {available} test fields; draw fewer")
-    keep, drawing = keep or Checkpoint(), {"resolution": resolution, "sampler": sampler, "steps": steps}
+    keep, drawing = keep or Checkpoint(), {"resolution": resolution, "sampler": sampler, "steps": steps, "start": start}
     directions = directions_on(resolution, projections, generator(0, "projections", resolution))
     reference, rows = Reference(test.fields["reference"].numpy(), directions), []
     found, disjoint = floors(
