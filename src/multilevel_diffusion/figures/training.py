@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..columns import skill_resolutions
@@ -191,6 +192,7 @@ def ladders(history: pd.DataFrame, against: Sequence[Literal["epoch", "seconds"]
                 side = {"xytext": (3, 3)} if i % 2 else {"xytext": (-3, -3), "ha": "right", "va": "top"}
                 _mark_levels(axes, run.resolution, run[[x, loss]], color, None if j else side)
         axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "time of training (s)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     log_ticks(panels[0].yaxis)
     panels[0].set_ylabel(f"test loss at {history.resolution.max()} (units of $u^2$)")
     label_ends(panels[-1], ends, height - 0.5)
