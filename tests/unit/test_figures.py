@@ -289,6 +289,17 @@ def test_the_figure_along_training_has_a_panel_a_prior_and_a_curve_a_network_and
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.08, 0.12))
 
 
+def test_a_single_snapshot_is_a_point_along_training_and_a_training_that_has_none_a_level():
+    rows = along_training()
+    once = rows[(rows.network == "fno") | (rows.epoch == 2)]
+    level = along_training(network="gaussian", arm="gaussian", epoch=1)
+    lines = {line.get_label(): line for line in figures.along_training(pd.concat([once, level])).axes[0].lines}
+    assert (lines["U-Net, gain values"].get_xdata(), lines["U-Net, gain values"].get_ydata()) == ([2], [1])
+    assert lines["U-Net, gain values"].get_marker() == "s"
+    assert len(set(lines["Gaussian"].get_ydata())) == 1
+    assert len(lines["Gaussian"].get_xdata()) == 2
+
+
 def test_the_figure_along_training_takes_a_network_that_it_has_no_name_for():
     axes = figures.along_training(along_training(network="cnn", arm="cnn-mine")).axes[0]
     assert (axes.get_title(), axes.lines[0].get_label()) == ("mine", "cnn, gain values")

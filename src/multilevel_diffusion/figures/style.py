@@ -250,10 +250,13 @@ def color_of(resolution: int) -> str:
 
 
 def draw_curve(axes: Axes, rows: pd.DataFrame, column: str, color: str, style: str, label: str) -> None:
-    """The median over seeds against the epoch, in a band from the least to the greatest; one epoch alone is a horizontal line."""
+    """The median over seeds against the epoch, in a band from the least to the greatest.
+
+    One epoch alone is a horizontal line, or a point if the style, as "s--", has a marker.
+    """
     seeds = rows.groupby("epoch")[column]
     median = seeds.median()
-    if len(median) == 1:
+    if len(median) == 1 and not style.strip("-:."):
         axes.axhline(median.iloc[0], linestyle=style, color=color, label=label)
     else:
         axes.plot(median.index, median, style, color=color, label=label)
