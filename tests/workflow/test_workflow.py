@@ -208,7 +208,7 @@ def test_tables_to_read_have_short_lines_and_no_nan(workflow):
 def test_table_1_has_every_arm_of_the_digits_and_of_the_reaction_diffusion_system(workflow):
     table = read_csv(workflow.folder / "results/smoke/tables/table1.csv")
     learned = table[table.network == "fno"].groupby("experiment").prior.agg(set).to_dict()
-    assert learned == {"mnist": {"standard", "combined"}, "reaction-diffusion": {"laplacian", "combined"}}
+    assert learned == {"mnist": {"combined"}, "reaction-diffusion": {"laplacian", "combined"}}
     assert table["32"].str.match(r"\d").sum() == 4 + 3
 
 
