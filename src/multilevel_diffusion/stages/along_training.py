@@ -36,6 +36,7 @@ def along_training(
     Args:
         test: `reference` and `floor`, at the resolution of the samples.
         samples: fields drawn of each model, no more than `floor` has.
+        start: where at t = 1 they start, see `Model.sample`.
         keep: where what is done is kept.
 
     Returns:
