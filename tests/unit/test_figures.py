@@ -141,6 +141,20 @@ def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolu
     assert (filled["Euler–Maruyama"], filled["Heun, Karras times"]) == (True, False)
 
 
+def test_no_two_samplers_look_alike():
+    kinds = [
+        f"gaussian-exponential{inside}" for inside in ("", "(times=uniform)", "(times=karras)", "(stochasticity=1)")
+    ]
+    rows = convergence()
+    made = [
+        rows[rows.sampler == "euler-maruyama"],
+        *(rows[rows.sampler != "euler-maruyama"].assign(sampler=kind) for kind in kinds),
+    ]
+    lines = [line for line in figures.samplers(pd.concat(made)).axes[0].lines if "evaluations" not in line.get_label()]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker(), line.get_markerfacecolor()) for line in lines}
+    assert len(looks) == len(lines) == 5
+
+
 def test_the_samplers_figure_keeps_gains_apart_and_refuses_several_arms():
     rows = pd.concat([convergence(), convergence(("fno",)).assign(gain="coefficients", value=1.0)])
     titles = [axes.get_title() for axes in figures.samplers(rows).axes[:6]]
