@@ -13,7 +13,7 @@ from PIL import Image
 
 from multilevel_diffusion import figures
 from multilevel_diffusion.errors import UserError
-from multilevel_diffusion.figures.style import LOSS_LABEL, PANEL, SHARP
+from multilevel_diffusion.figures.style import LOSS_LABEL, PANEL, SAMPLER_LOOKS, SHARP
 from multilevel_diffusion.storage import read_csv, read_tensors, write_csv, write_tensors
 
 
@@ -39,7 +39,7 @@ def test_the_figure_of_score_errors_draws_the_median_over_seeds_inside_their_ran
     band = error.collections[[line.get_label() for line in error.lines].index("64")].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((1 / 3, 4))
     assert {line.get_label() for line in error.lines} == {"32", "64", "64, coefficients"}
-    assert {line.get_label() for line in loss.lines} == {"32", "64", "64 restricted to 32", "exact field, 32"}
+    assert {line.get_label() for line in loss.lines} == {"32", "64", "64 restricted to 32", "exact score, 32"}
 
 
 def test_the_figure_of_score_errors_keeps_arms_apart_and_needs_no_particular_gain():
@@ -54,7 +54,7 @@ def test_the_gaussian_baseline_is_a_level_beside_the_arms_of_its_prior():
     assert len(figures.score_error(pd.concat([scores("a"), gaussian.assign(prior="q")])).axes[0].lines) == 3
     error, loss = figures.score_error(pd.concat([scores("a"), gaussian])).axes
     for axes, height in ((error, 2.0), (loss, 2.0)):
-        (level,) = (line for line in axes.lines if line.get_label() == "Gaussian, 64")
+        (level,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline, 64")
         assert set(level.get_ydata()) == {height}  # the median over seeds
 
     history = skills(("fno-a", "a")).assign(validation_32=lambda rows: 4.0 * (1 - rows.skill_32))
@@ -67,13 +67,13 @@ def test_the_gaussian_baseline_is_a_level_beside_the_arms_of_its_prior():
 
     level = ladder_histories().query("epoch == 1").assign(arm="gaussian", network="gaussian", test_64=7.0, seconds=0.0)
     for axes in figures.ladders(pd.concat([ladder_histories(), level])).axes:
-        (line,) = (line for line in axes.lines if line.get_label() == "Gaussian")
+        (line,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline")
         assert set(line.get_ydata()) == {7.0}
 
     rows = along_training()
     level = rows[rows.epoch == rows.epoch.min()].assign(arm="gaussian", network="gaussian", value=3.0)
     axes = figures.along_training(pd.concat([rows, level])).axes[0]
-    (line,) = (line for line in axes.lines if line.get_label() == "Gaussian")
+    (line,) = (line for line in axes.lines if line.get_label() == "Gaussian baseline")
     assert set(line.get_ydata()) == {3.0}
 
 
@@ -128,7 +128,7 @@ def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolu
     figure = figures.samplers(convergence())
     assert len(figure.axes) == 8
     titles = [axes.get_title() for axes in figure.axes[:4]]
-    assert titles == ["exact field, 32", "exact field, 64", "network, 32", "network, 64"]
+    assert titles == ["exact score, 32", "exact score, 64", "network, 32", "network, 64"]
     curves = {line.get_label(): line for line in figure.axes[0].lines}
     np.testing.assert_allclose(curves["Heun, Karras times"].get_ydata(), [0.4, 0.2])
     assert curves["Heun, Karras times"].get_linestyle() == "-."
@@ -139,6 +139,17 @@ def test_the_samplers_figure_draws_the_mean_over_seeds_in_a_panel_a_field_resolu
     assert len(looks) == 2
     filled = {label: line.get_markerfacecolor() != "white" for label, line in curves.items()}
     assert (filled["Euler–Maruyama"], filled["Heun, Karras times"]) == (True, False)
+
+
+def test_a_kind_of_sampler_looks_the_same_whatever_stands_beside_it():
+    def looks(rows):
+        lines = figures.samplers(rows).axes[0].lines
+        return {line.get_label(): (line.get_color(), line.get_marker()) for line in lines}
+
+    both, alone = convergence(), convergence().query("sampler != 'heun(times=karras)'")
+    mine = pd.concat([alone, alone[alone.sampler == "euler-maruyama"].assign(sampler="mine")])
+    assert looks(both).items() >= looks(alone).items()
+    assert looks(mine)["mine"] not in SAMPLER_LOOKS.values()
 
 
 def test_no_two_samplers_look_alike():
@@ -174,12 +185,12 @@ def test_the_log_density_figure_draws_root_mean_squares():
             for sign in (-1, 1)
         ]
     )
-    with pytest.raises(UserError, match="needs the table of the exact field"):
+    with pytest.raises(UserError, match="needs the table of the exact score"):
         figures.log_density(rows[rows.network != "exact"])
     limit, error = figures.log_density(rows).axes
     curves = {line.get_label(): line.get_ydata() for axes in (limit, error) for line in axes.lines}
     np.testing.assert_allclose(curves["plain: density of the grid values"], [16, 32])
-    np.testing.assert_allclose(curves["exact field, exact trace"], [3, 3])
+    np.testing.assert_allclose(curves["exact score, exact trace"], [3, 3])
     np.testing.assert_allclose(curves["network, Hutchinson's trace"], [3, 3])
     np.testing.assert_allclose(curves["exact, started from $p_1$ instead of $N(0,Q)$"], [0.5, 0.5])
 
@@ -188,7 +199,7 @@ def test_the_figure_of_losses_has_a_panel_an_arm_with_the_loss_on_every_grid():
     rows = pd.DataFrame(
         [
             {"arm": f"fno-{prior}", "network": "fno", "seed": seed, "epoch": epoch, "loss": seed / epoch}
-            | {"validation_32": 2 * seed / epoch, "validation_128": 3 * seed / epoch}
+            | {"resolution": 32, "validation_32": 2 * seed / epoch, "validation_128": 3 * seed / epoch}
             for prior in ("standard", "fno", "bessel", "combined")
             for seed in (1, 2, 4)
             for epoch in (1, 2)
@@ -230,12 +241,12 @@ def test_the_figure_of_skill_has_a_panel_a_grid_and_a_colour_a_prior():
     panels = figures.skill(pd.concat([rows, untrained])).axes
     assert [axes.get_title() for axes in panels] == ["resolution 32", "resolution 64"]
     curves = {line.get_label(): line for line in panels[0].lines}
-    assert list(curves) == ["a, on the Gaussian", "a", "b", "Gaussian"]
-    assert set(curves["Gaussian"].get_ydata()) == {0}
+    assert list(curves) == ["a, preconditioned", "a", "b", "Gaussian baseline"]
+    assert set(curves["Gaussian baseline"].get_ydata()) == {0}
     np.testing.assert_allclose(curves["a"].get_xdata(), [7, 14])
     np.testing.assert_allclose(curves["a"].get_ydata(), [-1, -0.5])
     looks = {name: (curves[name].get_color(), curves[name].get_linestyle()) for name in list(curves)[:3]}
-    assert looks == {"a, on the Gaussian": ("C0", "--"), "a": ("C0", "-"), "b": ("C1", "-")}
+    assert looks == {"a, preconditioned": ("C0", "--"), "a": ("C0", "-"), "b": ("C1", "-")}
 
 
 def test_curves_are_named_at_their_ends_in_their_colours_from_above_to_below_without_overlap():
@@ -261,7 +272,22 @@ def test_curves_are_named_at_their_ends_in_their_colours_from_above_to_below_wit
 def test_the_axis_of_skill_reaches_to_the_worst_and_no_further_than_minus_a_hundred():
     for least, expected in ((0.1, -1.1), (-5.0, -22.0), (-1e6, -110.0)):
         axes = figures.skill(skills(("a", "p"), least=least)).axes[0]
-        assert axes.get_ylim() == pytest.approx((expected, 1))
+        assert axes.get_ylim() == pytest.approx((expected, 0.5))
+    assert figures.skill(skills(("a", "p"), least=0.2)).axes[0].get_ylim()[1] == 1
+
+
+def test_the_change_of_level_is_marked_on_every_curve_and_named_once_where_they_change_together():
+    ladder = {"resolution": lambda rows: rows.epoch.map({1: 16, 2: 32})}
+    rows = skills(("fno-a-gaussian", "a"), ("fno-b", "b")).assign(**ladder)
+    for axes in figures.skill(rows).axes:
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [line.get_xdata() for line in points] == [[7], [7]]
+        (label,) = (text for text in axes.texts if text.get_text() == "→32")
+        assert label.xy[0] == 7
+        assert label.get_color() in {line.get_color() for line in points}
+    (axes,) = (axes for axes in figures.losses(rows.assign(validation_8=2.0, validation_9=3.0)).axes[:1])
+    (label,) = (text for text in axes.texts if text.get_text() == "→32")
+    assert label.xy == (1, 3)
 
 
 def test_a_figure_of_skill_needs_a_history_with_skill(mld, tmp_path):
@@ -303,6 +329,14 @@ def test_the_figure_along_training_has_a_panel_a_prior_and_a_curve_a_network_and
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.08, 0.12))
 
 
+def test_what_is_above_the_axis_along_training_is_a_triangle_at_its_end():
+    far = along_training().assign(value=lambda rows: rows.value.where(rows.epoch == 2, 1e6))
+    axes = figures.along_training(far).axes[0]
+    assert axes.get_ylim()[1] == pytest.approx(figures.training.GREATEST_DISTANCE * 0.1)
+    above = [line for line in axes.lines if line.get_marker() == "^"]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in above] == 4 * [([1], [1])]
+
+
 def test_a_single_snapshot_is_a_point_along_training_and_a_training_that_has_none_a_level():
     rows = along_training()
     once = rows[(rows.network == "fno") | (rows.epoch == 2)]
@@ -310,8 +344,8 @@ def test_a_single_snapshot_is_a_point_along_training_and_a_training_that_has_non
     lines = {line.get_label(): line for line in figures.along_training(pd.concat([once, level])).axes[0].lines}
     assert (lines["U-Net, gain values"].get_xdata(), lines["U-Net, gain values"].get_ydata()) == ([2], [1])
     assert lines["U-Net, gain values"].get_marker() == "s"
-    assert len(set(lines["Gaussian"].get_ydata())) == 1
-    assert len(lines["Gaussian"].get_xdata()) == 2
+    assert len(set(lines["Gaussian baseline"].get_ydata())) == 1
+    assert len(lines["Gaussian baseline"].get_xdata()) == 2
 
 
 def test_the_figure_along_training_takes_a_network_that_it_has_no_name_for():
@@ -358,10 +392,10 @@ def test_nothing_of_a_figure_of_fields_lies_outside_the_page(scale):
 
 def test_arms_have_the_names_that_the_field_gives_them():
     fno = ["fno-standard", "fno-laplacian-gaussian", "fno-fno", "fno", "mine"]
-    names = ["white noise", "Laplacian prior, on the Gaussian", "FNO prior", "FNO", "mine"]
+    names = ["white noise", "Laplacian prior, preconditioned", "FNO prior", "FNO", "mine"]
     assert figures.arm_names([(arm, "fno") for arm in fno]) == dict(zip(fno, names, strict=True))
     several = figures.arm_names([("fno-standard", "fno"), ("unet-standard", "unet"), ("gaussian", "gaussian")])
-    assert list(several.values()) == ["FNO, white noise", "U-Net, white noise", "Gaussian"]
+    assert list(several.values()) == ["FNO, white noise", "U-Net, white noise", "Gaussian baseline"]
     ladders = figures.arm_names([(arm, "fno") for arm in ("cold", "warm-coefficients", "equal-16-32-64")])
     assert list(ladders.values()) == ["cold start", "warm start, coefficients", "equal time"]
 
@@ -370,7 +404,7 @@ def test_arms_have_the_names_that_the_field_gives_them():
     ("method", "name"),
     [
         ("exact", "exact"),
-        ("gaussian", "Gaussian (kriging)"),
+        ("gaussian", "kriging"),
         ("guided", "network, guided"),
         ("dps(scale=2.0)", "network, DPS, scale 2.0"),
     ],
@@ -564,7 +598,7 @@ def test_rows_of_fields_are_in_order_however_the_files_are():
     exact = samples(gain=None, field="exact", spec=None)
     files = [samples(gain="coefficients", resolution=12), samples(resolution=12), test_set(12), samples(), test_set(8)]
     rows, images = arranged(*files, exact, samples(gain=None, field="exact", spec=None, resolution=12))
-    names = ["test set", "Bessel prior, values", "Bessel prior, coefficients", "exact field"]
+    names = ["test set", "Bessel prior, values", "Bessel prior, coefficients", "exact score"]
     assert rows == dict(zip(names, [[8, 12], [8, 12], [12], [8, 12]], strict=True))
     assert list(rows) == names
     assert images
@@ -622,7 +656,7 @@ def test_above_fields_stands_the_distance_of_these_very_samples_and_the_floor_ab
     for other in ({"steps": 5}, {"gain": "coefficients"}, {"network": "exact"}, {"metric": "mmd"}):
         assert "Bessel prior" not in figures.distances(files, metrics(**other))
     exact = [(Path(), *samples(field="exact", spec=None, gain=None))]
-    assert figures.distances(exact, metrics(network="exact", gain=None)) == {"exact field": {8: "SW 0.060"}}
+    assert figures.distances(exact, metrics(network="exact", gain=None)) == {"exact score": {8: "SW 0.060"}}
 
 
 def test_fields_are_drawn_from_files_of_samples_alone_under_the_colours_of_the_first_row(mld, files, tmp_path):

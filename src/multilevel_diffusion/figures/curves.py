@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import matplotlib
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import UserError
-from .style import PAPER_WIDTH, STYLE, log_ticks, sampler_name
+from .style import PAPER_WIDTH, SAMPLER_LOOKS, STYLE, log_ticks, sampler_name
 
 __all__ = ["cost", "log_density", "samplers"]
 
@@ -20,9 +21,10 @@ METRIC_LABELS = {
     "spectrum_distance": "log-spectrum distance\n(decades)",
 }
 TRACES = {"exact": "exact", "hutchinson": "Hutchinson's"}
-TIME_STYLES = {"uniform": ":", "log-snr": "--", "karras": "-."}
+TIME_STYLES = {"uniform": ":", "log-snr": "--", "karras": "-.", "angle": (0, (6, 1, 1, 1, 1, 1))}
 """Lines of samplers at other times than their own."""
-MARKERS = "os^vDph<>d*"
+OTHER_LOOKS = (("C5", "h"), ("C9", "<"), ("C8", ">"), ("C6", "d"))
+"""Of samplers without a colour of their own, in the order in which they come."""
 STOCHASTIC = ("euler-maruyama", "ancestral", "predictor-corrector")
 """Kinds of sampler that draw noise if nothing else is said."""
 COST_AXES = {"resolution": "points per side $N$", "batch": "fields per step", "width": "channels"}
@@ -47,7 +49,9 @@ def samplers(rows: pd.DataFrame) -> Figure:
     rows = rows.assign(field=_fields_of_one_arm(rows))
     columns = list(dict.fromkeys(zip(rows.field, rows.resolution, strict=True)))
     metrics = [metric for metric in METRIC_LABELS if metric in set(rows.metric)]
-    kinds = list(dict.fromkeys(name.partition("(")[0] for name in rows.sampler))
+    kinds = dict.fromkeys(name.partition("(")[0] for name in rows.sampler)
+    looks = dict(zip([kind for kind in kinds if kind not in SAMPLER_LOOKS], itertools.cycle(OTHER_LOOKS), strict=False))
+    looks |= SAMPLER_LOOKS
     figure = Figure(figsize=(PAPER_WIDTH, 1.7 * len(metrics) + 0.8), layout="constrained")
     grid = figure.subplots(len(metrics), len(columns), sharex=True, sharey="row", squeeze=False)
     for panels, metric in zip(grid, metrics, strict=True):
@@ -64,11 +68,11 @@ def samplers(rows: pd.DataFrame) -> Figure:
             label = f"{sampler_name('euler-maruyama')}, {paper.index[-1]:g} evaluations"
             axes.axhline(paper.iloc[-1], color="0.3", linestyle=":", linewidth=0.8, label=label)
             for name in rows.sampler.unique():
-                i = kinds.index(name.partition("(")[0])
+                color, marker = looks[name.partition("(")[0]]
                 line = next((line for times, line in TIME_STYLES.items() if f"times={times}" in name), "-")
-                look = {"linestyle": line, "marker": MARKERS[i % len(MARKERS)]}
+                look = {"linestyle": line, "marker": marker}
                 look |= {} if _stochastic(name) else {"markerfacecolor": "white"}
-                seeds, color = here[here.sampler == name].groupby("evaluations").value, f"C{i % 10}"
+                seeds = here[here.sampler == name].groupby("evaluations").value
                 axes.plot(seeds.mean(), color=color, label=sampler_name(name), **look)
                 axes.fill_between(seeds.mean().index, seeds.min(), seeds.max(), color=color, alpha=0.12, linewidth=0)
             axes.set(xscale="log", yscale="log")
@@ -89,21 +93,21 @@ def log_density(rows: pd.DataFrame) -> Figure:
     error grows with the grid.
 
     Args:
-        rows: DENSITY_COLUMNS of one arm, as `mld log-density` writes them, rows of the exact field among them.
+        rows: DENSITY_COLUMNS of one arm, as `mld log-density` writes them, rows of the exact score among them.
 
     Raises:
-        UserError: if the rows are of several arms, or none is of the exact field with its exact trace.
+        UserError: if the rows are of several arms, or none is of the exact score with its exact trace.
     """
     rows = rows.assign(kind=_fields_of_one_arm(rows))
     exact = rows[(rows.network == "exact") & (rows.trace == "exact")]
     if exact.empty:
-        raise UserError("TABLES: the figure needs the table of the exact field beside the tables of networks")
+        raise UserError("TABLES: the figure needs the table of the exact score beside the tables of networks")
 
     def draw(axes: Axes, errors: pd.Series, line: str, **look: object) -> None:
         axes.plot(np.sqrt((errors**2).groupby(rows.resolution).mean()), line, **look)
 
     figure = Figure(figsize=(PAPER_WIDTH, 2.7), layout="constrained")
-    limit, error = figure.subplots(1, 2)
+    limit, error = figure.subplots(1, 2, sharey=True)
     for column, color, line, label in (
         ("plain", "#c1272d", "s-", "plain: density of the grid values"),
         ("closed_form", "black", "o-", "relative to $N(0,Q)$, closed form"),
@@ -112,7 +116,7 @@ def log_density(rows: pd.DataFrame) -> Figure:
         draw(limit, exact[column] - exact.finest, line, color=color, markersize=4, label=label)
     limit.set(ylabel=f"distance to the closed form at {exact.drawn_on.max()} (nats)", title="refining the grid")
     for (kind, trace), group in rows.groupby(["kind", "trace"], sort=False):
-        color, line = "#1f4e9e" if kind == "exact field" else "#b58900", "o-" if trace == "exact" else "o--"
+        color, line = "#1f4e9e" if kind == "exact score" else "#b58900", "o-" if trace == "exact" else "o--"
         label = f"{kind}, {TRACES[trace]} trace"
         draw(error, group.estimate - group.closed_form, line, color=color, markersize=3, label=label)
     label = "exact, started from $p_1$ instead of $N(0,Q)$"
@@ -123,9 +127,9 @@ def log_density(rows: pd.DataFrame) -> Figure:
         ticks = sorted(rows.resolution.unique())
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        log_ticks(axes.yaxis)
-        _make_room(axes, 0.4)
         axes.legend(loc="upper left")
+    _make_room(limit, 0.4)
+    log_ticks(limit.yaxis)
     return figure
 
 
@@ -186,10 +190,10 @@ def _stochastic(sampler: str) -> bool:
 
 
 def _fields_of_one_arm(rows: pd.DataFrame) -> pd.Series:
-    """What each row's denoiser is: the exact field, or a network, by its gain if there are several."""
+    """What each row's denoiser is: the exact score, or a network, by its gain if there are several."""
     if rows.arm.nunique() > 1:
         raise UserError(
             f"TABLES: the figure is of one arm, not of {', '.join(rows.arm.unique())}; draw one figure per arm"
         )
     named = "network, " + rows.gain.astype(str) if rows.gain.nunique() > 1 else "network"
-    return pd.Series(np.where(rows.network == "exact", "exact field", named), index=rows.index)
+    return pd.Series(np.where(rows.network == "exact", "exact score", named), index=rows.index)

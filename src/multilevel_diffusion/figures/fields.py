@@ -24,6 +24,7 @@ from .style import (
     STYLE,
     arm_names,
     field_colors,
+    number,
     sampler_name,
     show,
     styles_legend,
@@ -181,7 +182,7 @@ def _names(headers: list[Mapping[str, Any] | None]) -> list[str]:
             parts = arms[arm].split(", ") + [header["gain"]] * (len(gains[arm]) > 1)
             names.append(",\n".join(parts))
         else:
-            names.append("exact field" if header else TEST_SET)
+            names.append("exact score" if header else TEST_SET)
     for part, words in PARTS.items():
         values: dict[str, set[Any]] = {}
         for name, header in zip(names, headers, strict=True):
@@ -200,7 +201,7 @@ def _part(header: Mapping[str, Any] | None, part: str) -> Any:
 
 
 def _two_digits(x: float) -> str:
-    return f"{x:.0f}" if x >= 10 else f"{x:#.2g}"
+    return number(float(f"{x:.2g}")) if x >= 1000 else f"{x:.0f}" if x >= 10 else f"{x:#.2g}"
 
 
 def _learned(header: Mapping[str, Any] | None) -> bool:
@@ -255,6 +256,7 @@ def _draw_fields(
                 place = (x + k * panel) / width, y / height, 0.94 * panel / width, 0.94 * panel / height
                 image = show(figure.add_axes(place), field, look, rows_down=rows_down)
     lines = ["$x_1$ downwards, $x_2$ to the right" if rows_down else "$x_1$ to the right, $x_2$ upwards"]
+    lines[0] += "; N: points per side" * (panel * count < NARROW)
     lines += ["SW: sliced Wasserstein distance to the test set (units of $u$)"] * bool(written)
     say(min(LEFT, width - WIDEST) if written else LEFT, bottom - 0.05, "\n".join(lines), va="top")
     right = LEFT + panel * (len(first) * (count + 0.2) - 0.2)

@@ -33,6 +33,7 @@ __all__ = [
     "NETWORKS",
     "PANEL",
     "PAPER_WIDTH",
+    "SAMPLER_LOOKS",
     "SMALL",
     "STYLE",
     "arm_looks",
@@ -40,10 +41,11 @@ __all__ = [
     "color_of",
     "draw_curve",
     "field_colors",
-    "is_on_gaussian",
+    "is_preconditioned",
     "label_ends",
     "log_ticks",
     "method_name",
+    "number",
     "prior_name",
     "sampler_name",
     "save",
@@ -89,7 +91,7 @@ STYLE = {
 LOSS_LABEL = "denoising loss (units of $u^2$)"
 BASELINE = "gaussian"
 """The kind of network that is not trained: a level beside the curves of others, and the end of the name of an arm on it."""
-NETWORKS = {"fno": "FNO", "unet": "U-Net", BASELINE: "Gaussian"}
+NETWORKS = {"fno": "FNO", "unet": "U-Net", BASELINE: "Gaussian baseline"}
 ARMS = {
     "standard": "white noise",
     "fno": "FNO prior",
@@ -121,8 +123,19 @@ SAMPLERS = {
     "gaussian-exponential": "Gaussian exp.",
     "gaussian-exponential(stochasticity=1)": "Gaussian exp. (SDE)",
 }
-TIMES = {"times=uniform": "uniform times", "times=log-snr": "log-SNR times", "times=karras": "Karras times"}
-METHODS = {"exact": "exact", "gaussian": "Gaussian (kriging)", "dps": "DPS"}
+SAMPLER_LOOKS = {
+    "euler-maruyama": ("#7f7f7f", "o"),
+    "ancestral": ("#1f4e9e", "s"),
+    "heun": ("#2e7d32", "^"),
+    "dpm-solver++": ("#c1272d", "v"),
+    "predictor-corrector": ("#6a1b9a", "D"),
+    "gaussian-exponential": ("#b36b00", "p"),
+}
+"""Colour and marker of each kind of sampler."""
+OPTIONS = {"times=uniform": "uniform times", "times=log-snr": "log-SNR times", "times=karras": "Karras times"}
+OPTIONS |= {"times=angle": "equal angles"}
+OPTIONS |= {"derivative=denoiser": "own derivative"}
+METHODS = {"exact": "exact", "gaussian": "kriging", "dps": "DPS"}
 
 
 def save(figure: Figure, path: Path, stamp: str = "") -> None:
@@ -166,7 +179,7 @@ def _drawn(figure: Figure, kind: str, description: str) -> bytes:
 
 
 def arm_names(arms: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What the field calls the arms of a figure: "Laplacian prior, on the Gaussian" for fno-laplacian-gaussian.
+    """What the field calls the arms of a figure: "Laplacian prior, preconditioned" for fno-laplacian-gaussian.
 
     The network is named where the figure has several. An arm that is not named by network and prior keeps its name.
 
@@ -179,12 +192,12 @@ def arm_names(arms: Iterable[tuple[str, str]]) -> dict[str, str]:
     for arm, network in networks.items():
         named = [NETWORKS.get(network, network)] * (several or network == BASELINE)
         named += [prior_name(arm, network)] * (network != BASELINE)
-        names[arm] = ", ".join([*dict.fromkeys(named), *["on the Gaussian"] * is_on_gaussian(arm, network)])
+        names[arm] = ", ".join([*dict.fromkeys(named), *["preconditioned"] * is_preconditioned(arm, network)])
     return names
 
 
 def prior_name(arm: str, network: str) -> str:
-    """What the field calls an arm, whichever network it has and whether it is on the Gaussian or not.
+    """What the field calls an arm, whichever network it has and whether it is preconditioned or not.
 
     One with the name of its network is called as that: the name says nothing of the prior.
     """
@@ -194,19 +207,19 @@ def prior_name(arm: str, network: str) -> str:
     return "equal time" if re.fullmatch(r"equal(-\d+)+", short) else ARMS.get(short, short)
 
 
-def is_on_gaussian(arm: str, network: str) -> bool:
-    """Whether it is an arm whose network corrects the Gaussian closed form, by its name."""
+def is_preconditioned(arm: str, network: str) -> bool:
+    """Whether it is an arm whose network learns only what the Gaussian baseline leaves, by its name."""
     return network != BASELINE and arm.endswith(f"-{BASELINE}")
 
 
 def arm_looks(arms: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """Colour and style of the line of each arm: a colour per prior, dashed on the Gaussian, with dots of a U-Net."""
+    """Colour and style of the line of each arm: one colour per prior; preconditioned arms are dashed, and U-Nets have dots."""
     looks: dict[str, tuple[str, str]] = {}
     colors: dict[str, str] = {}
     for arm, network in dict(arms).items():
         short = _short(arm, network)
         color = colors.setdefault(short, ARM_COLORS.get(short, f"C{len(colors) % 10}"))
-        style = "--" if is_on_gaussian(arm, network) else "-." if network == "unet" else "-"
+        style = "--" if is_preconditioned(arm, network) else "-." if network == "unet" else "-"
         looks[arm] = ("0.3", ":") if network == BASELINE else (color, style)
     return looks
 
@@ -230,11 +243,11 @@ def sampler_name(sampler: str) -> str:
 
 
 def _words(option: str) -> str:
-    return TIMES.get(option, option.replace("=", " "))
+    return OPTIONS.get(option, option.replace("=", " "))
 
 
 def method_name(method: str, field: str = "learned") -> str:
-    """What the field calls a way to a posterior: "network, DPS" for "dps", "Gaussian (kriging)" for "gaussian"."""
+    """What the field calls a way to a posterior: "network, DPS" for "dps", "kriging" for "gaussian"."""
     kind, _, inside = method.removesuffix(")").partition("(")
     if kind in ("exact", BASELINE):
         return METHODS[kind]
@@ -293,11 +306,12 @@ def log_ticks(axis: Axis) -> None:
     decades = math.log10(high / low)
     subs = (1,) if decades > 2.2 else (1, 3) if decades > 1.2 else (1, 2, 5)
     axis.set_major_locator(MaxNLocator(4) if decades < 0.5 else LogLocator(subs=subs, numticks=7))
-    axis.set_major_formatter(lambda x, _: _number(x))
+    axis.set_major_formatter(lambda x, _: number(x))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
+    """A number of four digits, or with a power of ten where it would be long."""
     if x == 0 or 0.001 <= abs(x) < 10_000:
         return f"{x:.4g}"
     digits, _, power = f"{x:.2e}".partition("e")
