@@ -19,5 +19,5 @@ mld bench train 2>&1 | tee "$folder/bench-train.txt"
 mld bench sample 2>&1 | tee "$folder/bench-sample.txt"
 
 # Several trainings at once on the one device: a network of this size leaves most of it idle.
-run=(snakemake --cores all --resources gpu=3 --config preset=paper gpu=1 results="$folder")
-timeout --signal=INT "${minutes}m" "${run[@]}" reaction-diffusion fig1 || test $? = 124
+run=(snakemake reaction-diffusion fig1 --cores all --resources gpu=3 --config preset=paper gpu=1 results="$folder")
+timeout --signal=INT "${minutes}m" "${run[@]}" || test $? = 124

@@ -30,6 +30,7 @@ WRONG_START, UNREACHED = 0.1, 0.01
 TORN, PERIODIC = 3.0, 0.15
 """How far fields jump across the edges, over how far between neighbours: more is no torus, and so near 1 is one."""
 LOOKED_AT = 2000
+UNITS = "divide the fields by their standard deviation"
 
 
 def _unet(spec: settings.UNetSettings, stream: torch.Generator) -> nn.Module:
@@ -62,9 +63,7 @@ BUILDERS: dict[type[settings.Settings], Callable[..., Any]] = {
     ),
     settings.DPSSettings: lambda s, denoiser, seen, law=None: conditioning.DPS(denoiser, seen, law, s.scale),
     settings.ProjectedSettings: lambda s, denoiser, seen, law=None: conditioning.Projected(denoiser, seen, law),
-    settings.ObservedPointsSettings: lambda s, kind, stream: observations.Points(
-        torch.rand(s.count, 2, generator=stream, dtype=torch.float64)
-    ),
+    settings.ObservedPointsSettings: lambda s, kind, stream: observations.scattered(s.count, stream),
     settings.ObservedCoarseSettings: lambda s, kind, stream: observations.coarse(kind(s.resolution)),
     settings.ObservedOutsideSettings: lambda s, kind, stream: observations.outside((s.low, s.high), kind(s.resolution)),
     settings.ObservedModesSettings: lambda s, kind, stream: observations.Modes(kind, s.radius),
@@ -125,7 +124,7 @@ def build_network(spec: settings.ArmSpec, seed: int) -> nn.Module:
 
 
 def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
-    """The grid of an arm, the torus for an exact field. Raises a UserError if its network does not take the resolution."""
+    """The grid of an arm, the torus for an exact score. Raises a UserError if its network does not take the resolution."""
     if not isinstance(spec, settings.ArmSpec):
         return Torus(resolution)
     if not spec.network.takes(resolution):
@@ -134,7 +133,7 @@ def build_grid(spec: settings.TargetSpec, resolution: int) -> Grid:
 
 
 def law_grid(spec: settings.ArmSpec) -> Grid:
-    """The grid on which the Gaussian law of the data is estimated. Raises a UserError as `build_grid`."""
+    """The grid on which the Gaussian fit of the data is estimated. Raises a UserError as `build_grid`."""
     return build_grid(spec, spec.law.resolution or spec.native_resolution)
 
 
@@ -146,7 +145,7 @@ def law_tail(spec: settings.ArmSpec) -> float:
 def build_law(
     spec: settings.ArmSpec, prior: priors.Prior, state: Mapping[str, Tensor], modes: int | None, path: Path, mend: str
 ) -> GaussianLaw:
-    """The Gaussian law of an arm from the tensors of a file, with a full covariance of so many modes per direction.
+    """The Gaussian fit of an arm from the tensors of a file, with a full covariance of so many modes per direction.
 
     Files of before do not say how many: None. Raises a UserError if the tensors are not of such a law, or no covariance.
     """
@@ -177,7 +176,7 @@ def build_denoiser(
     """The denoiser of an arm's network under one of the gains. Raises a UserError if the law that it needs is not given."""
     if spec.network.has_law:
         if law is None:
-            raise UserError(f"{spec.name}: without the Gaussian law that its network is put on")
+            raise UserError(f"{spec.name}: without the Gaussian fit by which its network is preconditioned")
         if isinstance(spec.network, settings.GaussianSettings):
             return GaussianDenoiser(law)
         return PreconditionedDenoiser(network, law, build_grid(spec, spec.reference_resolution))
@@ -209,7 +208,9 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
         wrong = f"auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}"
         raise UserError(f"{spec.name}: prior.scale: {wrong}; lower fno_scale, or give a number")
     scale = ((linear**2 + 4 * square * (wanted - none)) ** 0.5 - linear) / (2 * square)
-    return with_scale(float(f"{scale:.4g}"))
+    known = with_scale(float(f"{scale:.4g}"))
+    settings.parse(type(known), known.model_dump(mode="json"), f"{spec.name}: scale: auto, of these data: {UNITS}")
+    return known
 
 
 def misfits(spec: settings.ArmSpec, prior: priors.Prior, fields: Tensor) -> list[str]:

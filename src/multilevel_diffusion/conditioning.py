@@ -5,8 +5,8 @@ Conditioning adds Q∇log p(y | u_t) to the Q-score, which moves the data predic
     Δ_t = (b_t² / a_t) Q∇log p(y | u_t),        E[η | u_t, y] = E[η | u_t] − (a_t / b_t) Δ_t.
 
 The methods differ in what they take for p(y | u_t) = ∫ N(y; A x, σ² I) p(x | u_t) dx. Gradients are in L², and Q before
-them makes Δ_t a function whatever the grid. `law` is a Gaussian N(m, C) with C_t the covariance of X_0 given u_t that follows
-from it (`GaussianLaw.covariance`). By default it is the law of the denoiser, or N(0,Q) if that has none. Then C_t = b_t² Q,
+them makes Δ_t a function whatever the grid. `law` is the Gaussian fit N(m, C) with C_t the covariance of X_0 given u_t that
+follows from it (`GaussianLaw.covariance`). By default it is the fit of the denoiser, or N(0,Q) if it has none. Then C_t = b_t² Q,
 the covariance within a component of the mixture.
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .denoise import Denoiser
-from .errors import UserError
+from .errors import ObservationsError
 from .gaussian import GaussianLaw, prior_law
 from .grids import Grid
 from .observations import Observations
@@ -96,15 +96,16 @@ class Guided(Conditioned):
         Δ_t = (b_t² / a_t) Q (∂D_t/∂u_t)* A* S_t⁻¹ (y − A D_t).
 
     ΠGDM (Song et al. 2023, "Pseudoinverse-guided diffusion models for inverse problems", eq. 7 and 8) with the covariance of the
-    closed form instead of a multiple of the identity. Exact for Gaussian data. There ∂D_t/∂u_t = (a_t / b_t²) C_t Q⁻¹, and Δ_t =
+    Gaussian fit instead of a multiple of the identity. Exact for Gaussian data. There ∂D_t/∂u_t = (a_t / b_t²) C_t Q⁻¹, and Δ_t =
     C_t A* S_t⁻¹ (y − A D_t) is kriging around D_t: without noise A D_t(y) = y at every step.
 
     That derivative costs nothing and serves other data too, if C is theirs. With C = Q it is blind to what of them is not within
-    a component, as which one y speaks for. The denoiser's own sees that, and on the exact field finds the weights of components.
+    a component, as which one y speaks for. The derivative of the denoiser sees that, and with the exact score finds the weights
+    of components.
     But near t = 1 it multiplies the errors of a network by b_t³ / a_t², and samples may run away.
 
     Args:
-        by_derivative: whether ∂D_t/∂u_t is the derivative of the denoiser, by a vector–Jacobian product, or else of the Gaussian.
+        by_derivative: whether ∂D_t/∂u_t is the derivative of the denoiser, by a vector–Jacobian product, or else of the fit.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class DPS(Conditioned):
     ) -> None:
         super().__init__(denoiser, observations, law)
         if not observations.noise > 0:
-            raise UserError("dps: it divides by the noise, and that is 0; give one, or take another method")
+            raise ObservationsError("dps: it divides by the noise, and that is 0; give one, or take another method")
         self.scale = scale
 
     def _moved(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
@@ -177,7 +178,7 @@ class Projected(Conditioned):
     def __init__(self, denoiser: Denoiser, observations: Observations, law: GaussianLaw | None = None) -> None:
         super().__init__(denoiser, observations, law)
         if observations.noise > 0:
-            raise UserError("projected: it is for observations without noise; take another method")
+            raise ObservationsError("projected: it is for observations without noise; take another method")
 
     def _moved(self, u_t: Tensor, t: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         eta, data = self._data(u_t, t, grid)

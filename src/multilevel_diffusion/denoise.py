@@ -66,13 +66,13 @@ class LearnedDenoiser:
 
 
 class PreconditionedDenoiser:
-    """What a network adds to the Gaussian closed form:
+    """What a preconditioned network adds to the Gaussian baseline:
 
         E_θ[η | u_t] = E_G[η | u_t] + s_t R_t N_θ(c_t u_t, E_G[X_0 | u_t] / σ, t).
 
-    s_t² is the residual variance of the Gaussian on the finest training grid, c_t = (a_t² E‖X_0‖² + b_t² tr Q)^(−½), σ² =
+    s_t² is the residual variance of the Gaussian fit on the finest training grid, c_t = (a_t² E‖X_0‖² + b_t² tr Q)^(−½), σ² =
     E‖X_0‖². R_t multiplies mode k by the standard deviation of the residual, (λ_k a_t² κ_k / (a_t² κ_k + b_t²))^½, relative to
-    its largest on that grid: so the network adds nothing where the data have nothing. Where N_θ is 0 this is the Gaussian.
+    its largest on that grid: so the network adds nothing where the data have nothing. Where N_θ is 0 this is the baseline.
 
     Args:
         network: N_θ((two fields), t, grid), fields of shape (batch, 2, N, N).

@@ -1,4 +1,4 @@
-"""The Gaussian closed form: what is known of a data set, its mean and covariance, gives a denoiser without any training.
+"""The Gaussian fit of a data set, and the Gaussian baseline: mean and covariance give a denoiser without any training.
 
 Let X_0 ~ N(m, C) and η ~ N(0,Q). In whitened coordinates w = Q^(−½)(u − a_t m) the process has covariance a_t² K + b_t² I with
 

@@ -37,13 +37,30 @@ def out_of_memory(error: BaseException) -> str | None:
     return f"memory does not suffice{asked}; take fewer points per side, fewer samples or a smaller batch"
 
 
+CGROUPS = Path("/sys/fs/cgroup")
 _before = 0.0
 
 
 def available() -> float:
-    """Bytes that can be had without swapping; infinite where there is no /proc."""
+    """Bytes that can be had without swapping, within the limit of a container or job; infinite where there is no /proc."""
     found = _entry("/proc/meminfo", "MemAvailable")
-    return math.inf if math.isnan(found) else found
+    return min(math.inf if math.isnan(found) else found, _left_in_group())
+
+
+def _left_in_group() -> float:
+    """Bytes up to the least limit of the control groups (version 2) of this process; infinite where there is none.
+
+    What a group holds of files can be given up, and does not count.
+    """
+    left = math.inf
+    with contextlib.suppress(OSError, ValueError):
+        own = Path(Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip().lstrip("/"))
+        for group in (CGROUPS / own, *(CGROUPS / above for above in own.parents)):
+            with contextlib.suppress(OSError, ValueError):
+                limit, held = (float((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+                files = re.search(r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
+                left = min(left, limit - held + (float(files[1]) if files else 0.0))
+    return left
 
 
 def reset_peak() -> None:

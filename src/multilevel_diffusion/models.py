@@ -1,4 +1,4 @@
-"""What samples are drawn from: trained networks, their files, and exact fields."""
+"""What samples are drawn from: trained networks, their files, and exact scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .builders import build, build_denoiser, build_grid, build_law, build_networ
 from .checkpoints import Checkpoint
 from .data.checks import Epoch, Target, demand_target
 from .denoise import Denoiser
-from .errors import UserError
+from .errors import ObservationsError, UserError
 from .gaussian import GaussianLaw
 from .mixture import GaussianMixture, MixtureDenoiser
 from .networks import matrices_of
@@ -132,13 +132,13 @@ class _Source(ABC):
             gain: how the network's input is scaled on grids it was not trained on; by default as it was trained.
             device: where it is computed; CUDA if there is a device, else the CPU.
             progress: called after each step of each block of 64 fields.
-            start: prior, or gaussian: the law of the Gaussian closed form at t = 1, of a model that has one.
+            start: prior, or gaussian: the law of the Gaussian fit at t = 1, of a model that has one.
             stage: names the random stream; by default as in `mld sample`.
             dtype: of the fields, which are computed in float64.
             keep: where what is done is kept, from which a run that was cut off goes on.
             observations: of a function; samples are then of its posterior, approximately.
             method: by which they are conditioned, a kind or a mapping, as in config.yaml; `guided` by default.
-            law: the Gaussian whose covariances the method uses; by default the law of the model, or N(0,Q).
+            law: the Gaussian fit whose covariances the method uses; by default the fit of the model, or N(0,Q).
 
         Returns:
             Shape (n, N, N), on the device.
@@ -166,7 +166,7 @@ class _Source(ABC):
         key = (stage or f"sample {self.name}", spec.experiment, spec.arm, resolution)
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
         if observations and not chosen.takes(observations.noise):
-            raise UserError(
+            raise ObservationsError(
                 f"sampler: {chosen} does not end with the data prediction, and would miss observations without noise: "
                 "take dpm-solver++ or ancestral, or give the noise"
             )
@@ -178,7 +178,7 @@ class _Source(ABC):
         begin = parse(Start, start, "start")
         if begin is Start.GAUSSIAN and not hasattr(denoiser, "law"):
             raise UserError(
-                f"{name}: start: gaussian needs a denoiser with a Gaussian: preconditioning, or that network"
+                f"{name}: start: gaussian needs a denoiser with a Gaussian fit: preconditioning, or that network"
             )
         try:
             fields = solver.sample(n, grid, times, stream, advance, begin, keep)
@@ -192,7 +192,7 @@ class _Source(ABC):
         if observations and not observations.noise:
             missed = observations.residual(fields, grid).abs().max()
             if missed > MISSED * max(observations.values.abs().max(), fields.abs().max()):
-                raise UserError(
+                raise ObservationsError(
                     f"observations: at {resolution} points per side a field cannot have all of them without noise, and "
                     f"misses them by {missed:.2g}; give the noise, or a finer grid"
                 )
@@ -201,7 +201,7 @@ class _Source(ABC):
 
 @dataclass(frozen=True)
 class ExactModel(_Source):
-    """The exact field of a Gaussian mixture."""
+    """The exact score of a Gaussian mixture."""
 
     settings: TargetSpec
     prior: priors.Prior
@@ -222,8 +222,8 @@ class ExactModel(_Source):
 class Model(_Source):
     """A trained network with its prior and settings.
 
-    seed: of its training. epoch: after which the network was kept. target: the true law it was trained on, as the file of its
-    data names it.
+    seed: of its training. epoch: after which the network was kept. target: the law of the data it was trained on, as the file of
+    its data names it.
     """
 
     settings: ArmSpec
@@ -246,7 +246,7 @@ class Model(_Source):
 
 
 class ModelHeader(Header):
-    """The header of a model file. modes, tail: of the Gaussian law of the data, where the network is put on one. half: whether
+    """The header of a model file. modes, tail: of the Gaussian fit, where the network is preconditioned. half: whether
     its weights are in half precision.
     """
 
@@ -314,7 +314,7 @@ def read_model(path: Path, on: torch.device) -> Model:
 
 
 def _as_now(name: str, values: Tensor) -> tuple[str, Tensor]:
-    """A tensor of a network and its name; in version 0.1 those of an FNO had names and layout of neuraloperator's layers."""
+    """A tensor of a network and its name; in version 0.1 tensors of an FNO had names and layout of neuraloperator's layers."""
     name = re.sub(r"^(lift|pointwise\.\d+)\.fcs\.0\.", r"\1.", name)
     name = name.replace("head.fcs.", "head.").removesuffix(".tensor")
     return name, matrices_of(values) if values.is_complex() and values.ndim == 4 else values
@@ -333,7 +333,7 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Model:
 
 
 def read_target(path: Path) -> TargetSpec:
-    """What the true law depends on, from a target.json or as the part of a spec.json.
+    """What the law of a mixture depends on, from a target.json or as the part of a spec.json.
 
     Raises:
         UserError: if the file is missing, damaged or neither.
@@ -343,7 +343,7 @@ def read_target(path: Path) -> TargetSpec:
 
 
 def read_exact(path: Path) -> ExactModel:
-    """The exact field of a mixture, from its target.json or spec.json.
+    """The exact score of a mixture, from its target.json or spec.json.
 
     Raises:
         UserError: if the file is missing, damaged, neither or not of a mixture.
@@ -354,14 +354,14 @@ def read_exact(path: Path) -> ExactModel:
 
 
 def read_source(path: Path, on: torch.device) -> Model | ExactModel:
-    """What to sample from: of a .json file the exact field, of any other the trained network. Raises as their readers."""
+    """What to sample from: of a .json file the exact score, of any other the trained network. Raises as their readers."""
     return read_exact(path) if path.suffix == ".json" else read_model(path, on)
 
 
 def require_mixture(settings: TargetSpec, source: Path | str) -> None:
-    """Raises a UserError if the true law of an arm is not known."""
+    """Raises a UserError if the law of the data of an arm is not known."""
     if not settings.mixture:
-        raise UserError(f"{source}: of {settings.experiment}; only a mixture has an exact field and a known density")
+        raise UserError(f"{source}: of {settings.experiment}; only a mixture has an exact score and a known density")
 
 
 def snapshots_in(folder: Path) -> list[Path]:

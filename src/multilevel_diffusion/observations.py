@@ -25,11 +25,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .errors import ObservationsError
 from .grids import CellCentred, Grid, cosines
 from .memory import available
 
-__all__ = ["Modes", "Observations", "Operator", "Points", "coarse", "masked", "observe", "outside"]
+__all__ = ["Modes", "Observations", "Operator", "Points", "coarse", "masked", "observe", "outside", "scattered"]
 
 Box = tuple[tuple[float, float], tuple[float, float]]
 """Lower and upper corner."""
@@ -58,10 +58,7 @@ class Operator(ABC):
         """
         key = grid, torch.device(device)
         if key not in self._kept:
-            asked = 8 * WORKSPACE * self.count * max(self.count, grid.resolution**2)
-            if asked > available():
-                wrong = f"{self.count} observations of {grid.resolution} points per side need {asked / 2**30:.3g} GiB"
-                raise UserError(f"observations: {wrong}, more than is free; give fewer, or a coarser grid")
+            _demand_memory(self.count, grid.resolution**2)
             self._kept[key] = self._functions(grid).to(device)
         return self._kept[key]
 
@@ -91,17 +88,19 @@ class Points(Operator):
         super().__init__()
         self.positions, self.band = positions.detach().double().cpu().clone(), band
         if self.positions.ndim != 2 or self.positions.shape[1] != 2 or not len(self.positions):
-            raise UserError(f"observations: points of shape {tuple(positions.shape)}, not (m, 2) with m ≥ 1")
+            raise ObservationsError(f"observations: points of shape {tuple(positions.shape)}, not (m, 2) with m ≥ 1")
         inside = ((self.positions >= 0) & (self.positions <= 1)).all(dim=1)
         if not inside.all():
             number = int(inside.int().argmin())
             wrong = ", ".join(f"{x:g}" for x in self.positions[number].tolist())
-            raise UserError(f"observations: point {number + 1} is ({wrong}), outside [0, 1]²; give points inside")
+            raise ObservationsError(
+                f"observations: point {number + 1} is ({wrong}), outside [0, 1]²; give points inside"
+            )
         self.count = len(self.positions)
 
     def _functions(self, grid: Grid) -> Tensor:
         if self.band is not None and type(self.band) is not type(grid):
-            raise UserError(f"observations: values on a {self.band}, but the fields lie on a {grid}")
+            raise ObservationsError(f"observations: values on a {self.band}, but the fields lie on a {grid}")
         first, second = (self._kernel(self.positions[:, axis], grid) for axis in (0, 1))
         return first[:, :, None] * second[:, None, :]
 
@@ -130,13 +129,13 @@ class Modes(Operator):
     def __init__(self, kind: type[Grid], radius: int) -> None:
         super().__init__()
         if radius < 0 or radius != int(radius):
-            raise UserError(f"observations: modes up to {radius}; give a whole number ≥ 0")
+            raise ObservationsError(f"observations: modes up to {radius}; give a whole number ≥ 0")
         self.kind, self.radius = kind, radius
         self.count = (radius + 1) ** 2 if kind is CellCentred else (2 * radius + 1) ** 2
 
     def _functions(self, grid: Grid) -> Tensor:
         if type(grid) is not self.kind:
-            raise UserError(f"observations: modes of a {self.kind.__name__}, but the fields lie on a {grid}")
+            raise ObservationsError(f"observations: modes of a {self.kind.__name__}, but the fields lie on a {grid}")
         n, r, x = grid.resolution, self.radius, grid.points()
         if self.kind is CellCentred:
             waves = cosines(x, r + 1)
@@ -170,14 +169,16 @@ class Observations:
 
     def __post_init__(self) -> None:
         if self.values.shape != (self.operator.count,):
-            raise UserError(f"observations: values of shape {tuple(self.values.shape)}, not ({self.operator.count},)")
+            raise ObservationsError(
+                f"observations: values of shape {tuple(self.values.shape)}, not ({self.operator.count},)"
+            )
         if self.values.is_complex():
-            raise UserError("observations: complex values; give real ones")
+            raise ObservationsError("observations: complex values; give real ones")
         if not self.values.isfinite().all():
             wrong = int(self.values.isfinite().int().argmin()) + 1
-            raise UserError(f"observations: value {wrong} is not finite; leave it out")
+            raise ObservationsError(f"observations: value {wrong} is not finite; leave it out")
         if not (self.noise >= 0 and math.isfinite(self.noise * self.noise)):
-            raise UserError(f"observations: the noise is {self.noise:g}; give a standard deviation ≥ 0")
+            raise ObservationsError(f"observations: the noise is {self.noise:g}; give a standard deviation ≥ 0")
 
     def to(self, device: torch.device) -> Observations:
         """Itself, its values moved to a device."""
@@ -194,8 +195,15 @@ def observe(operator: Operator, u: Tensor, grid: Grid, noise: float, generator: 
     return Observations(operator, operator.apply(u.double()[None], grid)[0] + noise * error.to(u.device), noise)
 
 
+def scattered(count: int, generator: torch.Generator) -> Points:
+    """The values at so many random points, drawn evenly. Raises a UserError if memory does not suffice for them."""
+    _demand_memory(count)
+    return Points(torch.rand(count, 2, generator=generator, dtype=torch.float64))
+
+
 def coarse(grid: Grid) -> Points:
-    """The values on a coarser grid, as `grids.restrict` gives them."""
+    """The values on a coarser grid, as `grids.restrict` gives them. Raises a UserError if memory does not suffice for them."""
+    _demand_memory(grid.resolution**2)
     x = grid.points()
     return Points(torch.cartesian_prod(x, x), grid)
 
@@ -207,19 +215,29 @@ def masked(mask: Tensor, grid: Grid) -> Points:
     """
     n = grid.resolution
     if mask.dtype != torch.bool:
-        raise UserError(f"observations: the mask is {str(mask.dtype).removeprefix('torch.')}, not of true and false")
+        raise ObservationsError(
+            f"observations: the mask is {str(mask.dtype).removeprefix('torch.')}, not of true and false"
+        )
     if mask.shape != (n, n):
-        raise UserError(f"observations: a mask of shape {tuple(mask.shape)}, not ({n}, {n}) as the field")
+        raise ObservationsError(f"observations: a mask of shape {tuple(mask.shape)}, not ({n}, {n}) as the field")
     if not mask.any():
-        raise UserError("observations: a mask that is true nowhere; it is true where the field is seen")
-    x = grid.points()
-    return Points(torch.cartesian_prod(x, x)[mask.flatten().cpu()])
+        raise ObservationsError("observations: a mask that is true nowhere; it is true where the field is seen")
+    return Points(grid.points()[mask.nonzero().cpu()])
 
 
 def outside(box: Box, grid: Grid) -> Points:
     """The values at the points of a grid outside a box: inpainting. Raises a UserError if there are none, or it is no box."""
     x, (low, high) = grid.points(), box
     if not all(a < b for a, b in zip(low, high, strict=True)):
-        raise UserError(f"observations: a box from {low} to {high}; give the lower corner first")
+        raise ObservationsError(f"observations: a box from {low} to {high}; give the lower corner first")
     inside = [(low[axis] <= x) & (x < high[axis]) for axis in (0, 1)]
+    _demand_memory(grid.resolution**2 - int(inside[0].sum()) * int(inside[1].sum()))
     return masked(~(inside[0][:, None] & inside[1]), grid)
+
+
+def _demand_memory(count: int, points: int = 0) -> None:
+    """Raise a UserError if memory does not suffice for so many observations of fields of so many points."""
+    asked = 8 * WORKSPACE * count * max(count, points)
+    if asked > available():
+        wrong = f"{count} observations of fields of {max(points, count)} points need {asked / 2**30:.3g} GiB"
+        raise ObservationsError(f"observations: {wrong}, more than is free; give fewer, or a coarser grid")

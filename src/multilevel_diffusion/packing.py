@@ -15,11 +15,11 @@ __all__ = ["packed"]
 
 
 def packed(model: Model, modes: int, law_modes: int) -> Model:
-    """A model with the modes |k_i| ≤ `modes` of each Fourier layer, on a Gaussian with a full covariance of fewer.
+    """A model with the modes |k_i| ≤ `modes` of each Fourier layer, and a Gaussian fit with a full covariance of fewer modes.
 
     Args:
         modes: m, of the layers, at most as many as there are.
-        law_modes: r, of the Gaussian law, where the model has one with a full covariance: above them it is stationary.
+        law_modes: r, of the Gaussian fit, where the model has one with a full covariance: above them it is stationary.
 
     Raises a UserError if the network is not an FNO or has not so many modes.
     """

@@ -169,7 +169,7 @@ class Sampler(ABC):
         """
         if start is Start.GAUSSIAN and not hasattr(self.denoiser, "law"):
             raise ValueError(
-                "start: gaussian needs a denoiser with a Gaussian: preconditioning: gaussian, or a network of that kind"
+                "start: gaussian needs a denoiser with a Gaussian fit: preconditioning: gaussian, or a network of that kind"
             )
         streams = [stream(block) for block in range(math.ceil(n / BLOCK))]
         self._at_once = max(1, PIXELS // grid.resolution**2)
@@ -326,7 +326,7 @@ class DPMSolver(Sampler):
 
 
 class GaussianExponential(Sampler):
-    """Integrates what a network adds to the Gaussian closed form along the exact flow of that Gaussian (module `gaussian`).
+    """Integrates what a network adds to the Gaussian baseline along the exact flow of the Gaussian fit (module `gaussian`).
 
     Let w = Q^(−½)(u_t − a_t m), v_t = a_t² K + b_t² I, a_t = cos φ, b_t = sin φ, and δ_t = Q^(−½)(E[η | u_t] − E_G[η | u_t]).
     The probability flow leaves z = v_t^(−½) w where it is, but for
@@ -334,13 +334,13 @@ class GaussianExponential(Sampler):
         dz/dφ = v_t^(−½) δ_t / a_t,
 
     solved by the two-step Adams–Bashforth method, of order 2; the first step is Euler's. For Gaussian data one step is exact.
-    With stochasticity 1 it is the reverse SDE: the exact transition of the Gaussian, whose mean of X_0 the network moves by −b_t
+    With stochasticity 1 it is the reverse SDE: the exact transition of the fit, whose mean of X_0 the network moves by −b_t
     δ_t / a_t,
 
         w_s = ρ (v_s / v_t) w_t + ((1 − ρ²) v_s / v_t)^½ ξ − a_s (1 − ρ²) / (a_t b_t) δ_t,        ρ = a_t / a_s,
 
     of weak order 1, and exact in law for Gaussian data. Its last step, to t = 0, is a step of the flow, which adds no noise.
-    For a denoiser without a Gaussian of its own the Gaussian is N(0,Q): K = I, m = 0.
+    For a denoiser without a Gaussian fit of its own the fit is N(0,Q): K = I, m = 0.
 
     Args:
         stochasticity: 0 or 1.

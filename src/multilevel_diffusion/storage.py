@@ -276,7 +276,7 @@ def _demand(path: Path, need: Collection[str], found: Collection[str]) -> None:
 def model_file(path: Path) -> Path:
     """A path, or the path of a model in WEIGHTS if the first is its name and there is no such file."""
     own = WEIGHTS / f"{path}.safetensors"
-    return own if not path.exists() and own.exists() else path
+    return own if path.name == str(path) and not path.is_file() and own.exists() else path
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

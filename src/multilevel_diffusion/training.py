@@ -5,8 +5,8 @@ Minimised over θ, with t ~ U(0, 1), u_0 ~ data, η ~ N(0,Q), u_t = a_t u_0 + b_
     E ½‖(b_t/√α_t) F_θ(u_t, t) + η‖²_{L²} = E ½‖η − E_θ[η | u_t]‖²_{L²}
 
 (Hagemann et al., arXiv 2303.04772, section 3). The gradient is of a multiple of this loss, on which Adam's ε and the coupled
-weight decay depend: N_native² times, as in the authors' release, or so that the loss of the Gaussian is 1, for a network that
-is put on it. The loss reported is the L² loss itself.
+weight decay depend: N_native² times, as in the authors' release, or, for a preconditioned network, so that the loss of the
+Gaussian baseline is 1. The loss reported is the L² loss itself.
 
 A run leaves a checkpoint as it goes and, killed and started again, ends with the numbers of an uninterrupted run.
 """

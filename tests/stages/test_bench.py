@@ -176,20 +176,20 @@ def test_sampling_and_metrics_are_measured_against_baselines(mld):
     assert "| ours " in done.out
 
 
-def test_time_to_quality_is_that_of_the_first_snapshot_that_has_it(monkeypatch):
-    histories = {"plain": [(2.0, 10, 0.1), (4.0, 20, 0.6), (6.0, 30, 0.5)], "fast": [(1.0, 5, 0.7), (8.0, 9, 0.9)]}
-    along = {name: pd.DataFrame(rows, columns=["seconds", "step", "skill"]) for name, rows in histories.items()}
+def test_time_to_quality_is_the_time_of_the_first_snapshot_whose_error_is_small_enough(monkeypatch):
+    histories = {"plain": [(2.0, 10, 90.0), (4.0, 20, 40.0), (6.0, 30, 50.0)], "fast": [(1.0, 5, 30.0), (8.0, 9, 10.0)]}
+    along = {name: pd.DataFrame(rows, columns=["seconds", "step", "error"]) for name, rows in histories.items()}
     monkeypatch.setattr(quality, "_along", lambda spec, *others: along[spec.name])
-    rows = quality.quality([SimpleNamespace(name=name) for name in along], [0.5, 0.8], 8, 0, lambda: None)
-    expected = {"skill": [0.5, 0.5, 0.8, 0.8], "arm": ["plain", "fast"] * 2, "seconds": [4.0, 1.0, math.nan, 8.0]}
+    rows = quality.quality([SimpleNamespace(name=name) for name in along], [50, 20], 8, 0, lambda: None)
+    expected = {"score error (%)": [50, 50, 20, 20], "arm": ["plain", "fast"] * 2, "seconds": [4.0, 1.0, math.nan, 8.0]}
     expected |= {"step": [20.0, 5.0, math.nan, 9.0], "times as fast": [1.0, 4.0, math.nan, math.nan]}
-    pd.testing.assert_frame_equal(rows, pd.DataFrame(expected | {"skill at the end": [0.5, 0.9] * 2}))
+    pd.testing.assert_frame_equal(rows, pd.DataFrame(expected | {"error at the end (%)": [50.0, 10.0] * 2}))
 
 
 def test_time_to_quality_is_measured_after_every_snapshot(mld, tmp_path):
     overlay = tmp_path / "smoke.yaml"
     overlay.write_text("preset: smoke\nexperiments: {mixture: {training: {snapshot_every: 1}}}\n")
-    options = ["--arm", "mixture/fno-combined", "--samples", 4, "--skill", -1000, "--skill", 1]
+    options = ["--arm", "mixture/fno-combined", "--samples", 4, "--error", 100000, "--error", 0]
     done = mld("bench", "quality", ROOT / "config.yaml", overlay, *options)
     assert done.code == 0, done.err
     first, never = (line.split("|")[1:-1] for line in done.out.splitlines()[-3:-1])

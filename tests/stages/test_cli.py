@@ -367,8 +367,8 @@ def test_a_single_sample_is_the_first_of_many_and_has_no_metrics(mld, files, sam
 
 def test_samples_are_drawn_on_every_grid_under_every_gain_but_once_where_gains_agree(mld, files, sampled, tmp_path):
     words = ["--resolution", 8, "--resolution", 12, "--gain", "coefficients", "--gain", "values"]
-    for source in (files.model, files.spec):
-        assert mld("sample", source, *words, "--samples", 4, "--steps", 3, "--seed", 1, "-o", tmp_path / "x").code == 0
+    for source, gains in ((files.model, words), (files.spec, words[:4])):
+        assert mld("sample", source, *gains, "--samples", 4, "--steps", 3, "--seed", 1, "-o", tmp_path / "x").code == 0
     drawn = {file.stem: read_tensors(file) for file in (tmp_path / "x").iterdir()}
     assert drawn.keys() == {"coefficients-8", "coefficients-12", "values-12", "exact-8", "exact-12"}
     for name, (_, header) in drawn.items():
@@ -574,7 +574,7 @@ def test_log_densities_are_written_a_row_a_field_grid_and_trace(mld, files, tmp_
             check_densities(table[table.trace == "exact"], files.spec)
         assert (table.groupby("field").finest.nunique() == 1).all()
     assert mld("figure", "log-density", tmp_path / "2.csv", tmp_path / "1.csv", "-o", tmp_path / "f.svg").code == 0
-    assert "exact field" in mld("figure", "log-density", tmp_path / "1.csv", "-o", tmp_path / "g.svg").refusal
+    assert "exact score" in mld("figure", "log-density", tmp_path / "1.csv", "-o", tmp_path / "g.svg").refusal
     assert not (tmp_path / "g.svg").exists()
 
 
@@ -615,6 +615,43 @@ def test_truncation_is_measured_on_every_grid_beside_its_tail_and_has_its_rate(m
     assert errors.floor.tolist() == pytest.approx([mixture.tail(Torus(24), Torus(n)) for n in (5, 8, 12)])
     assert (errors.value > 0.5 * errors.floor).all()
     assert rate.value.item() == pytest.approx(np.polyfit(np.log(errors.floor), np.log(errors.value), 1)[0])
+
+
+def test_a_truncation_that_cuts_nothing_off_is_refused(mld, files, tmp_path):
+    spec, out = tmp_path / "spec.json", tmp_path / "truncation.csv"
+    few = {"kind": "fno", "modes": [2, 2]}
+    spec.write_text(json.dumps(json.loads(files.spec.read_text()) | {"prior": few}))
+    words = [arg.format(spec=spec, out=out) for arg in TRUNCATE]
+    done = mld(*words, "--resolution", 12, "--resolution", 16, "--drawn-on", 24)
+    assert "keeps all modes of the prior" in done.refusal
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("output", [".", ".."])
+def test_samples_need_a_folder_of_their_own(mld, files, tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    done = mld("sample", files.model, "--resolution", 8, "--steps", 2, "--samples", 2, "--seed", 1, "-o", output)
+    assert "--output: " in done.refusal
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gain_is_refused_where_there_is_none(mld, files, tmp_path):
+    draw = [
+        "--resolution",
+        8,
+        "--steps",
+        2,
+        "--samples",
+        2,
+        "--seed",
+        1,
+        "--gain",
+        "coefficients",
+        "-o",
+        tmp_path / "o",
+    ]
+    assert "gain: the exact score has none" in mld("sample", files.spec, *draw).refusal
+    assert "this network sees fields of one scale" in mld("sample", "digits", *draw).refusal
 
 
 @pytest.mark.parametrize("command", [CONVERGE, DENSITY], ids=["convergence", "log-density"])

@@ -51,9 +51,10 @@ def test_samples_given_a_file_are_those_of_the_model_given_its_observations(mld,
 
 @pytest.mark.parametrize("sampler", ["euler-maruyama", "predictor-corrector", "gaussian-exponential"])
 def test_a_sampler_that_ends_elsewhere_is_refused_where_observations_have_no_noise(sampler, mld, files, seen, tmp_path):
-    done = mld("sample", files.model, *DRAW, "--observe", seen, "--sampler", sampler, "-o", tmp_path / "out")
+    how = ["--observe", seen, "--noise", 0, "--sampler", sampler]
+    done = mld("sample", files.model, *DRAW, *how, "-o", tmp_path / "out")
     assert done.code == 1
-    assert f"sampler: {sampler} does not end with the data prediction" in done.err
+    assert f"{seen}: sampler: {sampler} does not end with the data prediction" in done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -62,8 +63,9 @@ def test_exact_observations_that_contradict_one_another_are_refused(mld, files, 
     for name, text in rows.items():
         (tmp_path / f"{name}.csv").write_text("x1,x2,value\n" + text)
         how = ["--observe", tmp_path / f"{name}.csv", "--sampler", "ancestral", "-o", tmp_path / "out"]
-        done = mld("sample", files.model, *DRAW, *how)
+        done = mld("sample", files.model, *DRAW, *how, "--noise", 0)
         assert done.code == 1
+        assert f"{name}.csv: observations: at" in done.err
         assert "a field cannot have all of them without noise, and misses them by 1" in done.err
         assert mld("sample", files.model, *DRAW, *how, "--noise", 0.1).code == 0
 
@@ -103,7 +105,7 @@ def test_a_field_with_a_mask_is_seen_where_it_is_true(kind, tmp_path):
 )
 def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, text, words):
     (tmp_path / "seen.csv").write_text(text)
-    done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.csv", "-o", tmp_path / "out")
+    done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.csv", "--noise", 0.1, "-o", tmp_path / "out")
     assert "seen.csv: " in done.refusal
     assert words in done.refusal
     assert not (tmp_path / "out").exists()
@@ -124,7 +126,7 @@ def test_a_table_that_is_none_of_observations_is_refused(mld, files, tmp_path, t
 )
 def test_a_mask_that_does_not_fit_is_refused(mld, files, tmp_path, arrays, words):
     np.savez(tmp_path / "seen.npz", **arrays)
-    done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.npz", "-o", tmp_path / "out")
+    done = mld("sample", files.model, *DRAW, "--observe", tmp_path / "seen.npz", "--noise", 0.1, "-o", tmp_path / "out")
     assert "seen.npz: " in done.refusal
     assert words in done.refusal
 
@@ -134,7 +136,9 @@ def test_what_is_no_file_is_refused(mld, files, tmp_path, name):
     """A pipe too: it is read once, and the next one at its place has other numbers."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    refusal = mld("sample", files.model, *DRAW, "--observe", tmp_path / name, "-o", tmp_path / "out").refusal
+    refusal = mld(
+        "sample", files.model, *DRAW, "--observe", tmp_path / name, "--noise", 0.1, "-o", tmp_path / "out"
+    ).refusal
     assert "no such file; give" in refusal if name == "none.csv" else "not a regular file; give" in refusal
     assert not (tmp_path / "out").exists()
 
@@ -153,8 +157,9 @@ def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--method", "dps"], "dps: it divides by the noise"),
-        (["--method", "projected", "--noise", 0.1], "projected: it is for observations without noise"),
+        ([], "--noise: give the standard deviation"),
+        (["--method", "dps", "--noise", 0], "seen.csv: dps: it divides by the noise"),
+        (["--method", "projected", "--noise", 0.1], "seen.csv: projected: it is for observations without noise"),
         (["--method", "{kind: guided, derivative: mine}"], "--method: derivative"),
         (["--noise", -1], "--noise"),
     ],
@@ -163,7 +168,7 @@ def test_a_method_or_noise_that_does_not_suit_is_refused(mld, files, seen, tmp_p
     assert words in mld("sample", files.model, *DRAW, "--observe", seen, *options, "-o", tmp_path / "out").refusal
 
 
-@pytest.mark.parametrize("option", [["--noise", 0.1], ["--method", "guided"], ["--gaussian", "law.safetensors"]])
+@pytest.mark.parametrize("option", [["--noise", 0], ["--method", "guided"], ["--gaussian", "law.safetensors"]])
 def test_what_is_for_observations_is_refused_without_them(mld, files, tmp_path, option):
     refusal = mld("sample", files.model, *DRAW, *option, "-o", tmp_path / "out").refusal
     assert f"{option[0]}: is for what is observed; give --observe" in refusal

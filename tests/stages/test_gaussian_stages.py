@@ -1,4 +1,4 @@
-"""The Gaussian closed form stage by stage, alone and under a network, on two-phase fields, which are far from Gaussian."""
+"""The Gaussian baseline stage by stage, alone and under a network, on two-phase fields, which are far from Gaussian."""
 
 import contextlib
 import json
@@ -340,7 +340,10 @@ def test_a_gaussian_of_another_prior_or_data_set_is_refused_in_one_line(made, ml
         (made.arms["fno"].spec, tmp_path / "data.safetensors", "data set"),
     ):
         refused = mld("train", spec, "--data", data, "--gaussian", law, "--seed", 1, "-o", tmp_path / "run")
-        assert f"{law}: a Gaussian of another {what} than phases/tiny; give a file of `mld gaussian`" in refused.refusal
+        assert (
+            f"{law}: a Gaussian fit of another {what} than phases/tiny; give a file of `mld gaussian`"
+            in refused.refusal
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -377,7 +380,7 @@ def test_a_law_of_the_training_grid_knows_what_the_network_saw_and_no_more(made,
     assert again.grid == law.grid
     spec.write_text(native.model_dump_json())
     refused = mld("train", spec, *data, "--gaussian", path, "--seed", 1, "-o", tmp_path / "other").refusal
-    assert "a Gaussian of another prior" in refused
+    assert "a Gaussian fit of another prior" in refused
 
 
 def test_too_few_fields_for_the_modes_asked_for_are_refused_in_one_line(made, mld, spec_of, tmp_path):
@@ -441,7 +444,7 @@ def test_convergence_on_test_fields_has_the_floor_of_as_many_sets_as_they_make(m
     for args, word in (
         (given, "8 test fields make no two sets of 5"),
         ([*command, "--data", folder / "8.safetensors"], "another data set or grid"),
-        (command, "only a mixture has an exact field"),
+        (command, "only a mixture has an exact score"),
     ):
         assert word in mld(*args, "--samples", 5).refusal
         assert not out.exists()

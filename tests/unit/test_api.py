@@ -1,6 +1,7 @@
 """What a notebook does: a trained model opened, sampled and trained without the command line."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -118,3 +119,44 @@ def test_data_that_are_missing_or_too_many_are_refused(own, tiny):
         train(own()[0], 1)
     with pytest.raises(md.UserError, match="leave the data out"):
         train(parse(ArmSpec, tiny(), "tiny"), 1, own()[1])
+
+
+NOT_ON_THE_PAGE = {
+    "figures.curves": "figures has its functions",
+    "figures.style": "figures has what others call",
+    "figures.training": "figures has its functions",
+}
+"""Modules with public names that docs/api.md leaves out, and why."""
+
+
+@pytest.fixture(scope="module")
+def described(root):
+    """The modules of docs/api.md, those below an entry with `show_submodules` among them."""
+    entries = re.findall(
+        r"^::: multilevel_diffusion\.?([\w.]*)$((?:\n .*)*)", (root / "docs/api.md").read_text(), re.MULTILINE
+    )
+    source, found = root / "src/multilevel_diffusion", set()
+    for name, options in entries:
+        found.add(name)
+        if "show_submodules: true" in options:
+            found |= {f"{name}.{path.stem}" for path in (source / name).glob("*.py")}
+    return found
+
+
+def test_every_module_with_public_names_is_on_the_page_of_the_api(root, described):
+    source = root / "src/multilevel_diffusion"
+    public = set()
+    for path in source.rglob("*.py"):
+        if re.search(r"^__all__\b", path.read_text(), re.MULTILINE):
+            parts = path.relative_to(source).with_suffix("").parts
+            public.add(".".join(part for part in parts if part != "__init__"))
+    assert public - described == set(NOT_ON_THE_PAGE)
+
+
+def test_every_module_that_a_page_imports_is_on_the_page_of_the_api(root, described):
+    pages = [root / "README.md", *(root / "docs").rglob("*.md"), *(root / "docs").rglob("*.ipynb")]
+    imported = {
+        name for page in pages for name in re.findall(r"from multilevel_diffusion\.([\w.]+) import", page.read_text())
+    }
+    assert imported
+    assert imported - described == set()

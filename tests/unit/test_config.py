@@ -366,6 +366,9 @@ def test_a_resolution_is_an_integer_of_at_least_three(refusal, where, resolution
         ("claims.confidence", 1.0, ["claims.confidence"]),
         ("claims.rows.score-transfers.at_least", 1.0, ["score-transfers", "one of at_most, at_least and within"]),
         ("claims.rows.score-transfers.quantity.table", "fig1", ["score-transfers", "no table 'fig1'"]),
+        ("claims.rows.truncation-rate.quantity.of.metric", "truncation_rate2", ["there is no 'truncation_rate2'"]),
+        ("figures.samplers.arms", ["fno-combined", "gaussian"], ["figures.samplers: arms", "of one arm"]),
+        ("tables.samplers.arms", ["fno-combined", "gaussian"], ["tables.samplers: arms", "of one arm"]),
         ("results", "", ["results"]),
         ("results", "-n", ["results", "at its start"]),
         ("results", "{x}", ["results", "braces"]),
@@ -693,6 +696,11 @@ def test_gains_agree_where_a_network_was_trained():
     assert distinct_gains(("coefficients", "coefficients"), 64, 32) == ("coefficients",)
 
 
+def test_a_figure_of_fields_of_a_mixture_is_of_one_prior(load):
+    with pytest.raises(UserError, match=r"^config: figures.fig10: arms: they have several priors"):
+        load(nested("experiments.mixture.arms.gaussian.prior.scale", 5))
+
+
 def test_a_claim_stands_once_for_each_combination(load):
     claims = dict(load({}).claims.each)
     single = claims["fields-keep-their-law fno-laplacian values 64"]
@@ -703,7 +711,7 @@ def test_a_claim_stands_once_for_each_combination(load):
         "gain": "values",
         "resolution": 64,
     }
-    assert "fno-laplacian at 64, gain values" in single.statement
+    assert "fno-laplacian are about as far from the test set at 64 as at 32 (gain values)" in single.statement
     assert sum(name.startswith("fields-keep-their-law") for name in claims) == 4 * 2 * 3
 
 

@@ -68,6 +68,12 @@ def test_auto_makes_the_noise_so_many_times_the_variance_of_the_data(spec, field
         assert ratio == pytest.approx(NOISE_TO_DATA, rel=1e-3)
 
 
+def test_auto_is_refused_where_no_file_could_have_the_scale(spec, fields):
+    for amplitude in (1e6, 1e-9):
+        with pytest.raises(UserError, match="divide the fields by their standard deviation"):
+            resolved(spec({"kind": "laplacian", "scale": "auto"}), amplitude * fields)
+
+
 def test_auto_does_not_see_the_mean_of_the_data(spec, fields):
     auto = spec(COMBINED | {"scale": "auto"})
     assert resolved(auto, fields + 5).prior.scale == pytest.approx(resolved(auto, fields).prior.scale, rel=1e-3)

@@ -135,6 +135,9 @@ def test_every_grid_sees_the_same_of_a_function_that_it_has(kind, name):
         (lambda: Observations(Points(POSITIONS), torch.zeros(5), 1e300), "the noise is 1e+300"),
         (lambda: Modes(Torus, 1).apply(fields(CellCentred(6)), CellCentred(6)), "modes of a Torus"),
         (lambda: Modes(Torus, 700).functions(Torus(1024)), "need"),
+        (lambda: observed.coarse(Torus(3000)), "need"),
+        (lambda: observed.outside(((0.4, 0.4), (0.6, 0.6)), CellCentred(3000)), "need"),
+        (lambda: observed.scattered(10**7, torch.Generator()), "need"),
     ],
 )
 def test_what_is_no_observation_is_refused(make, words):

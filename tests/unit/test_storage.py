@@ -20,7 +20,9 @@ import multilevel_diffusion
 from multilevel_diffusion.errors import UserError
 from multilevel_diffusion.provenance import provenance
 from multilevel_diffusion.storage import (
+    WEIGHTS,
     generator,
+    model_file,
     read_arrays,
     read_csv,
     read_facts,
@@ -308,6 +310,17 @@ def test_the_commit_of_a_repository_that_does_not_track_the_package_is_not_named
     subprocess.run([*git, "commit", "--quiet", "-m", "theirs"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert commit_of(site) == (head if tracked else "c0ffee" if noted else "unknown")
+
+
+def test_the_name_of_a_model_of_the_package_is_no_folder_and_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert model_file(Path("digits")) == WEIGHTS / "digits.safetensors"
+    for other in (Path("./sub/digits"), tmp_path / "digits"):
+        assert model_file(other) == other
+    (tmp_path / "digits").rmdir()
+    (tmp_path / "digits").write_bytes(b"")
+    assert model_file(Path("digits")) == Path("digits")
 
 
 def test_only_what_is_needed_is_read(tmp_path):

@@ -14,15 +14,16 @@ from multilevel_diffusion.storage import read_csv
 
 RESULTS = "it's 50% (a+b)=c"
 SMALL = {"kind": "fno", "width": 4, "layers": 1, "modes": 3, "head": 8}
+MATERN = {"kind": "matern", "std": 1.0, "length": 0.3, "smoothness": 1.5}  # of a plugin
 PRIOR = {"kind": "combined", "scale": "auto", "fno_scale": 0.1, "modes": [3, 3]}
 
 
-def entry(source, grid, resolution):
+def entry(source, grid, resolution, prior=PRIOR):
     return {
         "data": {"kind": "fields", "source": str(source), "train": 12, "validation": 3, "test": 5},
         "grid": grid,
         "native_resolution": resolution,
-        "arms": {"fno": {"network": SMALL, "prior": PRIOR}},
+        "arms": {"fno": {"network": SMALL, "prior": prior}},
         "training": {"ladder": [{"resolution": 8, "steps": 2}], "batch_size": 4, "learning_rate": 1e-3},
         "validation": {"resolutions": [8, resolution]},
         "sampling": {"sampler": "heun", "steps": 2, "samples": 4, "resolutions": [8, 13]},
@@ -40,10 +41,10 @@ def run(root, tmp_path_factory):
         Image.fromarray((255 * field).astype(np.uint8)).save(folder / "my bumps" / f"{i:02d}.png")
     with h5py.File(folder / "walls {1}.h5", "w") as archive:
         archive["runs/u"] = np.random.default_rng(2).normal(size=(20, 12, 12)).cumsum(1)
-    (folder / "my plugin's.py").write_text("")
-    own = {"results": RESULTS, "plugins": ["~/my plugin's.py"]}
+    (folder / "my plugin's.py").write_text((root / "docs/extending/matern.py").read_text())
+    own = {"results": RESULTS, "plugins": ["~/my plugin's.py"], "gpu": 0}
     own["experiments"] = {
-        "bumps": entry("~/my bumps", "torus", 10),
+        "bumps": entry("~/my bumps", "torus", 10, MATERN),
         "walls": entry("walls {1}.h5:runs/u", "cell-centred", 12),
     }
     (folder / "my own.yaml").write_text(yaml.safe_dump(own))

@@ -272,9 +272,10 @@ def test_the_report_opens_on_all_figures_with_captions_and_then_all_tables_those
     description = json.loads(
         re.search(r"var workflow_desc = (\".*\");\n", page.split('<script id="workflow-desc">')[1])[1]
     )
-    shown = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="(\w+)">|<div class="(table)">', description)
-    assert [name for _, name, _ in shown] == [*FIGURES, *[""] * len(TABLE_FILES)]
-    for picture, name, _ in shown[: len(FIGURES)]:
+    shown = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)">|<div class="(table)">', description)
+    titles = [html.escape(figure.title) for figure in CONFIG.figures.values()]
+    assert [title for _, title, _ in shown] == [*titles, *[""] * len(TABLE_FILES)]
+    for (picture, *_), name in zip(shown, FIGURES, strict=False):
         assert base64.b64decode(picture) == (workflow.folder / f"results/smoke/figures/{name}.png").read_bytes()
     assert len(re.findall("What we see", description)) == len(shown)
     assert "System Message" not in description
@@ -303,7 +304,7 @@ def test_captions_say_what_the_claims_say(copied):
         said = (
             claim.verdict + {"tuned": r" \(trained by other settings than the paper.s\)", "paper": ""}[claim.settings]
         )
-        line = rf"(?<!not ){said}: {re.escape(claim.statement)}\. [^:]*: 1.12 \[1.06, 1.25\] over 3 of 3 seeds"
+        line = rf"(?<!not ){said}: {re.escape(claim.statement)}; measured 1.12 \(1.06 to 1.25\), from 3 of 3 seeds"
         for figure in shown.get(claim.figure, ()):
             assert re.search(line, captions[f"results/smoke/figures/{figure}.svg"]), (claim.claim, figure)
         assert not re.search(line, captions["results/smoke/figures/log_density.svg"])
@@ -479,6 +480,11 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
 def test_changed_code_reruns_the_commands_that_reach_it(workflow, module, old, new, rerun):
     with workflow.edited(module, old, new):
         assert workflow.plan() == rerun
+
+
+def test_what_builds_a_prior_is_made_again_when_the_builders_change(workflow):
+    with workflow.edited("builders.py", "LOOKED_AT = 2000", "LOOKED_AT = 1000"):
+        assert workflow.plan().items() >= only("mixture_data", "train", "priors").items()
 
 
 def test_deleted_samples_are_made_again_with_what_they_go_into(workflow, tmp_path):

@@ -57,7 +57,7 @@ def figure_job(name, figure):
     of_fields = figure.draw.startswith("fields")
     if figure.drawing.one_arm:
         arms = arms[:1]
-    if settings.mixture and of_fields:  # test sets and exact field belong to a prior
+    if settings.mixture and of_fields:  # test sets and the exact score belong to a prior
         arms = tuple(arm for arm in arms if settings.arms[arm].prior == settings.arms[arms[0]].prior)
     tables = tables_of(figure, experiment, arms) if figure.drawing.table else []
     if of_fields:
@@ -146,7 +146,7 @@ def table_job(name, table, output):
         "table {params.what} {params.config} --output {output.csv}",
         place=f"tables/{name}",
         local=True,
-        code=code("tables"),
+        code=code(*["builders"] * (table.make == "priors"), "tables"),
         input={"files": needs},
         output=output,
         params=params,

@@ -65,9 +65,9 @@ EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
 METRICS = f"{RESULTS}/tables/metrics.csv"
 os.environ.update(MULTILEVEL_DIFFUSION=str(BASE))  # for envs/multilevel-diffusion.yaml
-PLUGINS = [*map(os.path.expanduser, CONFIG.plugins)]
+PLUGINS = [os.path.expanduser(plugin) for plugin in CONFIG.plugins]
 if PLUGINS:
-    shell.prefix(f"export MLD_PLUGINS={shlex.quote(os.pathsep.join(PLUGINS))}; ")
+    os.environ["MLD_PLUGINS"] = os.pathsep.join(PLUGINS)
 
 
 @dataclass
@@ -140,7 +140,7 @@ def broken(experiment=None):
 
 
 def samples_of(experiment, arm, seed, epochs=()):
-    """All samples of a trained network, one file per grid and gain that differs there; a mixture has an exact field beside it.
+    """All samples of a trained network, one file per grid and gain that differs there; a mixture has the exact score beside it.
 
     epochs: of these snapshots instead, under the first gain.
     """

@@ -1,4 +1,4 @@
-# Posteriors by the network (values), beside the posterior of the Gaussian, and, of mixtures, by the exact field.
+# Posteriors by the network (values), beside kriging, and, of mixtures, by the exact score.
 
 
 def conditioning_options(wildcards, field):

@@ -1,5 +1,6 @@
 # What the report says about figures and tables: captions in workflow/report/ take it from the settings and results of the run.
 import base64
+import html
 import math
 import re
 from collections import Counter
@@ -49,11 +50,11 @@ def seen(*names):
             continue
         measured = "not measured in this run"
         if row["seeds"]:
-            interval = "" if math.isnan(row["low"]) else " [{low:.3g}, {high:.3g}]".format(**row)
+            interval = "" if math.isnan(row["low"]) else " ({low:.3g} to {high:.3g})".format(**row)
             seeds = "seed" if row["seeds"] == 1 else "seeds"
-            measured = "{value:.3g}{0} over {reached} of {seeds} {1}".format(interval, seeds, **row)
+            measured = "measured {value:.3g}{0}, from {reached} of {seeds} {1}".format(interval, seeds, **row)
         tuned = " (trained by other settings than the paper's)" if row["settings"] == "tuned" else ""
-        line = "* **{verdict}**{tuned}: {statement}. ``{quantity}``: {measured}; to be {criterion}."
+        line = "* **{verdict}**{tuned}: {statement}; {measured}; criterion {criterion} for ``{quantity}``."
         lines.append(line.format(measured=measured, tuned=tuned, **row))
     return "\n".join(lines) or "No claim of the paper is judged by this."
 
@@ -126,7 +127,7 @@ def gallery():
             continue
         if figure:
             picture = base64.encodebytes(path.read_bytes()).decode()  # in lines, whose length docutils limits
-            shown = f'<img src="data:image/png;base64,{picture}" alt="{name}">'
+            shown = f'<img src="data:image/png;base64,{picture}" alt="{html.escape(found.title)}">'
         else:
             shown = f'<div class="table">{path.read_text().partition("</style>")[2]}</div>'
         yield found.title, shown, entry(called(name if figure else RULE_OF_TABLE[name]))

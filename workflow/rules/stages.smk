@@ -27,7 +27,7 @@ def option(name):
 
 
 def law_of(wildcards):
-    """The Gaussian law that an arm is trained with: one per data set and prior, kept with the first arm that has the prior."""
+    """The Gaussian fit that an arm is trained with: one per data set and prior, kept with the first arm that has the prior."""
     arms, arm = of(wildcards).arms, wildcards.arm
     first = next(name for name, each in arms.items() if each.prior == arms[arm].prior)
     return f"{RESULTS}/{wildcards.experiment}/{first}/gaussian.safetensors"
@@ -46,7 +46,9 @@ def data_options(experiment):
         case "reaction-diffusion":
             return options(data | also, kind)
         case "fields":
-            source = located(data.pop("source"))
+            source = data.pop("source")
+            file, _, inside = source.rpartition(":")
+            source = located(source) if not file or os.path.exists(located(source)) else f"{located(file)}:{inside}"
             return options(data | {"grid": settings.grid.value} | also, kind, source)
     values = {name: flow(value) for name, value in data.items()}
     return options({"set": values, "grid": settings.grid.value} | also, "build", kind)
@@ -176,10 +178,11 @@ JOBS = {
             # not recorded: other overrides must not resolve this arm anew
             "config": lambda wildcards, output: config_of_commands(),
             "data": option("data"),
+            "scale": lambda wildcards: code("builders") if data_of_scale(wildcards) else "",
         },
     ),
     "resolve_target": Job(
-        f"Freeze the true law of {OF_ARM}",
+        f"Freeze what the data of {OF_ARM} depend on",
         f"resolve {{params.config}} --arm {OF_ARM} --target --output {{output.target}}",
         place="{experiment}/{arm}/resolve-target",
         local=True,
@@ -203,13 +206,13 @@ JOBS = {
         "data mixture {input.target} --resolution {wildcards.resolution} --samples {params.samples}"
         " --output {output.data}",
         place="{experiment}/{arm}/data-{resolution}",
-        code=code("mixture", "data.sets"),
+        code=code("builders", "mixture", "data.sets"),
         input={"target": f"{ARM}/target.json"},
         output={"data": f"{ARM}/data/{{resolution}}.safetensors"},
         params={"samples": lambda wildcards: EXPERIMENTS[wildcards.experiment].sampling.samples},
     ),
     "gaussian_law": Job(
-        f"Gaussian law of the data of {OF_ARM}",
+        f"Gaussian fit of the data of {OF_ARM}",
         "gaussian {input.spec} {params.data} --output {output.law}",
         place="{experiment}/{arm}/gaussian",
         input={"spec": f"{ARM}/spec.json", "data": training_data},
@@ -244,7 +247,7 @@ JOBS = {
         **LONG,
     ),
     "sample_exact": Job(
-        f"Sample the exact field of {OF_RUN}, on every grid",
+        f"Sample the exact score of {OF_RUN}, on every grid",
         "sample {input.target} {params.options} --seed {wildcards.seed} --output {output.samples}",
         place=f"{AT_RUN}/sample-exact",
         input={"target": f"{ARM}/target.json"},
@@ -335,7 +338,7 @@ for NAME in DATA_SETS:
         threads=all_cores if DATA.kind == "reaction-diffusion" else 1,
         gpu=1 if DATA.kind == "reaction-diffusion" else 0,
     )
-# By the network (values) and, of mixtures, by the exact field.
+# By the network (values) and, of mixtures, by the exact score.
 for FIELD, SOURCE in {"values": f"{RUN}/model.safetensors", "exact": f"{ARM}/target.json"}.items():
     JOBS[f"convergence_{FIELD}"] = Job(
         f"Distance against evaluations of {OF_RUN}, at {{wildcards.resolution}}",

@@ -36,7 +36,7 @@ class Costs(BaseModel, frozen=True, extra="forbid"):
     """What was measured.
 
     start: seconds and bytes of a job that does nothing. overhead: seconds per training step. networks: by kind; a plugin's costs
-    what `unet` does, and the exact field what `gaussian` does. metrics: per field and direction, and per pair of samples;
+    what `unet` does, and the exact score what `gaussian` does. metrics: per field and direction, and per pair of samples;
     seconds are per point of their grid. solver: seconds per point and time step. gpu: the cores that a GPU is worth, and the
     bytes of its process on the host. threads: of a long job on a cluster. margin: what is asked over what is expected, and the
     least minutes.
@@ -64,7 +64,7 @@ class Take:
 
 @dataclass(frozen=True)
 class _Job:
-    """A job by its wildcards. learned: whether by a network, or else by the exact field of a mixture."""
+    """A job by its wildcards. learned: whether by a network, or else by the exact score of a mixture."""
 
     experiment: str
     settings: ExperimentSettings
@@ -75,12 +75,6 @@ class _Job:
     @property
     def gains(self) -> int:
         return len(self.settings.gains_of(self.arm)) if self.learned else 1
-
-    @property
-    def snapshots(self) -> int:
-        training = self.settings.training_of(self.arm)
-        epochs = sum(level.epochs or 1 for level in training.ladder)
-        return math.ceil(epochs / (training.snapshot_every or epochs))
 
 
 class Jobs:
@@ -112,7 +106,7 @@ class Jobs:
         return count(_Job(name, self.config.experiments[name], arm, learned, int(wildcards.get("resolution", 0))))
 
     def _network(self, job: _Job) -> NetworkCost:
-        """The cost of a network, scaled from the sizes that were measured, or of the exact field."""
+        """The cost of a network, scaled from the sizes that were measured, or of the exact score."""
         known = self.costs.networks
         if not job.learned:
             return known["gaussian"]
@@ -182,12 +176,17 @@ class Jobs:
         how, test = job.settings.sampling, getattr(self.config.data_of(job.experiment), "test", 0)
         return self._measured(job, how.samples, test, how.resolutions, job.gains + job.settings.mixture)
 
+    def _snapshots(self, job: _Job) -> int:
+        training = job.settings.training_of(job.arm)
+        epochs = training.epochs(getattr(self.config.data_of(job.experiment), "train", None))
+        return math.ceil(epochs / (training.snapshot_every or epochs))
+
     def _score_error(self, job: _Job) -> Take:
-        how, times = job.settings.score_error, 2 * job.gains * job.snapshots
+        how, times = job.settings.score_error, 2 * job.gains * self._snapshots(job)
         return self._drawn(job, how.batch_size, how.resolutions, times * how.batches, how.batch_size)
 
     def _along_training(self, job: _Job) -> Take:
-        how, times = job.settings.along_training, job.gains * job.snapshots
+        how, times = job.settings.along_training, job.gains * self._snapshots(job)
         steps = how.steps * evaluations_of(job.settings.sampling_of(job.arm).sampler)
         test = self.config.data_of(job.experiment).test
         drawn = self._drawn(job, how.samples, (how.resolution,), steps * times)

@@ -22,6 +22,7 @@ from ..builders import build
 from ..denoise import LearnedDenoiser
 from ..grids import Grid, Torus, squared_norm
 from ..memory import peak, reset_peak
+from ..models import device_of
 from ..networks import FNO
 from ..priors import Laplacian
 from ..sample import Sampler, time_grid
@@ -109,7 +110,7 @@ class Plain(Stock):
 class Step:
     """A training step of a case (a call), and an evaluation; both on the same fields of noise, drawn once."""
 
-    def __init__(self, case: Case, device: str = "cpu") -> None:
+    def __init__(self, case: Case, device: torch.device | str = "cpu") -> None:
         stream = generator(0, "bench", "fields")
         self.network, self.grid = case.build().to(device), Torus(case.resolution)
         fused = device != "meta" and not any(each.is_complex() for each in self.network.parameters())
@@ -139,9 +140,9 @@ def step_seconds(case: Case) -> float:
 
 
 def step_memory(case: Case) -> float:
-    """Return the most bytes that the steps so far held beyond the untrained network and the fields."""
+    """Return the most bytes that the steps so far held beyond the untrained network and the fields; on a GPU with these."""
     _step(case)
-    return peak()
+    return float(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else peak()
 
 
 def forward_seconds(case: Case) -> float:
@@ -153,7 +154,7 @@ def sampling_seconds(case: Case, settings: SamplerSettings, steps: int) -> float
     """Return the time in which a sampler draws `case.batch` fields."""
     solver, grid = _sampler(case, settings), Torus(case.resolution)
     times = time_grid(settings.times, steps, solver.sde)
-    return seconds(lambda: solver.sample(case.batch, grid, times, partial(generator, 0, "bench")))
+    return seconds(lambda: solver.sample(case.batch, grid, times, partial(generator, 0, "bench", device=device_of())))
 
 
 def evaluations(case: Case, settings: SamplerSettings, steps: int) -> int:
@@ -166,7 +167,7 @@ def difference(case: Case) -> float:
     """Return ‖ours − plain‖ / ‖plain‖ on two fields, where plain is the same function by neuraloperator's layers (`Plain`)."""
     step = _step(case)
     fields = step.values[:2], step.t[:2], step.grid
-    plain = Plain(case, step.network)(*fields)
+    plain = Plain(case, step.network).to(step.t.device)(*fields)
     return float((step.network(*fields) - plain).norm() / plain.norm())
 
 
@@ -175,9 +176,9 @@ def ceilings(repeats: int) -> tuple[float, float]:
 
     Each is the best of `repeats`; a triad counts 12 bytes per element (McCalpin's STREAM).
     """
-    n, size = 2048, 2**25
-    x, y, product = (torch.ones(n, n) for _ in range(3))
-    a, b, c = (torch.ones(size) for _ in range(3))
+    n, size, on = 2048, 2**25, device_of()
+    x, y, product = (torch.ones(n, n, device=on) for _ in range(3))
+    a, b, c = (torch.ones(size, device=on) for _ in range(3))
     works = (lambda: torch.mm(x, y, out=product), lambda: torch.add(b, c, alpha=0.5, out=a))
     multiplied, added = (min(seconds(work) for _ in range(repeats)) for work in works)
     return 2 * n**3 / multiplied, 12 * size / added
@@ -247,8 +248,10 @@ class _Traffic(TorchDispatchMode):
 
 @lru_cache(maxsize=1)
 def _step(case: Case) -> Step:
-    step = Step(case)
+    step = Step(case, device_of())
     reset_peak()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     return step
 
 

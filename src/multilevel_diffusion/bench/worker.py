@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
+import torch
+
 from ..errors import UserError
 from ..memory import keep_freed_memory
 
@@ -55,7 +57,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return the time of `work`, run once."""
+    """Return the time of `work`, run once, to the end of what it asks of a GPU."""
+    finish = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    finish()
     start = time.perf_counter()
     work()
+    finish()
     return time.perf_counter() - start

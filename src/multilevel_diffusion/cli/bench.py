@@ -16,13 +16,15 @@ from .progress import progress
 
 Repeats = Annotated[int, typer.Option(min=1, help="How many times each is measured.")]
 Batch = Annotated[int, typer.Option(min=1, help="Fields at a time.")]
-Sizes = Annotated[list[int], typer.Option(min=1, help="Several may be given.")]
-Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; several may be given.")]
-Ablation = Annotated[bool, typer.Option("--ablation", help="Also either network with the other's allocator settings.")]
+Sizes = Annotated[list[int], typer.Option(min=1, help="Sizes to measure; may be repeated.")]
+Evens = Annotated[list[int], typer.Option(min=30, help="Points per side, even; may be repeated.")]
+Ablation = Annotated[
+    bool, typer.Option("--ablation", help="Also measure either network with the other's allocator settings.")
+]
 
 TRAINED_ON = [32, 50, 64, 128]
 SAMPLED_ON, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
-ARMS, SKILLS = ["mixture/fno-combined", "mixture/fno-combined-gaussian"], [0.9, 0.98, 0.99, 0.995]
+ARMS, ERRORS = ["mixture/fno-combined", "mixture/fno-combined-gaussian"], [10, 2, 1, 0.5]
 GRIDS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
 bench = typer.Typer(no_args_is_help=True)
@@ -73,18 +75,19 @@ def sample(
 def quality(
     configs: given.Configs,
     arm: Annotated[
-        list[str], typer.Option(metavar="EXPERIMENT/ARM", help="Of a mixture; the first is the baseline.")
+        list[str],
+        typer.Option(metavar="EXPERIMENT/ARM", help="Arm of a mixture; the first is the baseline. May be repeated."),
     ] = ARMS,
-    skill: Annotated[list[float], typer.Option(max=1, help="Of the score; several may be given.")] = SKILLS,
+    error: Annotated[list[float], typer.Option(min=0, help="Score error in per cent; may be repeated.")] = ERRORS,
     samples: Samples = 512,
     seed: Seed = 0,
     set_: given.Overrides = None,
     presets: given.Presets = None,
 ) -> None:
-    """Seconds of training until the score of an arm has a skill.
+    """Seconds of training until the score error is small.
 
-    The skill is 1 - E|F - F_exact|² / E|F_exact|², measured after each snapshot on fresh samples. The time is of optimisation
-    and, where the network has a Gaussian, of its estimate.
+    The relative squared score error, E|F - F_exact|² / E|F_exact|² in per cent, is measured after each snapshot on fresh samples.
+    The time is of optimisation and, for a preconditioned network, of the estimate of its Gaussian fit.
     """
     from ..bench import report
     from ..bench.quality import quality as measure
@@ -92,7 +95,7 @@ def quality(
     named = [each.partition("/")[::2] for each in arm]
     config = given.read_config(configs, set_, presets, only=[experiment for experiment, _ in named])
     with progress(len(arm), "bench quality") as advance:
-        rows = measure([arm_spec(config, *each) for each in named], skill, samples, seed, advance)
+        rows = measure([arm_spec(config, *each) for each in named], error, samples, seed, advance)
     report.show({f"Time to quality, {samples} samples, seed {seed}": rows})
 
 
@@ -116,7 +119,7 @@ def scaling(
 @bench.command()
 def jobs(
     table: Annotated[Path, typer.Argument(help="CSV of `mld bench scaling`.")],
-    threads: Annotated[int, typer.Option(min=1, help="On which it was measured.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads on which it was measured.")],
 ) -> None:
     """Costs of a training step for workflow/resources.yaml.
 
@@ -134,7 +137,7 @@ def solver(
     resolution: Annotated[int, typer.Option(min=8, help="Points per side.")] = 128,
     end_time: Annotated[float, typer.Option(help="When the solutions are compared.")] = 2.5,
     steps: Annotated[int, typer.Option(min=1, help="Graded time steps.")] = 20,
-    trajectories: Annotated[int, typer.Option(min=1, help="Solved together by ours.")] = 64,
+    trajectories: Annotated[int, typer.Option(min=1, help="Trajectories that ours solves together.")] = 64,
     repeats: Repeats = 3,
 ) -> None:
     """The reaction-diffusion solver against solve_ivp.
@@ -172,7 +175,7 @@ def errors(
 ) -> None:
     """Standard errors of metrics against spreads of values.
 
-    Samples of the true mixture, and of two with the wrong variance, against one reference of 512 fields. The table is written as
+    Samples of the mixture, and of two laws with the wrong variance, against one reference of 512 fields. The table is written as
     OUTPUT.csv, OUTPUT.md and OUTPUT.html: an error of ratio 1 is right, above 1 it is conservative.
     """
     from ..bench import report
@@ -198,7 +201,7 @@ def verdicts(
 ) -> None:
     """How often claims about samples are judged rightly.
 
-    Samples of the true mixture and of four wrong laws, with references, floors and seeds drawn anew each time, go through
+    Samples of the mixture and of four wrong laws, with references, floors and seeds drawn anew each time, go through
     metrics and verdicts. The table is written as OUTPUT.csv, OUTPUT.md and OUTPUT.html.
     """
     from ..bench import report
@@ -208,5 +211,5 @@ def verdicts(
     with progress(repetitions, "bench verdicts") as advance:
         rows = measure(resolution, samples, seeds, projections, repetitions, advance)
     sizes = f"{samples} fields at {resolution}, {seeds} seeds, {projections} directions, {repetitions} repetitions"
-    write_table(output, rows, facts(), about=f"{sizes}. Truth: of very many fields.", split=["law"])
-    report.show({f"Verdicts on the true law and on wrong ones: {sizes}": rows})
+    write_table(output, rows, facts(), about=f"{sizes}. Column truth: the value for very many fields.", split=["law"])
+    report.show({f"Verdicts on the mixture and on wrong laws: {sizes}": rows})

@@ -27,14 +27,14 @@ data = typer.Typer(help="Make the data of an experiment.", no_args_is_help=True)
 Train = Annotated[int, typer.Option(min=1, help="Fields to train on.")]
 Validation = Annotated[int, typer.Option(min=1, help="Fields to validate on.")]
 Test = Annotated[int, typer.Option(min=2, help="Fields of the test set, and of a second one that measures the floor.")]
-Name = Annotated[str, typer.Option(help="Of the experiment that the data are for.")]
+Name = Annotated[str, typer.Option(help="Experiment that the data are for.")]
 
 
 @data.command()
 def mixture(target: Target, resolution: Resolution, samples: Samples, output: Output) -> None:
-    """True samples of the Gaussian mixture.
+    """Test sets of the Gaussian mixture.
 
-    There are two independent sets, `reference` and `floor`, each of 8 times as many.
+    There are two independent sets, `reference` and `floor`, each of 8 times `--samples` fields.
     """
     from ..data.sets import mixture_sets, write_sets
     from ..mixture import GaussianMixture
@@ -75,7 +75,7 @@ def reaction_diffusion(
     train: Train,
     validation: Validation,
     test: Test,
-    end_time: Annotated[float, typer.Option(help="When u is looked at.")],
+    end_time: Annotated[float, typer.Option(help="Time of the snapshot u.")],
     steps: Annotated[int, typer.Option(min=1, help="Graded time steps.")],
     output: Output,
     laplacian: Annotated[str, typer.Option(help="finite-volume, as published, or spectral.")] = "finite-volume",
@@ -108,7 +108,7 @@ def fields(
     output: Output,
     name: Name = "fields",
 ) -> None:
-    """Your own fields, of an array or PNG.
+    """Your own fields, from an array or from PNG files.
 
     They are shuffled, always alike, and split into `train`, `validation` and `reference`; `floor` is of the training fields.
     """

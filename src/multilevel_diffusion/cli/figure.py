@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-Stamp = Annotated[str, typer.Option(help="What is written across it, as of a run whose numbers mean nothing.")]
+Stamp = Annotated[str, typer.Option(help="Text across the figure, for example where its numbers mean nothing.")]
 Tables = Annotated[list[Path], typer.Argument(help="Tables of the command named above.")]
 NUMBERS = {
     "score_error": (columns.SCORE_COLUMNS, "Score error and loss along training.", "mld score-error"),
-    "along_training": (columns.ALONG_TRAINING_COLUMNS, "Distance to the truth along training.", "mld along-training"),
+    "along_training": (
+        columns.ALONG_TRAINING_COLUMNS,
+        "Distance to the test set along training.",
+        "mld along-training",
+    ),
     "losses": (columns.HISTORY_COLUMNS, "Loss along training, one panel per arm.", "mld train"),
     "skill": (columns.HISTORY_COLUMNS, "Skill against training steps, one line per arm.", "mld train"),
     "samplers": (columns.CONVERGENCE_COLUMNS, "Distance to the test set against evaluations.", "mld convergence"),
@@ -37,12 +41,14 @@ figure = typer.Typer(help="Draw a figure as SVG and PNG, or as PDF.", no_args_is
 def fields(
     files: Annotated[list[Path], typer.Argument(help="Files of `mld data` and of `mld sample`, in any order.")],
     output: Output,
-    history: Annotated[list[Path] | None, typer.Option(help="history.csv, for losses below; repeated.")] = None,
-    metrics: Annotated[list[Path] | None, typer.Option(help="metrics.csv, for distances; repeated.")] = None,
+    history: Annotated[
+        list[Path] | None, typer.Option(help="history.csv, for losses below the fields; may be repeated.")
+    ] = None,
+    metrics: Annotated[list[Path] | None, typer.Option(help="metrics.csv, for distances; may be repeated.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Fields per row and resolution.")] = 3,
     stamp: Stamp = "",
 ) -> None:
-    """Test set and samples on several grids, a network per row."""
+    """Test set and samples on several grids, row by row."""
     from ..data.checks import read_fields
     from ..figures import arrange, distances, fields
 
@@ -59,7 +65,7 @@ def posterior(
     output: Output,
     stamp: Stamp = "",
 ) -> None:
-    """What was seen of a field, and its posteriors."""
+    """What was observed of a field, and its posteriors."""
     from ..figures import posterior, posterior_rows
     from ..storage import read_arrays
 
@@ -72,7 +78,7 @@ def posterior(
 def ladders(
     histories: Annotated[list[Path], typer.Argument(help="history.csv of trainings.")],
     output: Output,
-    against: Annotated[list[Axis], typer.Option(help="A panel each; the option is repeated.")] = list(Axis),  # noqa: B006
+    against: Annotated[list[Axis], typer.Option(help="One panel each; may be repeated.")] = list(Axis),  # noqa: B006
     stamp: Stamp = "",
 ) -> None:
     """Test loss of trainings on ladders against epochs and time."""

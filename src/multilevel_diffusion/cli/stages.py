@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from ..settings import Gain, Start, arm_spec
+from ..settings import Start, arm_spec
 from ..storage import write_csv, write_json
 from . import options as given
 from .progress import progress
@@ -27,25 +27,28 @@ if TYPE_CHECKING:
 
 
 def resolve(
-    arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="As mixture/fno-combined.")],
+    arm: Annotated[str, typer.Option(metavar="EXPERIMENT/ARM", help="For example mixture/fno-combined.")],
     output: given.Output,
-    target: Annotated[bool, typer.Option("--target", help="Only what the true law depends on.")] = False,
-    data: Annotated[Path | None, typer.Option(help="File of `mld data`, for a prior's scale that is auto.")] = None,
+    target: Annotated[
+        bool, typer.Option("--target", help="Only what data and exact score of a mixture depend on.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="File of `mld data`, for a prior whose scale is auto.")] = None,
     set_: given.Overrides = None,
     presets: given.Presets = None,
     configs: given.Configs = None,
 ) -> None:
     """Freeze the settings of one arm into spec.json.
 
-    With --target, the settings of its true law into target.json. Only the experiment that is asked for is validated.
+    With --target, only the settings that the data and the exact score of a mixture depend on, into target.json. Only the
+    experiment that is asked for is validated.
     """
     experiment, _, name = arm.partition("/")
     spec = arm_spec(given.read_config(configs, set_, presets, only=[experiment]), experiment, name)
     if data:
-        from ..builders import resolved
         from ..data.sets import read_sets
+        from ..stages.gaussian import fitted
 
-        spec = resolved(spec, read_sets(data, need=("train",)).fields["train"])
+        spec = fitted(spec, read_sets(data, need=("train",)), f"--data {data}")
     write_json(output, (spec.target if target else spec).model_dump(mode="json"))
 
 
@@ -54,7 +57,9 @@ def train(
     seed: given.Seed,
     output: given.Output,
     data: given.Data = None,
-    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`; without, made if needed.")] = None,
+    gaussian: Annotated[
+        Path | None, typer.Option(help="File of `mld gaussian`; by default it is estimated if needed.")
+    ] = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Train one arm up its ladder of levels.
@@ -88,9 +93,9 @@ def train(
 
 
 def gaussian(spec: given.Spec, output: given.Output, data: given.Data = None) -> None:
-    """Estimate the Gaussian law of the data of an arm.
+    """Estimate the Gaussian fit of the data of an arm.
 
-    Its mean and covariance under the arm's prior: the Gaussian baseline, and what preconditions networks.
+    It is the mean and covariance of the data under the arm's prior, for the Gaussian baseline and for preconditioned networks.
     """
     from ..data.sets import read_sets
     from ..stages.gaussian import fitted, gaussian, write_law
@@ -108,7 +113,9 @@ def score_error(
     batches: Annotated[int, typer.Option(min=1, help="Batches of samples for each number.")],
     batch_size: Annotated[int, typer.Option(min=2, help="Samples per batch.")],
     output: given.Output,
-    gaussian: Annotated[Path | None, typer.Option(help="File of `mld gaussian`, whose loss is noted too.")] = None,
+    gaussian: Annotated[
+        Path | None, typer.Option(help="File of `mld gaussian`: the loss of the Gaussian baseline is noted too.")
+    ] = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Error of the learned score of a mixture along training.
@@ -128,7 +135,9 @@ def pack(
     model: Annotated[Path, typer.Argument(help="A model.safetensors.")],
     output: given.Output,
     modes: Annotated[int, typer.Option(min=1, help="Modes per direction of the Fourier layers.")],
-    law_modes: Annotated[int, typer.Option(min=0, help="Modes with a full covariance, of a Gaussian under it.")] = 0,
+    law_modes: Annotated[
+        int, typer.Option(min=0, help="Modes with a full covariance, of the Gaussian fit of a preconditioned network.")
+    ] = 0,
 ) -> None:
     """A smaller file of a network.
 
@@ -137,8 +146,9 @@ def pack(
     from ..models import load, write_model
     from ..packing import packed
 
+    whole = load(model, "cpu")
     with given.naming(model):
-        small = packed(load(model, "cpu"), modes, law_modes)
+        small = packed(whole, modes, law_modes)
     write_model(output, small, given.facts("cpu", small.settings, seed=small.seed), half=True)
 
 
@@ -153,16 +163,16 @@ def sample(
     sampler: given.Sampler = "euler-maruyama",
     start: given.Beginning = Start.PRIOR,
     observe: given.Observing = None,
-    noise: given.Noise = 0.0,
+    noise: given.Noise = None,
     method: given.Method = None,
     gaussian: given.Gaussian = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Draw samples on any grid, backwards in time from N(0,Q).
 
-    It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact field are OUTPUT/exact-RESOLUTION.safetensors. Such files
+    It writes OUTPUT/GAIN-RESOLUTION.safetensors; samples of an exact score are OUTPUT/exact-RESOLUTION.safetensors. Such files
     that are there and would be the same are not drawn again. Stopped and started again, it goes on where it was. With --observe
-    they are of the posterior given what is in a file. A model that has no Gaussian of its own needs --gaussian for that: else
+    they are of the posterior given what is in a file. A model that has no Gaussian fit of its own needs --gaussian for that: else
     its methods take the covariance of N(0,Q) for the covariance of the data.
     """
     from ..builders import build_grid
@@ -171,17 +181,21 @@ def sample(
     from ..settings import parse_method
     from ..stages.sample import made_by, sample, write_samples
 
-    on, read = device_of(), read_source(source, device_of())
-    how = {"steps": steps, "sampler": sampler, "start": start}
+    on = device_of()
+    read = read_source(source, on)
+    way = {"steps": steps, "sampler": sampler, "start": start}
+    how = dict(way)
     given_to: dict[str, Any] = {}
     if observe:
         kind = type(build_grid(read.settings, resolution[0]))
+        if noise is None:
+            raise UserError("--noise: give the standard deviation of the errors of what was seen, 0 if it is exact")
         method = method or parse_method("guided", "--method")
         given_to = {"observations": read_observations(observe, noise, kind), "method": method}
         given_to |= {"law": _law(gaussian, source, read)}
         how |= {"noise": noise, "method": method}
-    elif noise or method or gaussian:
-        option = "noise" if noise else "method" if method else "gaussian"
+    elif noise is not None or method or gaussian:
+        option = "method" if method else "gaussian" if gaussian else "noise"
         raise UserError(f"--{option}: is for what is observed; give --observe FILE too")
     with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
         keep.bind("sample", on, given.identity(how | {"samples": samples, "seed": seed}, source, observe, gaussian))
@@ -190,11 +204,10 @@ def sample(
             return output / f"{name}.safetensors"
 
         where = {"resolutions": resolution, "gains": gain, "there": lambda name: made_by(path(name)) == keep.digest}
-        way = {"steps": steps, "sampler": sampler, "start": start}
         drawn = sample(read, samples, seed=seed, keep=keep, progress=progress, **way, **given_to, **where)
         while True:
             before = given.seconds()
-            with given.naming(source):
+            with given.naming(source, observe):
                 made = next(drawn, None)
             if made is None:
                 break
@@ -258,7 +271,7 @@ def evaluate(
     projections: given.Projections,
     output: given.Output,
     classifier: Annotated[
-        Path | None, typer.Option(help="File of `mld classifier`, for what it sees of digits.")
+        Path | None, typer.Option(help="File of `mld classifier`, for the metrics of digits.")
     ] = None,
 ) -> None:
     """Metrics of samples against the test set, one per row.
@@ -281,22 +294,24 @@ def convergence(
     source: given.Field,
     resolution: given.Resolution,
     sampler: given.Samplers,
-    evaluations: Annotated[list[int], typer.Option(min=1, help="Of the denoiser; several may be given.")],
-    reference_evaluations: Annotated[int, typer.Option(min=1, help="Of the Euler-Maruyama to compare all with.")],
+    evaluations: Annotated[list[int], typer.Option(min=1, help="Number of evaluations; may be repeated.")],
+    reference_evaluations: Annotated[
+        int, typer.Option(min=1, help="Evaluations of the Euler-Maruyama to compare all with.")
+    ],
     samples: given.Samples,
     projections: given.Projections,
     seed: given.Seed,
     output: given.Output,
-    gain: given.OneGain = Gain.VALUES,
+    gain: given.OneGain = None,
     start: given.Beginning = Start.PRIOR,
     data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
-    """Distance of samples to the true law against evaluations.
+    """Distance of samples to the test set against evaluations.
 
-    One row per sampler, number of evaluations of the denoiser and metric. The reference is 11 sets of true fields, pooled, of
-    test fields as many as there are. The floor is the distance of such a set to it, with its spread over the sets. All samplers
-    start from the same noise.
+    One row per sampler, number of evaluations of the denoiser and metric. The test set is 11 sets of fields of a mixture, pooled,
+    or as many sets as the fields of --data suffice for. The floor is the distance of one more such set to it, with its spread
+    over the sets. All samplers start from the same noise.
     """
     from ..data.sets import read_sets
     from ..stages.convergence import convergence
@@ -313,24 +328,24 @@ def condition(
     observed: given.Observed,
     resolution: given.Resolution,
     method: given.Methods,
-    truths: Annotated[int, typer.Option(min=2, help="Fields of which something is seen.")],
+    truths: Annotated[int, typer.Option(min=2, help="How many fields are observed.")],
     samples: given.Samples,
     steps: given.Steps,
     seed: given.Seed,
     output: given.Output,
     sampler: given.Sampler = "euler-maruyama",
-    gain: given.OneGain = Gain.VALUES,
+    gain: given.OneGain = None,
     start: given.Beginning = Start.PRIOR,
     gaussian: Annotated[
         Path | None,
-        typer.Option(help="File of `mld gaussian`: covariances for methods, and a posterior to compare with."),
+        typer.Option(help="File of `mld gaussian`: covariances for methods, and the kriging to compare with."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Test set on that grid; a mixture has none.")] = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
-    """Posteriors of fields of which something is seen.
+    """Posteriors of partly observed fields.
 
-    One row per method, what is seen, and quantity: errors against the true fields and, of a mixture, against the exact posterior.
+    One row per method, observation and quantity: errors against the true fields and, of a mixture, against the exact posterior.
     Beside OUTPUT.csv, OUTPUT.safetensors has the first field, its posterior means and spreads, and some samples.
     """
     from ..data.sets import read_sets
@@ -338,36 +353,38 @@ def condition(
     from ..stages.condition import condition
     from ..storage import write_tensors
 
-    on = device_of()
+    if output.suffix != ".csv":
+        raise UserError(f"--output: {output}: give a name that ends in .csv")
+    on, fields = device_of(), output.with_suffix(".safetensors")
     read, seen = read_source(source, on), given.parse_observed(observed)
     tests = read_sets(data, need={"reference": truths}) if data else None
     law = _law(gaussian, source, read)
     options = {"resolution": resolution, "truths": truths, "samples": samples, "steps": steps, "seed": seed}
     options |= {"sampler": sampler, "gain": gain, "start": start}
     said = options | {"method": [*map(str, method)], "observed": seen}
-    with given.kept(output.parent, output.name, checkpoint_seconds) as keep:
+    with given.kept(output.parent, output.name, checkpoint_seconds, (f".{fields.name}.",)) as keep:
         keep.bind("condition", on, given.identity(said, source, gaussian, data))
-        with given.naming(source):
+        with given.naming(source, Path("--observed")):
             how = {"observed": seen, "methods": method, "law": law, "keep": keep, "progress": progress}
             found = condition(read, tests, **options, **how)
         facts = given.facts(on, read.settings, seed=seed)
         images = bool(tests and tests.target.get("images"))
         header = {"target": read.target, "resolution": resolution, "images": images, "field": read.name}
         header["observed"] = {name: what.model_dump(mode="json") for name, what in seen.items()}
-        write_tensors(output.with_suffix(".safetensors"), found.fields, header | {"provenance": facts})
+        write_tensors(fields, found.fields, header | {"provenance": facts})
         write_csv(output, found.table, facts)
 
 
 def log_density(
     source: given.Field,
-    resolution: Annotated[list[int], typer.Option(min=3, help="Grid of the flow; several may be given.")],
+    resolution: Annotated[list[int], typer.Option(min=3, help="Points per side of the flow; may be repeated.")],
     drawn_on: given.DrawnOn,
     samples: given.Samples,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the flow.")],
     probes: Annotated[int, typer.Option(min=1, help="Random directions per field that estimate the trace.")],
     seed: given.Seed,
     output: given.Output,
-    gain: given.OneGain = Gain.VALUES,
+    gain: given.OneGain = None,
     checkpoint_seconds: given.Seconds = 30.0,
 ) -> None:
     """Log densities of fields of a mixture relative to N(0,Q).
@@ -386,7 +403,9 @@ def log_density(
 
 def truncation(
     target: given.Target,
-    resolution: Annotated[list[int], typer.Option(min=3, help="Grid whose modes are kept; two at least.")],
+    resolution: Annotated[
+        list[int], typer.Option(min=3, help="Points per side whose modes are kept; give two at least.")
+    ],
     drawn_on: given.DrawnOn,
     samples: given.Samples,
     steps: Annotated[int, typer.Option(min=1, help="Times at which paths are compared.")],
@@ -419,7 +438,7 @@ def _measure(
     objects: dict[str, Any],
     *files: Path | None,
 ) -> None:
-    """Write the table of a stage on a model or an exact field; `objects` are those that are read of `files`."""
+    """Write the table of a stage on a model or an exact score; `objects` are those that are read of `files`."""
     from ..models import device_of, read_source
 
     on = device_of()
@@ -463,7 +482,7 @@ def _follow(
 
 
 def _law(gaussian: Path | None, source: Path, read: Model | ExactModel) -> GaussianLaw | None:
-    """The Gaussian in a file of `mld gaussian`, of the data of what was read of a source. Raises a UserError as `read_law`."""
+    """The Gaussian fit in a file of `mld gaussian`, of the data of a source that was read. Raises a UserError as `read_law`."""
     from ..stages.gaussian import read_law
 
     if gaussian is None:

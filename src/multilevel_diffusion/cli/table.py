@@ -28,7 +28,7 @@ SPREAD = "Mean over seeds ± standard deviation, of a single seed ± its standar
 BY_RESOLUTION = f"{SPREAD} (the floor of test fields); one column per resolution."
 
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
-Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; the option is repeated.")]
+Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; may be repeated.")]
 
 table = typer.Typer(help="Make a table: OUTPUT.csv, OUTPUT.md and OUTPUT.html.", no_args_is_help=True)
 
@@ -37,8 +37,8 @@ table = typer.Typer(help="Make a table: OUTPUT.csv, OUTPUT.md and OUTPUT.html.",
 def metrics(
     tables: Annotated[list[Path], typer.Argument(help="Tables of `mld evaluate` and `mld truncation`.")],
     output: Output,
-    scores: Annotated[list[Path] | None, typer.Option(help="A table of `mld score-error`; repeated.")] = None,
-    history: Annotated[list[Path] | None, typer.Option(help="history.csv, for skill; repeated.")] = None,
+    scores: Annotated[list[Path] | None, typer.Option(help="A table of `mld score-error`; may be repeated.")] = None,
+    history: Annotated[list[Path] | None, typer.Option(help="history.csv, for skill; may be repeated.")] = None,
 ) -> None:
     """Every metric of a run, one number per row, and a summary."""
     from ..tables import read_tables, score_error_metrics, skill_metrics, summary, tidy
@@ -53,7 +53,9 @@ def metrics(
 
 
 @table.command()
-def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld convergence`.")], output: Output) -> None:
+def samplers(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `mld convergence`.")], output: Output
+) -> None:
     """How few evaluations each sampler needs."""
     from ..tables import sampler_summary
 
@@ -63,8 +65,8 @@ def samplers(tables: Annotated[list[Path], typer.Argument(help="Of `mld converge
 
 
 @table.command()
-def posterior(tables: Annotated[list[Path], typer.Argument(help="Of `mld condition`.")], output: Output) -> None:
-    """Posteriors by each method against what is true."""
+def posterior(tables: Annotated[list[Path], typer.Argument(help="Tables of `mld condition`.")], output: Output) -> None:
+    """Posteriors by each method against the observed fields."""
     from ..tables import posterior_summary
 
     rows = read_rows(tables, CONDITIONING_COLUMNS)
@@ -110,7 +112,7 @@ def ladders(
 
 @table.command()
 def claims(
-    table: Annotated[list[str], typer.Option(metavar="NAME=CSV", help="A table that claims name; repeated.")],
+    table: Annotated[list[str], typer.Option(metavar="NAME=CSV", help="A table that claims name; may be repeated.")],
     output: Output,
     set_: Overrides = None,
     presets: Presets = None,
@@ -146,27 +148,32 @@ def power(
     output: Output,
     enough: Annotated[float, typer.Option(min=0, help="Standard errors that a metric needs to judge networks.")] = 5.0,
 ) -> None:
-    """How far the Gaussian lies above the floor of each metric.
+    """How far the Gaussian baseline lies above each floor.
 
-    In standard errors of a perfect sampler of as many samples, and how many samples would be enough.
+    For each metric, in standard errors of a perfect sampler of as many samples, and how many samples would be enough.
     """
     from ..tables import power, power_summary
 
     rows = power(read_rows([metrics], COLUMNS), enough)
-    about = f"Of the Gaussian baseline, in standard errors (how many samples would give {enough:g}); one column per resolution."
+    about = (
+        f"The Gaussian baseline above the floor, in standard errors (how many samples would give {enough:g}); "
+        "one column per resolution."
+    )
     _write(output, rows, power_summary(rows), about=about, split=["experiment", "n_samples"])
 
 
 @table.command()
 def priors(
     specs: Annotated[list[Path], typer.Argument(help="spec.json of arms.")],
-    data: Annotated[list[Path], typer.Option(help="Files of `mld data`, one per experiment and resolution; repeated.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Files of `mld data`, one per experiment and resolution; may be repeated.")
+    ],
     output: Output,
 ) -> None:
     """How the noise of each prior compares with the data.
 
-    What is in modes without noise, what is left at t = 1, and how fast the spectra of data and noise fall. The docstring of
-    `multilevel_diffusion.tables.priors` has the formula of every column.
+    It shows what is in modes without noise, what is left at t = 1, and how fast the spectra of data and noise fall. The docstring
+    of `multilevel_diffusion.tables.priors` has the formula of every column.
     """
     from ..builders import build_grid, build_prior
     from ..data.sets import read_sets
@@ -202,7 +209,7 @@ def compare(
     ] = 1e-6,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Table of all differences to write.")] = None,
 ) -> None:
-    """Metrics of runs and their differences to the first.
+    """Metrics of runs, and their differences to the first run.
 
     Those that both runs have, in units of their standard errors, and the settings that differ: what the tables say themselves,
     and the spec.json of arms that both folders have. Presets and seeds may be any. With a single seed on each side the error is

@@ -15,7 +15,7 @@ Epoch = Annotated[int, Field(ge=0, strict=True)]
 
 
 class SampledTarget(BaseModel):
-    """The true law of data that are kept in a file, with whatever else decides their content."""
+    """The law of data that are kept in a file, with whatever else decides their content."""
 
     model_config = {"frozen": True, "extra": "allow"}
 
@@ -61,7 +61,7 @@ class DataHeader(Header):
 
 
 class SamplesHeader(Header):
-    """The header of a file of samples: spec, gain and epoch describe a network, and are null of an exact field."""
+    """The header of a file of samples: spec, gain and epoch describe a network, and are null of an exact score."""
 
     mend = "give a file of `mld sample`, or draw it again"
     target: Target
@@ -83,7 +83,7 @@ class SamplesHeader(Header):
         if self.spec:
             demand_target(self.spec, self.target)
         elif not isinstance(self.target, TargetSpec):
-            raise ValueError(f"target: data of kind {self.target.kind} have no exact field")
+            raise ValueError(f"target: data of kind {self.target.kind} have no exact score")
         return self
 
 

@@ -88,7 +88,7 @@ class ReactionDiffusion:
     def solve(
         self, u: Tensor, v: Tensor, times: Tensor, progress: Callable[[], object] = lambda: None
     ) -> tuple[Tensor, Tensor]:
-        """(u, v) at the last of the times, from those at the first, (batch, N, N), in the precision and on the device of u.
+        """(u, v) at the last of the times, from (u, v) at the first, (batch, N, N), in the precision and on the device of u.
 
         The times are float64; `progress` is called once per trajectory. Raises a ValueError if the shapes are not (batch, N, N)
         or the times do not increase or are not finite, and a FloatingPointError if a field stops being finite.
@@ -157,6 +157,8 @@ def reaction_diffusion_sets(
         system, times = ReactionDiffusion(resolution, laplacian), graded_times(end_time, steps)
         if train + validation > FIRST_TEST_SEED:
             raise ValueError(f"--train, --validation: above {FIRST_TEST_SEED} trajectories would be test trajectories")
+        if file and laplacian != "finite-volume":
+            raise ValueError("--laplacian: the published file is of the finite-volume one, and so must be the test set")
         if file:
             published = read_published(file, train + validation, end_time, resolution)
             fields = {"train": published[:train], "validation": published[train:]}

@@ -1,6 +1,6 @@
 """Files of data: the sets `train`, `validation`, `reference` (the test set) and `floor` (a second, independent test set).
 
-Each is a float32 tensor of shape (n, N, N). The header names the grid, N, and the true law as `target`. That is a mapping with
+Each is a float32 tensor of shape (n, N, N). The header names the grid, N, and the law of the data as `target`, a mapping with
 the `kind` of the data, the `name` of the experiment, whether they are `images`, and what else decides the content. A file of one
 resolution for evaluation holds only the two test sets.
 """
@@ -34,7 +34,7 @@ FLOORS = 8
 class FieldSets:
     """Sets of fields on one grid.
 
-    fields: by the name of the set, shape (n, N, N), float32. target: the true law. provenance: of the file they were read from.
+    fields: by the name of the set, shape (n, N, N), float32. target: the law of the data. provenance: of the file that was read.
     """
 
     fields: dict[str, Tensor]
@@ -51,7 +51,8 @@ class FieldSets:
         """Refuse data that disagree with the settings that use them.
 
         Args:
-            path, by: the files of the data and of the settings.
+            path: the file of the data.
+            by: the file of the settings.
             target: entries that the target must have, as kind="fields" or name="bumps".
 
         Raises a UserError that names both files, what differs and the mend; or the set that is not of finite float32 fields.

@@ -125,7 +125,7 @@ def jackknife(measure: Callable[[Set], dict[str, Estimate]], x: Set, interaction
     which is exact for sums of functions of one and of two parts. It is never less than (G − 2) / (2 (G − 1)) of the first term,
     which is what is expected where there are interactions alone. That bound makes it conservative near the null.
 
-    The errors were compared with the true spread on 64 fields of the Gaussian mixture (`mld bench errors`, 600 repetitions,
+    The errors were compared with the true spread of sets of 64 fields of the mixture (`mld bench errors`, 600 repetitions,
     results/reference/errors). Their laws were near the null, or had variances 20 % too low or 50 % too high. With interactions
     errors over spread are 0.89 to 1.16, but these are conservative by up to: sliced_wasserstein 1.26,
     moment_sliced_wasserstein 1.29, mmd 1.35, increment_flatness 1.24, pixel_distance 1.26 near the null.

@@ -67,29 +67,30 @@ DRAWINGS = {
     ),
     "losses": Drawing(
         "Denoising loss along training, one panel per arm: on training data, and on validation data at each resolution. "
-        "Arms of one prior share their axis. Median over seeds, in a band from the least to the greatest; dotted: the Gaussian.",
+        "Arms of one prior share their axis. Median over seeds, in a band from the least to the greatest; dotted: the Gaussian "
+        "baseline.",
         table="history.csv",
     ),
     "skill": Drawing(
         "Skill against training steps, one panel per resolution: 1 − L / L_G, L the denoising loss on validation fields and "
         "L_G the loss of the Gaussian baseline (dotted). The baseline is the law N(m, C) of the training data without a "
-        "network. Arms of one prior share a colour; dashed: on the Gaussian. Median over seeds, in a band from the least to the "
+        "network. Arms of one prior share a colour; dashed: preconditioned. Median over seeds, in a band from the least to the "
         "greatest; logarithmic below −1.",
         table="history.csv",
         section="validation",
     ),
     "samplers": Drawing(
-        "Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler, "
-        "for the exact field and for the network. Full points: stochastic, open points: of the ODE. Grey: the floor ± the "
+        "Distance of samples to the test set against the number of evaluations of the denoiser, one curve per sampler, "
+        "for the exact score and for the network. Full points: stochastic, open points: of the ODE. Grey: the floor ± the "
         "Monte Carlo error of one set of samples; dotted: Euler–Maruyama with the most evaluations.",
         table="convergence",
         section="convergence",
         one_arm=True,
     ),
     "posterior": Drawing(
-        "What was seen of the first field, and its posterior: mean, standard deviation and three samples, one row per method, of "
-        "the first seed on the first grid. Beside the methods the posterior of the Gaussian (kriging) and, of a mixture, the "
-        "exact one.",
+        "What was observed of the first field, and its posterior: mean, standard deviation and three samples, of the first "
+        "seed on the first grid. One row per method; beside them kriging, the posterior of the Gaussian fit, and, of a "
+        "mixture, the exact one.",
         table="conditioning",
         section="conditioning",
         numbers=False,
@@ -115,7 +116,7 @@ TABLES = {
         columns=COLUMNS,
     ),
     "samplers": Drawing(
-        "From how many evaluations on each sampler stays as near the true law as Euler–Maruyama with the most. a / b: "
+        "From how many evaluations on each sampler stays as near the test set as Euler–Maruyama with the most. a / b: "
         "within two standard errors of the difference, and within 1.5 times its distance.",
         table="convergence",
         section="convergence",
@@ -123,8 +124,8 @@ TABLES = {
         columns=CONVERGENCE_COLUMNS,
     ),
     "posterior": Drawing(
-        "Posteriors of test fields of which something is seen, by each method: CRPS and rmse of the mean against the true "
-        "field. Then, by how much lower they are than for the exact posterior of the Gaussian (kriging), and the share of true "
+        "Posteriors of partly observed test fields, by each method: CRPS and rmse of the mean against the true "
+        "field. Then, by how much lower they are than for kriging (the posterior of the Gaussian fit), and the share of true "
         "values in the central 90 % of the samples. Seconds are per sample, and over the seconds of an unconditional one. Of a "
         "mixture, against the exact posterior: error of the mean, its least for so many samples and ratio of the spreads, in the "
         "posterior's standard deviation. Then coverage, and error of the weight of a component.",
@@ -195,9 +196,11 @@ class FigureSettings(_EntrySettings):
     arms: Arms | None = Field(None, description="Arms it shows, in this order; all by default.")
     count: Count = Field(3, description="Fields shown on each grid.")
     epochs: Annotated[tuple[Count, ...], AfterValidator(distinct)] = Field(
-        (), description="Of fields: snapshots that are sampled, instead of the final networks."
+        (), description="Of figures of fields: epochs whose snapshots are sampled, instead of the final networks."
     )
-    against: Several[Literal["epoch", "seconds"]] = Field(("epoch",), description="Of ladders: a panel against each.")
+    against: Several[Literal["epoch", "seconds"]] = Field(
+        ("epoch",), description="Of figures of ladders: one panel against each."
+    )
 
     @property
     def drawing(self) -> Drawing:
@@ -221,9 +224,11 @@ class TableSettings(_EntrySettings):
         None, description="Experiments it is of; by default all that have what it needs."
     )
     arms: Several[Name] | None = Field(
-        None, description="Of ladders, samplers and posteriors: the arms; by default all, of the last two the first."
+        None, description="Arms of a table of ladders (by default all), samplers or posteriors (by default the first)."
     )
-    baseline: Name | None = Field(None, description="Of ladders: the arm that is trained on the finest level alone.")
+    baseline: Name | None = Field(
+        None, description="Of a table of ladders: the arm that is trained on the finest level alone."
+    )
 
     @property
     def drawing(self) -> Drawing:

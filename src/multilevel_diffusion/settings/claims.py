@@ -73,7 +73,7 @@ class ClaimSettings(CriterionSettings):
     each: dict[FileName, Several[Entry]] = Field({}, description="Column to values; a claim for each combination.")
     first_written: CriterionSettings | None = Field(
         None,
-        description="The criterion that stood here before the runs, if it is another; it is shown beside this one.",
+        description="The criterion that stood here before the runs, if it differs; it is shown beside this one.",
     )
 
     @model_validator(mode="after")
@@ -100,9 +100,10 @@ class ClaimSettings(CriterionSettings):
 class ClaimsSettings(Settings):
     """The claims, and how certain a verdict must be."""
 
-    seeds: SetSize = Field(description='With fewer the verdict is "undecided".')
+    seeds: SetSize = Field(description='Seeds that a verdict needs; with fewer it is "undecided".')
     confidence: Annotated[Finite, Field(gt=0, lt=1)] = Field(
-        description="Of the intervals, by Student's t over seeds; of all verdicts about a figure together, by Holm's method."
+        description="Confidence of the intervals, by Student's t over seeds, and of all verdicts about a figure together, by "
+        "Holm's method."
     )
     power: Positive = Field(
         description="A metric that puts the Gaussian baseline fewer standard errors above the floor judges no network."

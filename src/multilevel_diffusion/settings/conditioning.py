@@ -33,7 +33,9 @@ class ObservedBase(Settings):
     """
 
     random: ClassVar[bool] = False
-    noise: Annotated[Finite, Field(ge=0)] = Field(description="Its standard deviation, in units of the field.")
+    noise: Annotated[Finite, Field(ge=0)] = Field(
+        description="Standard deviation of the errors, in units of the field."
+    )
 
 
 class ObservedPointsSettings(ObservedBase):
@@ -41,12 +43,12 @@ class ObservedPointsSettings(ObservedBase):
     kind: Literal["points"] = Field(
         description="Values at random points, uniform in the square, others for each field."
     )
-    count: Count = Field(description="How many.")
+    count: Count = Field(description="How many points.")
 
 
 class ObservedCoarseSettings(ObservedBase):
     kind: Literal["coarse"] = Field(description="The values on a coarser grid: super-resolution.")
-    resolution: Resolution = Field(description="Its points per side.")
+    resolution: Resolution = Field(description="Points per side of the coarser grid.")
 
 
 class ObservedOutsideSettings(ObservedBase):
@@ -84,9 +86,10 @@ class MethodBase(Settings):
 
 
 class GuidedSettings(MethodBase):
-    kind: Literal["guided"] = Field(description="By the likelihood, with the covariance of the Gaussian closed form.")
+    kind: Literal["guided"] = Field(description="Guidance by the likelihood, with the covariance of the Gaussian fit.")
     derivative: Literal["gaussian", "denoiser"] = Field(
-        "gaussian", description="Whose derivative: the closed form's, which costs nothing, or the network's."
+        "gaussian",
+        description="Whose derivative: the derivative of the Gaussian fit, which costs nothing, or of the network.",
     )
 
 
@@ -110,7 +113,7 @@ MethodSettings = Annotated[MethodBase, Kinds(MethodBase, alone=True)]
 
 
 class ConditioningSettings(Settings):
-    """Posteriors of fields of which something is seen, by each method that takes the noise, beside those that are exact."""
+    """Posteriors of partly observed fields, by each method that takes the noise, beside the exact posteriors."""
 
     networks: Count = Field(description="How many networks are used, of the first seeds.")
     observed: Removable[dict[Name, ObservedSettings]] = Field(description="What is seen, by name; null removes one.")
@@ -118,8 +121,8 @@ class ConditioningSettings(Settings):
     sampler: SamplerSettings = Field(description="A kind of sampler, or a mapping of its kind and options.")
     steps: Count = Field(description="Steps from t = 1 to t = 0.")
     start: Start = Field(Start.PRIOR, description="Where networks start at t = 1, as in `sampling`.")
-    truths: SetSize = Field(description="Fields that are seen, one after another.")
-    samples: SetSize = Field(description="Of each posterior.")
+    truths: SetSize = Field(description="How many fields are observed, one after another.")
+    samples: SetSize = Field(description="Samples of each posterior.")
     resolutions: Resolutions = Field(description="Points per side of the grids.")
 
     @model_validator(mode="after")

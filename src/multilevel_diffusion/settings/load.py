@@ -46,9 +46,9 @@ class Config(Settings):
         None, description="Image (docker://…) or file (.sif) that jobs run in, where Snakemake is to use Apptainer."
     )
     plugins: Plugins = Field((), description="Files with priors, networks, samplers and data of your own.")
-    experiments: dict[Name, ExperimentSettings] = Field(description="By name; null removes one.")
-    figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="By name; null removes one.")
-    tables: Removable[dict[FileName, TableSettings]] = Field({}, description="By name; null removes one.")
+    experiments: dict[Name, ExperimentSettings] = Field(description="Experiments by name; null removes one.")
+    figures: Removable[dict[FileName, FigureSettings]] = Field({}, description="Figures by name; null removes one.")
+    tables: Removable[dict[FileName, TableSettings]] = Field({}, description="Tables by name; null removes one.")
     claims: ClaimsSettings | None = Field(None, description="What the paper says, and when it counts as reproduced.")
     _broken: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -110,6 +110,8 @@ class Config(Settings):
                 raise UserError(f"{where}: {', '.join(table.experiments)}: no {NEEDED[table.make]}")
             if table.baseline:
                 self._demand_baseline(table, where)
+            if table.drawing.one_arm and len(table.arms or ()) > 1:
+                raise UserError(f"{where}: arms: {table.make} is of one arm; give one table for each")
             if table.drawing.one_arm and table.experiments[0] in self.experiments:
                 arms = table.arms or tuple(self.experiments[table.experiments[0]].arms)
                 self._demand_measured(table.experiments[0], table.drawing.section, arms[0], where)
@@ -172,7 +174,8 @@ class Config(Settings):
             if column not in LABELS and isinstance(value, str):
                 raise UserError(f"{where}: {column}: '{value}' is text in a column of numbers; leave the quotes out")
             known = {"metric": METRICS, "quantity": QUANTITIES, "gain": [*Gain]}.get(column)
-            if known and str(value).rstrip("0123456789") not in known:
+            named = str(value).rstrip("0123456789") if column == "quantity" else str(value)
+            if known and named not in known:
                 close = difflib.get_close_matches(str(value), known, n=1, cutoff=0)[0]
                 raise UserError(f"{where}: {column}: there is no '{value}'; did you mean '{close}'?")
         if missing := [column for column in drawing.names if column not in quantity.of]:
@@ -197,6 +200,17 @@ class Config(Settings):
             )
         for arm in arms:
             self._demand_arm(figure.experiment, arm, where)
+        if figure.arms and len(arms) > 1:
+            if figure.drawing.one_arm:
+                raise UserError(f"{where}: arms: {figure.draw} is of one arm; give one figure for each")
+            if (
+                settings.mixture
+                and figure.draw == "fields"
+                and len({str(settings.arms[arm].prior) for arm in arms}) > 1
+            ):
+                raise UserError(
+                    f"{where}: arms: they have several priors, and so several test sets; give one figure for each"
+                )
         if section and not getattr(settings, section):
             raise UserError(f"{where}: a figure of {figure.draw} needs experiments.{figure.experiment}.{section}")
         if figure.drawing.one_arm:
@@ -222,7 +236,7 @@ class Config(Settings):
             raise UserError(f"{said}.resolutions: the network of {arm} needs {network.needs}")
         if getattr(measured, "start", Start.PRIOR) is Start.GAUSSIAN and not network.has_law:
             raise UserError(
-                f"{said}.start: gaussian, but {arm} has no Gaussian; show an arm that has, or start from prior"
+                f"{said}.start: gaussian, but {arm} has no Gaussian fit; show an arm that has, or start from prior"
             )
 
     def _demand_timed(self, experiment: str, where: str) -> None:

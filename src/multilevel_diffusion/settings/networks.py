@@ -14,7 +14,9 @@ Channels = Annotated[
 class NetworkBase(Settings):
     """A kind of network; a plugin derives from it."""
 
-    preconditioning: Literal["none", "gaussian"] = Field("none", description="gaussian: it learns what that leaves.")
+    preconditioning: Literal["none", "gaussian"] = Field(
+        "none", description="gaussian: the network learns only what the Gaussian baseline leaves."
+    )
 
     @property
     def divisor(self) -> int:
@@ -32,17 +34,17 @@ class NetworkBase(Settings):
 
     @property
     def has_law(self) -> bool:
-        """Whether the Gaussian law of the data is a part of the denoiser."""
+        """Whether the Gaussian fit of the data is a part of the denoiser."""
         return self.preconditioning == "gaussian"
 
     @property
     def fields(self) -> int:
-        """How many fields the network is given: beside u_t what the Gaussian makes of it, if there is one."""
+        """How many fields the network is given: u_t and, if preconditioned, the data prediction of the Gaussian baseline."""
         return 2 if self.has_law else 1
 
 
 class GaussianSettings(NetworkBase):
-    kind: Literal["gaussian"] = Field(description="No network: the Gaussian closed form of the data, without training.")
+    kind: Literal["gaussian"] = Field(description="No network: the Gaussian baseline, which needs no training.")
 
     @property
     def has_law(self) -> bool:

@@ -19,7 +19,9 @@ class SamplerBase(Settings):
     def __str__(self) -> str:
         """The kind, and in brackets what differs from the default, as "dpm-solver++(times=karras)"."""
         options = self.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
-        words = (f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items())
+        words = (
+            f"{key}={value:.15g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
+        )
         return f"{self.kind}({', '.join(words)})" if options else self.kind
 
     def takes(self, noise: float) -> bool:
@@ -53,7 +55,9 @@ class DPMSolverSettings(SamplerBase):
 
 
 class GaussianExponentialSettings(_EndsElsewhere):
-    kind: Literal["gaussian-exponential"] = Field(description="Along the exact flow of the Gaussian closed form.")
+    kind: Literal["gaussian-exponential"] = Field(
+        description="What a network adds, along the exact flow of its Gaussian fit."
+    )
     times: TimeGrid = Field(TimeGrid.ANGLE, description="Equal steps in t, λ_t, σ_t^(1/7) or the angle.")
     stochasticity: Literal[0, 1] = Field(0, description="0 solves the ODE, 1 the SDE.")
 
@@ -73,7 +77,9 @@ class SamplingSettings(Settings):
 
     sampler: SamplerSettings = Field(description="A kind of sampler, or a mapping of its kind and options.")
     steps: Count = Field(description="Steps from t = 1 to t = 0.")
-    start: Start = Field(Start.PRIOR, description="N(0,Q), or the law of the Gaussian closed form at t = 1.")
+    start: Start = Field(
+        Start.PRIOR, description="Where samples start at t = 1: N(0,Q), or the law of the Gaussian fit there."
+    )
     samples: SetSize = Field(description="Fields drawn on each grid.")
     resolutions: Resolutions = Field(description="Points per side of the grids that are sampled on.")
 

@@ -13,7 +13,7 @@ class OtherGrid(Settings):
     """A coarser grid that batches of a level are drawn on now and then."""
 
     resolution: Resolution = Field(description="Points per side.")
-    probability: Annotated[Finite, Field(gt=0, lt=1)] = Field(description="That a batch is drawn on it.")
+    probability: Annotated[Finite, Field(gt=0, lt=1)] = Field(description="Probability that a batch is drawn on it.")
 
 
 class Level(Settings):
@@ -76,13 +76,15 @@ class TrainingSettings(Settings):
     """Adam on the denoising loss, up a ladder of levels."""
 
     ladder: Ladder = Field(description="Levels of increasing resolution; the last one is N_ref.")
-    steps_per_epoch: Count | None = Field(None, description="null is a pass through the data.")
+    steps_per_epoch: Count | None = Field(None, description="Steps of an epoch; null: one pass through the data.")
     batch_size: Count = Field(description="Fields per step.")
-    learning_rate: Positive = Field(description="Of Adam; the highest one if the schedule is one-cycle.")
+    learning_rate: Positive = Field(description="Learning rate of Adam; the highest one if the schedule is one-cycle.")
     weight_decay: Annotated[Finite, Field(ge=0)] = Field(
         0.0, description="Coupled weight decay of Adam, in units of the loss times N_native²."
     )
-    schedule: Literal["constant", "one-cycle"] = Field("constant", description="Of the learning rate, over the ladder.")
+    schedule: Literal["constant", "one-cycle"] = Field(
+        "constant", description="Schedule of the learning rate over the whole ladder."
+    )
     averaging: Annotated[Finite, Field(ge=0, lt=1)] = Field(
         0.0, description="Decay of an exponential average of the weights, which is then the result; 0 for none."
     )

@@ -1,4 +1,4 @@
-"""Posteriors of fields of which something is seen: by conditioned samplers, by the Gaussian and, of a mixture, exactly."""
+"""Posteriors of partly observed fields: by conditioned samplers, by kriging and, of a mixture, exactly."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def condition(
     samples: int,
     seed: int,
     law: GaussianLaw | None = None,
-    gain: Gain = Gain.VALUES,
+    gain: Gain | None = None,
     start: Start = Start.PRIOR,
     keep: Checkpoint | None = None,
     progress: Progress = quiet,
@@ -83,10 +83,10 @@ def condition(
         standard error of the paired differences. Of a mixture over pixels, in units of the exact posterior's standard deviation:
         exact_mean_error; exact_mean_floor, the least error that so many samples have; exact_spread. exact_coverage: of draws of
         the exact posterior. exact_weight_error: the distance of the weights of a component. seconds: of one sample; and
-        seconds_ratio, over those of a sample by the same sampler without observations.
+        seconds_ratio, over the seconds of a sample by the same sampler without observations.
 
-    Raises a UserError if the true law is neither known nor given, or the test fields are of another law or too few. It also
-    raises one if no method takes the noise of something that is seen; and as `Model.sample`.
+    Raises a UserError if the law of the data is neither known nor given, or the test fields are of another law or too few. It
+    also raises one if no method takes the noise of something that is seen; and as `Model.sample`.
     """
     settings, keep, law = source.settings, keep or Checkpoint(), law or getattr(source, "law", None)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm)
@@ -215,7 +215,7 @@ def _against(drawn: Tensor, exact: Posterior) -> dict[str, float]:
 def _summary(
     scores: Sequence[Mapping[str, float]], gaussian: Sequence[Mapping[str, float]] | None
 ) -> list[tuple[str, float, float]]:
-    """(name, mean, standard error) over fields of each score, and of what the Gaussian's is above it; errors square."""
+    """(name, mean, standard error) over fields of each score, and of what the score of kriging is above it; errors square."""
 
     def column(of: Sequence[Mapping[str, float]], name: str) -> Tensor:
         values = torch.tensor([each[name] for each in of], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Distance of samples to the true law against the number of evaluations of the denoiser."""
+"""Distance of samples to the test set against the number of evaluations of the denoiser."""
 
 import math
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ def convergence(
     samples: int,
     projections: int,
     seed: int,
-    gain: Gain = Gain.VALUES,
+    gain: Gain | None = None,
     start: Start = Start.PRIOR,
     keep: Checkpoint | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
-    """Distances of samples to the true law, for each sampler within each number of evaluations.
+    """Distances of samples to the test set, for each sampler within each number of evaluations.
 
     There are K = 12 sets of true fields, as many as samples in each: drawn from a mixture, and of other data as many as the test
     fields suffice for. The reference is K − 1 of them, pooled. All samplers start from the same noise.
@@ -57,7 +57,7 @@ def convergence(
         what a set of true fields has as distance to the others; stderr: its spread over the K sets, which divided by √K is
         floor_stderr. evaluations: those made.
 
-    Raises a UserError if the true law is neither known nor given, or the test fields are of another, or make not even two sets;
+    Raises a UserError if the law of the data is neither known nor given, or the test fields are of another, or make no two sets;
     and as `Model.sample`.
     """
     settings, denoiser = source.settings, source.denoiser(gain)

@@ -77,7 +77,11 @@ def evaluate(
     Raises a UserError if there are no test fields at the resolution of samples, or too few, or a single sample, or if
     they are of another law or grid. It also raises one if the classifier is of other digits.
     """
-    known = {sets.grid.resolution: (sets, measures_of(sets, projections, classifier)) for sets in tests}
+    known: dict[int, tuple[FieldSets, Measures]] = {}
+    for sets in tests:
+        if (n := sets.grid.resolution) in known:
+            raise UserError(f"--data: two test sets at {n}; give one")
+        known[n] = sets, measures_of(sets, projections, classifier)
 
     @cache
     def floors_of(n: int, count: int) -> tuple[dict[str, Estimate], int]:

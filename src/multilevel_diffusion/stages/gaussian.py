@@ -1,4 +1,4 @@
-"""The Gaussian law of the data of an arm, see `gaussian`: estimated once for a data set and a prior."""
+"""The Gaussian fit of the data of an arm, see `gaussian`: estimated once for a data set and a prior."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,7 +84,7 @@ def read_law(path: Path, spec: ArmSpec, target: Mapping[str, Any]) -> GaussianLa
     mine = {"prior": _of(spec), "data set": dict(target), "tail": law_tail(spec)}
     for (what, wanted), its in zip(mine.items(), (header.of, header.target, header.tail), strict=True):
         if wanted != its:
-            raise UserError(f"{path}: a Gaussian of another {what} than {spec.name}; {header.mend}")
+            raise UserError(f"{path}: a Gaussian fit of another {what} than {spec.name}; {header.mend}")
     return build_law(spec, build_prior(spec), tensors, header.modes, path, header.mend)
 
 

@@ -29,7 +29,7 @@ def log_density(
     steps: int,
     probes: int,
     seed: int,
-    gain: Gain = Gain.VALUES,
+    gain: Gain | None = None,
     keep: Checkpoint | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def log_density(
     Args:
         drawn_on: points per side of the grid, finer than all others, on which the fields are drawn before they are restricted.
         steps: of the flow.
-        probes: random directions per field that estimate the trace; of an exact field the exact trace is taken as well.
+        probes: random directions per field that estimate the trace; of an exact score the exact trace is taken as well.
         keep: where the state of the flow is kept.
 
     Returns:
@@ -47,7 +47,7 @@ def log_density(
         grid. plain: the log density of the values on the grid.
 
     Raises:
-        UserError: if the true law is not known, the network does not take a resolution, or the density stops being finite.
+        UserError: if the law of the data is not known, the network does not take a resolution, or the density stops being finite.
         ValueError: if `drawn_on` is not the finest grid.
     """
     settings, on = source.settings, device_of()

@@ -1,4 +1,4 @@
-"""Samples of a model or of the exact field on several grids, and files of them."""
+"""Samples of a model or of the exact score on several grids, and files of them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +25,9 @@ from . import Progress, quiet
 class Samples:
     """Fields of one source on one grid under one gain.
 
-    fields: shape (n, N, N), float32. settings: of the arm; of the exact field what the true law depends on. target: the true law.
-    gain: None of the exact field. evaluations: of the denoiser, for each field. epoch: of the network. source: what the fields
+    fields: shape (n, N, N), float32. settings: of the arm; of the exact score what the mixture depends on. target: the law of
+    the data.
+    gain: None of the exact score. evaluations: of the denoiser, for each field. epoch: of the network. source: what the fields
     are called in messages.
     """
 
@@ -69,11 +70,13 @@ def sample(
     there: Callable[[str], bool] = lambda name: False,
     progress: Progress = quiet,
 ) -> Iterator[Samples]:
-    """`n` fields on each grid under each gain, once where gains agree and once of an exact field; see `Model.sample`.
+    """`n` fields on each grid under each gain, once where gains agree and once of an exact score; see `Model.sample`.
 
     Args:
         keep: where what is done is kept.
-        observations, method, law: given which they are drawn, as in `Model.sample`.
+        observations: given which they are drawn, as in `Model.sample`.
+        method: by which they are conditioned.
+        law: the Gaussian fit whose covariances the method uses.
         there: `Samples.name` to whether these are there, and need not be drawn.
 
     Yields:
@@ -85,6 +88,10 @@ def sample(
     for resolution in resolutions:
         build_grid(settings, resolution)
     evaluations = build(sampler, source.denoiser()).evaluations(steps)
+    if gains and not learned:
+        raise UserError("gain: the exact score has none; leave it out")
+    if gains and Gain.COEFFICIENTS in gains and settings.network.has_law:
+        raise UserError("gain: this network sees fields of one scale on every grid; leave it out")
     given = gains or (settings.gain,) if learned else ()
     keep = keep or Checkpoint()
     for resolution in dict.fromkeys(resolutions):

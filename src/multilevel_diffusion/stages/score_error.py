@@ -41,7 +41,7 @@ def measure(
     Returns:
         Means over (t, u_t) in squared L² norm, of F = √α_t Q∇log p_t. squared_error: E‖F_θ − F‖². squared_norm: E‖F‖². relative:
         their ratio, and stderr its standard error. loss, exact_loss, gaussian_loss: denoising losses E ½‖(b_t/√α_t) F + η‖² of
-        the learned field, of the exact one and of the Gaussian baseline (NaN if there is none), on the same draws.
+        the learned score, of the exact score and of the Gaussian baseline (NaN if there is none), on the same draws.
     """
     baseline = GaussianDenoiser(law) if law else None
     sde, source, device = exact.sde, drawn_on or grid, generator.device

@@ -41,7 +41,7 @@ def train(
     Args:
         seed: of the first weights, and of data, times and noise in every step.
         sets: `train`, `validation` and, for losses on test fields, `reference`. None for a mixture: it is drawn as training goes.
-        law: the Gaussian of the data, from `stages.gaussian`, which is called where it is needed and not given.
+        law: the Gaussian fit of the data, from `stages.gaussian`, which is called where it is needed and not given.
         source: what the sets are called in messages.
         device: where it is computed; CUDA if there is a device, else the CPU.
         keep: where states and snapshots are kept, from which a run that was cut off goes on and ends with the same numbers;
@@ -53,7 +53,7 @@ def train(
         The model, of the epoch of least validation loss if it was validated; its settings have a number where the prior's scale
         was `auto`. And the history, one row per epoch: the columns of `Trainer.run`, the labels of the arm, and seed. With
         validation it also has validation_N and test_N, the mean losses on each grid, in squared L² units. With a law it also has
-        skill_N = 1 − validation_N / (the loss of the Gaussian on the same fields, times and noises).
+        skill_N = 1 − validation_N / (the loss of the Gaussian baseline on the same fields, times and noises).
 
     Raises:
         UserError: if the sets are not what the arm asks for, the loss stops being finite, the checkpoint is damaged, or the
@@ -121,7 +121,7 @@ def train(
         batches=batches,
         steps_in_pass=steps_in_pass,
         grid=grid,
-        # the scale of the release, or one in which the Gaussian's loss is 1
+        # the scale of the release, or one in which the loss of the Gaussian baseline is 1
         loss_scale=1 / _mean_loss(law, spec) if spec.network.has_law else spec.native_resolution**2,
         generator=generator(seed, "train", *spec.stream, device=on),
         keep=keep,
@@ -143,6 +143,6 @@ def _digests(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _mean_loss(law: GaussianLaw, spec: ArmSpec) -> float:
-    """The Gaussian's denoising loss on the finest training grid, ½ E‖η − E_G[η | u_t]‖² over t ~ U(0, 1), in closed form."""
+    """The loss of the Gaussian baseline on the finest training grid, ½ E‖η − E_G[η | u_t]‖² over t ~ U(0, 1), in closed form."""
     t = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
     return 0.5 * law.residual(t, build_grid(spec, spec.reference_resolution)).mean().item()

@@ -52,6 +52,10 @@ def truncation_errors(
     return worst
 
 
+ROUNDING = 1e-12
+"""Part of the trace of a prior, below which a tail is nothing."""
+
+
 def truncation(
     exact: ExactModel, *, resolutions: Sequence[int], drawn_on: int, samples: int, steps: int, seed: int
 ) -> pd.DataFrame:
@@ -78,6 +82,8 @@ def truncation(
     coarse = [Torus(n) for n in resolutions]
     errors = truncation_errors(ForwardSDE(), mixture.prior, u_0, finest, coarse, times, stream).double()
     means, floors = errors.mean(dim=1).tolist(), [mixture.tail(finest, grid) for grid in coarse]
+    if min(floors) <= ROUNDING * mixture.prior.trace(finest):
+        raise UserError("--resolution: a grid keeps all modes of the prior, and cuts nothing off; give coarser ones")
     if len(set(floors)) < 2:
         raise UserError("--resolution: all keep the same modes, and a rate needs two; give grids that differ by more")
     slope = stats.linregress(np.log(floors), np.log(means))

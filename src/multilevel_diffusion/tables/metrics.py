@@ -41,8 +41,8 @@ def skill_metrics(histories: pd.DataFrame) -> pd.DataFrame:
     """Skill on validation fields, 1 − L / L_G with L_G the loss of the Gaussian baseline: one row per training and resolution.
 
     The skill is of the network that is kept: of the last epoch of least validation loss on the grid where the ladder ends. Its
-    floor is the Gaussian's, 0. Its standard error is not known from one training, and is empty: `compare` needs several seeds
-    per side.
+    floor is 0, the skill of the baseline. Its standard error is not known from one training, and is empty: `compare` needs
+    several seeds per side.
 
     Args:
         histories: HISTORY_COLUMNS and skill_N, validation_N for some resolutions N, as `mld train` writes them; those without

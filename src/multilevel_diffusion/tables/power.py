@@ -13,15 +13,15 @@ MOST_SAMPLES = 10**9
 def power(metrics: pd.DataFrame, enough: float) -> pd.DataFrame:
     """One row per experiment, metric, resolution and number of samples at which the Gaussian baseline was measured.
 
-    A network is worth judging by a metric that tells the Gaussian from the data. Let floor and s be the mean and the spread of
-    the metric over K sets of n true fields, and v the metric of the Gaussian. Then
+    A network is worth judging by a metric that tells the baseline from the data. Let floor and s be the mean and the spread of
+    the metric over K sets of n true fields, and v the metric of the baseline. Then
 
         power = mean over seeds of excess / (2 floor s (1 + 1/K)^½),   excess = v² − E floor² (`estimates.excess`),
 
     in standard errors of a perfect sampler. For squares of distances it is (v − floor) / (s (1 + 1/K)^½), for metrics that are no
     distances the size of this. It is infinite where all true fields have the same. samples_needed: how many would give
     `enough`, if the error of squares falls like 1/n, the error of metrics which are no distances like 1/n^½, and the reference
-    grows alike. It is empty where the Gaussian is not above the floor, or from 10⁹ on.
+    grows alike. It is empty where the baseline is not above the floor, or from 10⁹ on.
 
     Args:
         metrics: rows of COLUMNS, of all arms; the baseline is the arm whose network is `gaussian`.

@@ -24,7 +24,7 @@ def priors(arms: Iterable[tuple[Mapping[str, str | None], Prior, Grid, Tensor]])
     data_exponent, noise_exponent: p of E|û_k − E û_k|² and of λ_k ~ |k|^(−p), see `_exponent`. noise_as_rough: whether p of the
     noise is no greater, which arXiv 2509.02971 asks for. κ_k = E|û_k − E û_k|² / λ_k is over the modes |k_i| < N/2 in the range
     of Q. kappa_min, kappa_max: its range. more_data_than_noise: the share of modes with κ_k > 1. start_error:
-    max_k (a₁² κ_k + b₁²)^½ − 1, where the root is the standard deviation of the Gaussian's law at t = 1 over the standard
+    max_k (a₁² κ_k + b₁²)^½ − 1, where the root is the standard deviation of the Gaussian fit at t = 1 over the standard
     deviation of N(0,Q), from which sampling starts. Fourier modes are of the index grid; nothing here knows a network.
 
     Args:
