@@ -1,12 +1,13 @@
-# `make reproduce` runs everything, `make report` makes the report alone, `make test` tests it all, `make check` in two minutes what it can;
-# `make faults SEED=1 COUNT=500` tries to break it for as long as you like, `make docs` writes what of the documentation comes from
-# the code and from results/reference, and builds the site into build/site. All set up .venv first.
+# `make reproduce` runs everything, and `make report` makes the report alone. `make test` runs all tests in a quarter of an hour, and
+# `make check` the unit tests in two minutes. `make faults SEED=1 COUNT=500` searches for faults for as long as you like. `make docs`
+# writes what of the documentation comes from the code and from results/reference, and builds the site into build/site. mkdocs counts
+# warnings as faults (--strict) only where it also prints them: no --quiet. All of these set up .venv first.
 BIN := .venv/bin
 PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
 # what is made already is not made again, but the report is: the run then ends by saying where all lies
 SNAKEMAKE = $(BIN)/snakemake --cores all --forcerun report $(if $(PRESET),--config preset=$(PRESET))
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: reproduce report check test faults lint docs setup clean

@@ -49,9 +49,9 @@ or an arm the figures, tables and claims that are about nothing else. Anywhere e
 so.
 
 **Text.** YAML is read as version 1.2 has it: `5e-1` is a number; `010` is ten; `yes`, `1:30` and `2020-01-01` are
-text. A key that is there twice is refused. Snakemake (seen of 9.27.1) reads `--config` and `--configfile` before us. A
+text. A key that is there twice is refused. Snakemake (seen with 9.27.1) reads `--config` and `--configfile` before us. A
 mapping given to `--config` comes as texts, of which we type numbers, truth values and null. Of a key in it that is
-there twice the last one stays. What is no `NAME=VALUE` ends in the words and the stack of Snakemake. So do files
+there twice, the last one stays. What is no `NAME=VALUE` ends in the words and the stack of Snakemake. So do files
 that its own YAML does not read (another encoding than UTF-8, dates that are none, 5,000 digits). `mld resolve
 config.yaml FILE` says what is wrong with such a file.
 
@@ -219,17 +219,21 @@ def _bounds(value: dict[str, Any]) -> str:
 
 
 def catalogue() -> str:
-    """README's table of figures and tables: those of the paper's settings, and what they are made from."""
+    """The table of figures and tables on the page of the workflow: those of any preset, and what they are made from."""
     root = HERE.parent
-    config = load_config([root / "config.yaml"], {"preset": "paper"}, root / "workflow" / "presets")
+    presets = root / "workflow" / "presets"
+    names = ["paper", *sorted({path.stem for path in presets.glob("*.yaml")} - {"paper"})]
+    configs = [load_config([root / "config.yaml"], {"preset": name}, presets) for name in names]
+    figures = _first(configs, "figures")
+    tables = _first(configs, "tables")
     lines = ["| figure or table | target | files in `results/{preset}/` | of |", "|---|---|---|---|"]
-    for name, figure in config.figures.items():
+    for name, (figure, only) in figures.items():
         suffixes = "svg,png,csv" if figure.drawing.numbers else "svg,png"
-        lines.append(f"| {figure.title} | `{name}` | `figures/{name}.{{{suffixes}}}` | `{figure.experiment}` |")
-    for name, table in config.tables.items():
-        target = f"{name}_table" if name in config.figures else name
+        lines.append(f"| {figure.title}{only} | `{name}` | `figures/{name}.{{{suffixes}}}` | `{figure.experiment}` |")
+    for name, (table, only) in tables.items():
+        target = f"{name}_table" if name in figures else name
         of = ", ".join(f"`{each}`" for each in table.experiments or ["all"])
-        lines.append(f"| {table.title} | `{target}` | `tables/{name}.{{csv,md,html}}` | {of} |")
+        lines.append(f"| {table.title}{only} | `{target}` | `tables/{name}.{{csv,md,html}}` | {of} |")
     lines.append(
         "| Figures and metrics of one experiment | its name | `figures/`, `tables/NAME-metrics.{csv,md,html}` | one |"
     )
@@ -240,6 +244,16 @@ def catalogue() -> str:
         "| **One page with everything**: captions, verdicts, run times, graph of rules | `report` | `report.html` | all |"
     )
     return "\n".join(lines)
+
+
+def _first(configs: list[Config], kind: str) -> dict[str, tuple[Any, str]]:
+    """Figures or tables by name, from the first configuration that has them, and its preset in words if it is a later one."""
+    found: dict[str, tuple[Any, str]] = {}
+    for config in configs:
+        only = "" if config is configs[0] else f" (preset `{config.preset}`)"
+        for name, entry in getattr(config, kind).items():
+            found.setdefault(name, (entry, only))
+    return found
 
 
 def commands() -> str:

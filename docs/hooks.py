@@ -1,8 +1,11 @@
 """What mkdocs does beyond its plugins: formulas as MathML, which browsers draw by themselves, and files from outside docs/.
 
-Links to ../results/reference work in the repository; on the site their targets lie below `reference/`.
+Links to ../results/reference work in the repository; on the site their targets lie below `reference/`. Links of a notebook to
+pages (.md) work on GitHub; on the site they lead to the page that is made of the file.
 """
 
+import logging
+import posixpath
 import re
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,6 +16,9 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).resolve().parents[1]
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 OUTSIDE = re.compile(r"(\]\()((?:\.\./)+)([\w./-]+)")
+TO_PAGE = re.compile(r'href="(?!\w+:)([\w./-]+\.md)(#[^"]*)?"')
+LOG = logging.getLogger("mkdocs.hooks")
+"""Whose warnings end a strict build."""
 
 
 def on_files(files, config):
@@ -36,11 +42,22 @@ def _inside(folder, link):
     return opening + "../" * len(folder.parts) + target.removeprefix("results/")
 
 
-def on_page_content(html, page, **_):
-    """Formulas that arithmatex has marked become MathML, and those of notebooks, between dollars."""
+def on_page_content(html, page, files, **_):
+    """Formulas become MathML, in notebooks what is between dollars, and links of notebooks lead to pages."""
     if page.file.src_uri.endswith(".ipynb"):
         html = re.sub(r"\$([^$<]+)\$", r'<span class="arithmatex">\\(\1\\)</span>', html)
+        html = TO_PAGE.sub(partial(_page, page.file, files), html)
     return FORMULA.sub(_mathml, html)
+
+
+def _page(notebook, files, link):
+    """The link to the page that is made of a file."""
+    path, anchor = link.groups()
+    target = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(notebook.src_uri), path)))
+    if target is None:
+        LOG.warning(f"{notebook.src_uri}: there is no page {path}")
+        return link[0]
+    return f'href="{target.url_relative_to(notebook)}{anchor or ""}"'
 
 
 def _mathml(formula):

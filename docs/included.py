@@ -31,6 +31,7 @@ HEADLINE = (
     "fields-keep-their-law fno-laplacian values 64",
     "fields-have-the-law-of-increments fno-combined 64",
     "u-net-degrades coefficients",
+    "digits-are-learned fno-combined",
     "digits-transfer fno-combined values",
     "warm-start-is-faster",
 )
@@ -62,6 +63,8 @@ def table(
     over: str = "seed",
     times: int = 1,
     last: int | None = None,
+    less: str | None = None,
+    rms: bool = False,
     names: Mapping[str, str] | None = None,
 ) -> str:
     """A Markdown table from a file below results/reference, with a line below that names the file and its commit.
@@ -76,6 +79,8 @@ def table(
         over: "seed", or another column: the cell is then the range of the values over it.
         times: values are shown times this: 100 for per cent, the number of samples for how many they are.
         last: the median of the last so many epochs stands for each seed.
+        less: a column that is taken from the values.
+        rms: the root mean square of the values of a label stands for each seed.
         names: other words for values and columns.
     """
     found = _read(file, where or {})
@@ -89,6 +94,11 @@ def table(
         found = epochs.apply(
             lambda each: each.nlargest(last, "epoch")[[value]].median(), include_groups=False
         ).reset_index()
+    if less:
+        found = found.assign(**{value: found[value] - found[less]})
+    if rms:
+        of_seeds = found.groupby([*labels, "seed"], sort=False, dropna=False)
+        found = of_seeds.agg(**{value: (value, lambda each: (each**2).mean() ** 0.5)}).reset_index()
     cells = {}
     for label, group in found.groupby(labels, sort=False, dropna=False):
         cells[label] = _cell(group, value, times, floor, over)
@@ -141,7 +151,10 @@ def _crossed(name: str, each: Sequence[str], found: pd.DataFrame) -> str:
 def headline() -> str:
     """The claims of README and of the first page."""
     file = "study/tables/claims.csv"
-    return _markdown(VERDICT, _judged(_read(file, {"claim": list(HEADLINE)})), {}) + _source(file)
+    claims = _read(file, {})
+    counts = [f"{count} {verdict}" for verdict, count in claims.verdict.value_counts().items()]
+    of_all = f"*{len(HEADLINE)} of {len(claims)} claims. Of all of them: {', '.join(counts)}.*"
+    return _markdown(VERDICT, _judged(_read(file, {"claim": list(HEADLINE)})), {}) + f"\n\n{of_all}" + _source(file)
 
 
 def _judged(found: pd.DataFrame, *, bold: bool = True) -> list[list[str]]:

@@ -17,7 +17,7 @@ class MediaSettings(SampledDataSettings):
     shift: Positive = Field(
         9.0, description="c of the Gaussian field, of covariance (c − Δ)^(−2): less is coarser grain."
     )
-    seed: Seed = Field(0, description="Of all four sets.")
+    seed: Seed = Field(0, description="Seed of all four sets.")
 
 
 @builds(MediaSettings)
