@@ -201,7 +201,7 @@ def _part(header: Mapping[str, Any] | None, part: str) -> Any:
 
 
 def _two_digits(x: float) -> str:
-    return number(float(f"{x:.2g}")) if x >= 1000 else f"{x:.0f}" if x >= 10 else f"{x:#.2g}"
+    return number(float(f"{x:.1g}")) if x >= 1000 else f"{x:.0f}" if x >= 10 else f"{x:#.2g}"
 
 
 def _learned(header: Mapping[str, Any] | None) -> bool:

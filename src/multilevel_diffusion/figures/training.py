@@ -92,7 +92,7 @@ def score_error(scores: pd.DataFrame) -> Figure:
             draw_curve(loss, curve, "loss", color_of(n), "--", f"Gaussian baseline, {n}")
             looks["Gaussian baseline"] = {"color": "0.2", "linestyle": "--"}
         error.set(title=names[arm], ylabel="relative score error")
-        loss.set(title=names[arm], ylabel=LOSS_LABEL)
+        loss.set(title=names[arm], ylabel=LOSS_LABEL.replace(" (", "\n("))
     for axes in grid.flat:
         axes.set_yscale("log")
         log_ticks(axes.yaxis)
