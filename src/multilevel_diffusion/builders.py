@@ -114,7 +114,9 @@ def build_prior(spec: settings.TargetSpec, state: Mapping[str, Tensor] | None = 
     Raises a UserError if the scale is not known before the data are (`auto`).
     """
     if _automatic(spec):
-        raise UserError(f"{spec.name}: prior.scale: auto is known when the data are; train first, or give a number")
+        raise UserError(
+            f"{spec.name}: prior.scale: auto is known when the data are; give the spec of mld resolve --data, or a number"
+        )
     return build(spec.prior, spec.native_resolution, generator(spec.prior_seed, "prior", spec.experiment), state or {})
 
 
@@ -204,9 +206,11 @@ def resolved(spec: settings.ArmSpec, fields: Tensor) -> settings.ArmSpec:
     none, one, two = (build_prior(with_scale(scale)).trace(grid) for scale in (0.0, 1.0, 2.0))
     square, linear = (two - 2 * one + none) / 2, (4 * one - two - 3 * none) / 2
     wanted = NOISE_TO_DATA * fields.double().var(dim=0, correction=0).mean().item()
+    if not wanted > 0:
+        raise UserError(f"{spec.name}: prior.scale: auto is for fields that vary, and all are alike; give others")
     if not wanted > none:
         wrong = f"auto asks for noise of variance {wanted:.3g}, and without it the prior has {none:.3g}"
-        raise UserError(f"{spec.name}: prior.scale: {wrong}; lower fno_scale, or give a number")
+        raise UserError(f"{spec.name}: prior.scale: {wrong}; {UNITS}, lower fno_scale, or give a number")
     scale = ((linear**2 + 4 * square * (wanted - none)) ** 0.5 - linear) / (2 * square)
     known = with_scale(float(f"{scale:.4g}"))
     settings.parse(type(known), known.model_dump(mode="json"), f"{spec.name}: scale: auto, of these data: {UNITS}")

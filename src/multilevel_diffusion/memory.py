@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import math
 import re
+import resource
 from pathlib import Path
 
 SIGNS: tuple[str, ...] = (
@@ -43,8 +44,10 @@ _before = 0.0
 
 def available() -> float:
     """Bytes that can be had without swapping, within the limit of a container or job; infinite where there is no /proc."""
-    found = _entry("/proc/meminfo", "MemAvailable")
-    return min(math.inf if math.isnan(found) else found, _left_in_group())
+    found, held = _entry("/proc/meminfo", "MemAvailable"), _entry("/proc/self/status", "VmSize")
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    own = math.inf if limit == resource.RLIM_INFINITY or math.isnan(held) else limit - held
+    return min(math.inf if math.isnan(found) else found, own, _left_in_group())
 
 
 def _left_in_group() -> float:

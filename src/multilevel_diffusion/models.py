@@ -148,6 +148,8 @@ class _Source(ABC):
                 noise, these cannot all be met, a method or law comes without observations, the fields stop being finite, or
                 memory does not suffice.
         """
+        if not dtype.is_floating_point:
+            raise UserError(f"dtype: {dtype} has no fractions; give a floating-point one")
         chosen, on, spec = parse_sampler(sampler, "sampler"), device_of(device), self.settings
         (
             parse(Count, n, "n"),
@@ -165,9 +167,10 @@ class _Source(ABC):
             )
         key = (stage or f"sample {self.name}", spec.experiment, spec.arm, resolution)
         solver, times = build(chosen, denoiser), time_grid(chosen.times, steps, denoiser.sde)
-        if observations and not chosen.takes(observations.noise):
+        exact = observations is not None and observations.noise <= MISSED * float(observations.values.abs().max())
+        if observations and not chosen.takes(0.0 if exact else observations.noise):
             raise ObservationsError(
-                f"sampler: {chosen} does not end with the data prediction, and would miss observations without noise: "
+                f"sampler: {chosen} does not end with the data prediction, and would miss observations with so little noise: "
                 "take dpm-solver++ or ancestral, or give the noise"
             )
         name = spec.name if self.epoch is None else f"{spec.name}, epoch {self.epoch}"
@@ -188,13 +191,15 @@ class _Source(ABC):
                 'choose a smaller resolution, or the CPU by CUDA_VISIBLE_DEVICES=""'
             ) from None
         except FloatingPointError as error:
+            if observations:
+                raise ObservationsError(f"observations: {error}; are they in the units of the fields?") from None
             raise UserError(f"{name}: {error}; train again with a lower learning rate or take more steps") from None
-        if observations and not observations.noise:
+        if observations and exact:
             missed = observations.residual(fields, grid).abs().max()
             if missed > MISSED * max(observations.values.abs().max(), fields.abs().max()):
                 raise ObservationsError(
-                    f"observations: at {resolution} points per side a field cannot have all of them without noise, and "
-                    f"misses them by {missed:.2g}; give the noise, or a finer grid"
+                    f"observations: at {resolution} points per side a field cannot have all of them with so little noise, "
+                    f"and misses them by {missed:.2g}; give the noise, or a finer grid"
                 )
         return fields.to(dtype)
 

@@ -58,9 +58,13 @@ class Operator(ABC):
         """
         key = grid, torch.device(device)
         if key not in self._kept:
-            _demand_memory(self.count, grid.resolution**2)
+            self.demand_memory(grid)
             self._kept[key] = self._functions(grid).to(device)
         return self._kept[key]
+
+    def demand_memory(self, grid: Grid) -> None:
+        """Raise a UserError if memory does not suffice for what is computed with them on a grid."""
+        _demand_memory(self.count, grid.resolution**2)
 
     def apply(self, u: Tensor, grid: Grid) -> Tensor:
         """A u, shape (batch, m), of fields (batch, N, N)."""
@@ -86,6 +90,9 @@ class Points(Operator):
 
     def __init__(self, positions: Tensor, band: Grid | None = None) -> None:
         super().__init__()
+        positions = torch.as_tensor(positions)
+        if positions.is_complex():
+            raise ObservationsError("observations: complex positions; give real ones")
         self.positions, self.band = positions.detach().double().cpu().clone(), band
         if self.positions.ndim != 2 or self.positions.shape[1] != 2 or not len(self.positions):
             raise ObservationsError(f"observations: points of shape {tuple(positions.shape)}, not (m, 2) with m ≥ 1")
@@ -168,6 +175,7 @@ class Observations:
     noise: float
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "values", torch.as_tensor(self.values))
         if self.values.shape != (self.operator.count,):
             raise ObservationsError(
                 f"observations: values of shape {tuple(self.values.shape)}, not ({self.operator.count},)"
@@ -178,7 +186,9 @@ class Observations:
             wrong = int(self.values.isfinite().int().argmin()) + 1
             raise ObservationsError(f"observations: value {wrong} is not finite; leave it out")
         if not (self.noise >= 0 and math.isfinite(self.noise * self.noise)):
-            raise ObservationsError(f"observations: the noise is {self.noise:g}; give a standard deviation ≥ 0")
+            raise ObservationsError(
+                f"observations: the noise is {self.noise:g}; give a standard deviation ≥ 0 whose square is finite"
+            )
 
     def to(self, device: torch.device) -> Observations:
         """Itself, its values moved to a device."""

@@ -627,6 +627,32 @@ def test_a_truncation_that_cuts_nothing_off_is_refused(mld, files, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "read", "output"),
+    [
+        ("resolve config.yaml --arm mixture/fno-combined --output {}", "config.yaml", "config.yaml"),
+        ("figure losses history.csv -o {}", "history.csv", "history.svg"),
+        ("table ladders history.csv --baseline cold -o {}", "history.csv", "history.md"),
+        (
+            "data fields fields.npy --grid torus --resolution 8 --train 2 --validation 2 --test 2 -o {}",
+            "fields.npy",
+            "./fields.npy",
+        ),
+        (
+            "condition m.safetensors --observed p={{kind:points,count:1,noise:1}} --resolution 8 --truths 2 --samples 2"
+            " --steps 2 --seed 1 --method guided -o {}",
+            "m.safetensors",
+            "m.csv",
+        ),
+    ],
+)
+def test_no_command_writes_over_what_it_reads(mld, tmp_path, monkeypatch, command, read, output):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / read).write_bytes(b"mine")
+    assert "is read too, and would be overwritten" in mld(*command.format(output).split()).refusal
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(read, b"mine")]
+
+
 @pytest.mark.parametrize("output", [".", ".."])
 def test_samples_need_a_folder_of_their_own(mld, files, tmp_path, monkeypatch, output):
     monkeypatch.chdir(tmp_path)

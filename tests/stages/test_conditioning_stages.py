@@ -66,7 +66,7 @@ def test_exact_observations_that_contradict_one_another_are_refused(mld, files, 
         done = mld("sample", files.model, *DRAW, *how, "--noise", 0)
         assert done.code == 1
         assert f"{name}.csv: observations: at" in done.err
-        assert "a field cannot have all of them without noise, and misses them by 1" in done.err
+        assert "a field cannot have all of them with so little noise, and misses them by 1" in done.err
         assert mld("sample", files.model, *DRAW, *how, "--noise", 0.1).code == 0
 
 
@@ -288,6 +288,27 @@ def test_what_cannot_be_seen_is_refused(mld, files, tmp_path, observed, words):
     done = mld("condition", files.model, *given, *DRAW, "--method", "guided", "--truths", 2, "-o", tmp_path / "x.csv")
     assert "--observed" in done.refusal
     assert words in done.refusal
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("{kind: points, count: 2, noise: 1e200}", "the noise is 1e+200"),
+        ("{kind: modes, radius: 900000, noise: 1}", "more than is free"),
+    ],
+)
+def test_what_cannot_be_observed_is_refused_before_anything_is_drawn(mld, files, tmp_path, what, words):
+    how = ["--observed", f"some={what}", "--method", "guided", *DRAW, "--truths", 2, "-o", tmp_path / "x.csv"]
+    refusal = mld("condition", files.model, *how).refusal
+    assert words in refusal
+    assert "--observed" in refusal
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("noise", [0, 1e-12])
+def test_hardly_any_noise_is_none(mld, files, seen, tmp_path, noise):
+    how = ["--observe", seen, "--noise", noise, "-o", tmp_path / "out"]
+    assert "does not end with the data prediction" in mld("sample", files.model, *DRAW, *how).refusal
 
 
 def test_a_noise_that_no_method_takes_is_refused(mld, files, tmp_path):

@@ -131,6 +131,13 @@ def test_numbers_of_any_type_become_float32(tmp_path, dtype):
     assert sorted(map(bytes, together(sets).long().numpy())) == sorted(map(bytes, PIXELS))
 
 
+def test_an_offset_that_single_precision_cannot_carry_is_refused(tmp_path):
+    fields = np.random.default_rng(2).normal(size=(COUNT, N, N))
+    assert read(written(tmp_path, "npy", fields + 1e4))
+    with pytest.raises(UserError, match="subtract the mean"):
+        read(written(tmp_path, "npy", fields + 1e6))
+
+
 def test_the_summary_is_that_of_all_fields(tmp_path):
     fields = np.random.default_rng(2).normal(3.0, 2.0, (COUNT, N, N)).astype(np.float32)
     line = summary(read(written(tmp_path, "npy", fields))[0])

@@ -74,6 +74,11 @@ def test_auto_is_refused_where_no_file_could_have_the_scale(spec, fields):
             resolved(spec({"kind": "laplacian", "scale": "auto"}), amplitude * fields)
 
 
+def test_auto_is_refused_for_fields_that_are_all_alike(spec, fields):
+    with pytest.raises(UserError, match="for fields that vary"):
+        resolved(spec({"kind": "laplacian", "scale": "auto"}), torch.ones_like(fields))
+
+
 def test_auto_does_not_see_the_mean_of_the_data(spec, fields):
     auto = spec(COMBINED | {"scale": "auto"})
     assert resolved(auto, fields + 5).prior.scale == pytest.approx(resolved(auto, fields).prior.scale, rel=1e-3)

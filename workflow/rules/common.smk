@@ -65,7 +65,7 @@ EXPERIMENTS = CONFIG.experiments
 DATA_SETS = [name for name in EXPERIMENTS if CONFIG.data_set(name) == name]
 METRICS = f"{RESULTS}/tables/metrics.csv"
 os.environ.update(MULTILEVEL_DIFFUSION=str(BASE))  # for envs/multilevel-diffusion.yaml
-PLUGINS = [os.path.expanduser(plugin) for plugin in CONFIG.plugins]
+PLUGINS = [*CONFIG.plugins]
 if PLUGINS:
     os.environ["MLD_PLUGINS"] = os.pathsep.join(PLUGINS)
 

@@ -17,13 +17,14 @@ from ..memory import keep_freed_memory, out_of_memory
 from ..settings import load_plugins
 from . import stages
 from .bench import bench
+from .commands import Commands
 from .data import data
 from .figure import figure
 from .table import compare, table
 
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, from wherever this typer takes click
 
-app = typer.Typer(
+app = Commands(
     name="mld",
     help="Multilevel diffusion: score-based diffusion models on functions, stage by stage.",
     no_args_is_help=True,

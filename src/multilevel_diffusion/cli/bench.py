@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..settings import arm_spec
 from ..storage import read_csv, write_csv
 from . import options as given
+from .commands import Commands
 from .options import Output, Projections, Resolution, Resolutions, Samplers, Samples, Seed, Steps, facts
 from .progress import progress
 
@@ -27,7 +28,7 @@ SAMPLED_ON, SAMPLERS = [32, 64], ["euler-maruyama", "heun", "dpm-solver++"]
 ARMS, ERRORS = ["mixture/fno-combined", "mixture/fno-combined-gaussian"], [10, 2, 1, 0.5]
 GRIDS, BATCHES, WIDTHS = [32, 48, 64, 96, 128, 192, 256], [4, 8, 16, 32, 64, 128], [8, 16, 32, 64, 128]
 
-bench = typer.Typer(no_args_is_help=True)
+bench = Commands(no_args_is_help=True)
 
 
 @bench.callback()

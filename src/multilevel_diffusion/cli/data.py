@@ -7,6 +7,7 @@ import typer
 
 from ..errors import UserError
 from ..settings import DataBase, kinds_of, parse
+from .commands import Commands
 from .options import (
     Digests,
     Grid,
@@ -22,7 +23,7 @@ from .options import (
 )
 from .progress import progress
 
-data = typer.Typer(help="Make the data of an experiment.", no_args_is_help=True)
+data = Commands(help="Make the data of an experiment.", no_args_is_help=True)
 
 Train = Annotated[int, typer.Option(min=1, help="Fields to train on.")]
 Validation = Annotated[int, typer.Option(min=1, help="Fields to validate on.")]

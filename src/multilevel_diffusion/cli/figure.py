@@ -10,6 +10,7 @@ import typer
 
 from .. import columns
 from ..storage import write_csv
+from .commands import Commands
 from .options import Output, facts, read_rows
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ NUMBERS = {
 """Figures of numbers by their function: the columns they need, what they show, and the command that writes them."""
 
 Axis = StrEnum("Axis", {"EPOCH": "epoch", "SECONDS": "seconds"})
-figure = typer.Typer(help="Draw a figure as SVG and PNG, or as PDF.", no_args_is_help=True)
+figure = Commands(help="Draw a figure as SVG and PNG, or as PDF.", no_args_is_help=True)
 
 
 @figure.command()

@@ -73,6 +73,8 @@ def train(
     from ..stages.train import train
     from ..training import publish
 
+    if output.is_file():
+        raise UserError(f"--output: {output} is a file; give a folder")
     arm, on = given.read_spec(spec), device_of()
     tested = {"reference": arm.validation.test} if arm.validation and arm.validation.test else {}
     sets = read_sets(data, need={"train": 1, "validation": 1} | tested) if data else None
@@ -181,6 +183,8 @@ def sample(
     from ..settings import parse_method
     from ..stages.sample import made_by, sample, write_samples
 
+    if output.is_file():
+        raise UserError(f"--output: {output} is a file; give a folder")
     on = device_of()
     read = read_source(source, on)
     way = {"steps": steps, "sampler": sampler, "start": start}

@@ -10,6 +10,7 @@ import typer
 from ..columns import COLUMNS, CONDITIONING_COLUMNS, CONVERGENCE_COLUMNS, HISTORY_COLUMNS, SCORE_COLUMNS
 from ..errors import UserError
 from ..storage import read_csv, write_csv
+from .commands import Commands
 from .options import Configs, Output, Overrides, Presets, facts, paper_config, read_config, read_rows, read_spec
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ BY_RESOLUTION = f"{SPREAD} (the floor of test fields); one column per resolution
 Metrics = Annotated[Path, typer.Argument(help="The table of all metrics.")]
 Experiments = Annotated[list[str], typer.Option(help="An experiment of the table; may be repeated.")]
 
-table = typer.Typer(help="Make a table: OUTPUT.csv, OUTPUT.md and OUTPUT.html.", no_args_is_help=True)
+table = Commands(help="Make a table: OUTPUT.csv, OUTPUT.md and OUTPUT.html.", no_args_is_help=True)
 
 
 @table.command()

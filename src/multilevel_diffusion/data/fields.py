@@ -30,6 +30,8 @@ NAMED = re.compile(r"(?P<file>.+\.(?:npy|npz|h5|hdf5)):(?P<name>.+)", re.IGNOREC
 FORMATS = ".npy, .npz, .h5, .hdf5 or a folder of PNG"
 BLOCK = 64
 """Fields read together, where the chunks of the file are not larger."""
+LEAST_SPREAD = 1e-5
+"""Standard deviation of fields over their mean, below which float32 rounds them by more than a hundredth of it."""
 GREYS = {"L": 255, "I;16": 65535}
 """The largest value by the mode of an image."""
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, OverflowError, SyntaxError)
@@ -220,4 +222,8 @@ def _read(source: str, fields: _Source, order: NDArray[np.int64]) -> NDArray[np.
         if not finite.all():
             bad = order[part][~finite][0]
             raise UserError(f"{source}: field {bad} (counted from 0) is not finite as float32; mend it or take it out")
+    mean, spread = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    if spread < LEAST_SPREAD * abs(mean):
+        wrong = f"the fields vary by {spread:.2g} around {mean:.2g}, which float32 does not tell well"
+        raise UserError(f"{source}: {wrong}; subtract the mean")
     return values

@@ -261,6 +261,13 @@ class Config(Settings):
             raise UserError(f"{where}: there is no arm '{experiment}/{arm}'; the arms are {known}")
 
 
+def _beside(plugin: str, files: Sequence[Path]) -> str:
+    """Where a plugin lies: in the working folder, or beside a configuration file, the user's own ones first."""
+    path = Path(plugin).expanduser()
+    places = [path, *(file.parent / path for file in reversed(files))]
+    return str(next((place for place in places if place.exists()), path))
+
+
 def load_config(
     files: Sequence[Path], overrides: Mapping[str, Any], presets: Path, only: Collection[str] | None = None
 ) -> Config:
@@ -288,7 +295,9 @@ def load_config(
     for layer in (_read_settings(presets / f"{preset}.yaml"), *layers, {"preset": preset}, overrides):
         _demand_removable(settings, layer)
         settings = merge(settings, layer)
-    load_plugins(parse(Plugins, settings.get("plugins") or (), "config", "plugins"))
+    plugins = parse(Plugins, settings.get("plugins") or (), "config", "plugins")
+    settings = settings | {"plugins": [_beside(plugin, files) for plugin in plugins]}
+    load_plugins(settings["plugins"])
     given = parse(dict[Name, dict[str, Any] | None], settings.get("experiments"), "config", "experiments")
     entries = {name: entry for name, entry in given.items() if entry is not None}
     if only is not None:

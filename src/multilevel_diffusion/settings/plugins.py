@@ -20,11 +20,12 @@ def plugin_files() -> list[Path]:
     return sorted(_loaded)
 
 
-def load_plugins(files: Iterable[str | Path]) -> None:
+def load_plugins(files: str | Path | Iterable[str | Path]) -> None:
     """Run plugin files, each once; the kinds that they define are kinds like all others from then on.
 
     Raises a UserError if a file is missing or fails, or has a kind that there is already.
     """
+    files = [files] if isinstance(files, str | Path) else files
     for path in (Path(file).expanduser().resolve() for file in files):
         if path in _loaded:
             continue

@@ -98,6 +98,10 @@ def condition(
     if nobody := observed.keys() - {name for name, _ in plan}:
         name = min(nobody)
         raise UserError(f"{settings.name}: no method is for the noise of {name}, {observed[name].noise:g}; give one")
+    for name, what in observed.items():  # before anything is drawn
+        operator = build(what, type(grid), generator(seed, "condition", *key, name, 0))
+        operator.demand_memory(grid)
+        Observations(operator, torch.zeros(operator.count), what.noise)
     blocks, found = -(-samples // BLOCK), Conditioned(pd.DataFrame(columns=CONDITIONING_COLUMNS))
     rows: list[dict[str, Any]] = []
     about = {"seed": seed, "resolution": resolution, "gain": gain if isinstance(source, Model) else None}
