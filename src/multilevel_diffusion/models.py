@@ -8,7 +8,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -94,6 +94,9 @@ class _Source(ABC):
     prior: priors.Prior
     epoch: int | None
     name: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.settings.name}>"
 
     @abstractmethod
     def denoiser(self, gain: Gain = Gain.VALUES) -> Denoiser:
@@ -204,7 +207,7 @@ class _Source(ABC):
         return fields.to(dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExactModel(_Source):
     """The exact score of a Gaussian mixture."""
 
@@ -223,7 +226,7 @@ class ExactModel(_Source):
         return MixtureDenoiser(GaussianMixture(self.prior), ForwardSDE())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model(_Source):
     """A trained network with its prior and settings.
 
@@ -235,9 +238,9 @@ class Model(_Source):
     seed: int
     epoch: int
     target: dict[str, Any]
-    network: nn.Module = field(repr=False)
+    network: nn.Module
     prior: priors.Prior
-    law: GaussianLaw | None = field(default=None, repr=False)
+    law: GaussianLaw | None = None
     name = "learned"
 
     def denoiser(self, gain: Gain = Gain.VALUES) -> Denoiser:

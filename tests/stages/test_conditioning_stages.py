@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -42,8 +43,11 @@ def test_samples_given_a_file_are_those_of_the_model_given_its_observations(mld,
     done = mld("sample", files.model, *DRAW, "--observe", seen, "--noise", 0.1, "-o", tmp_path / "out")
     assert done.code == 0, done.err
     found = read_tensors(tmp_path / "out" / "values-8.safetensors")
+    missed = float(re.search(r"at 8 the samples miss what was seen by (\S+) \(rms\); its noise is 0.1", done.out)[1])
     given = Observations(Points(torch.tensor([[0.5, 0.25], [0.1, 0.3]])), torch.tensor([1.0, -0.5]), 0.1)
     model = load(files.model, "cpu")
+    residual = given.residual(found[0]["samples"].double(), Torus(8))
+    assert missed == pytest.approx(residual.square().mean().sqrt().item(), rel=0.01)
     torch.testing.assert_close(found[0]["samples"], model.sample(4, resolution=8, steps=3, seed=1, observations=given))
     assert not torch.allclose(found[0]["samples"], model.sample(4, resolution=8, steps=3, seed=1))
     assert "guided" in found[1]["sampler"]

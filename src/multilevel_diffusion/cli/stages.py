@@ -217,6 +217,12 @@ def sample(
                 break
             facts = given.facts(on, seed=seed, identity=keep.digest)
             write_samples(path(made.name), made, facts | {"seconds": round(given.seconds() - before, 3)})
+            if observe:
+                seen, grid = given_to["observations"], build_grid(read.settings, made.resolution)
+                missed = seen.residual(made.fields.cpu().double(), grid).square().mean().sqrt()
+                print(
+                    f"at {made.resolution} the samples miss what was seen by {missed:.3g} (rms); its noise is {noise:g}"
+                )
 
 
 def along_training(
