@@ -440,7 +440,6 @@ FAILS_LATER = [
     (("figures", "samplers_digits", "arms"), ["fno-combined"], "convergence.start: gaussian, but fno-combined has no"),
     (("figures", "samplers_digits", "arms"), [], "figures.samplers_digits: arms: give one"),
     (("figures", "fig1", "arms"), [], "figures.fig1: arms: give one"),
-    (("figures", "fig6", "arms"), ["cold", "gaussian"], "gaussian has no snapshot after epoch 2"),
     (("figures", "fig1", "title"), "{x}", "figures.fig1.title: one line of text without braces"),
     (("tables", "metrics", "make"), "priors", "tables.metrics.make"),
     (("tables", "metrics", "experiments"), ["mixture"], "mnist is not in the table metrics"),

@@ -12,6 +12,7 @@ import torch
 
 from multilevel_diffusion import __version__, metrics, training
 from multilevel_diffusion.builders import build_prior
+from multilevel_diffusion.cli.figure import measured
 from multilevel_diffusion.columns import COLUMNS
 from multilevel_diffusion.grids import Torus, restrict
 from multilevel_diffusion.mixture import GaussianMixture, MixtureDenoiser
@@ -601,6 +602,16 @@ def test_more_samples_than_true_fields_are_refused_for_their_floor_would_be_of_f
     assert "4 samples" in line
     assert "only 2 test fields" in line
     assert not out.exists()
+
+
+def test_samples_without_a_table_are_measured_where_they_are_drawn(mld, files, tmp_path):
+    assert mld("evaluate", files.samples, "--data", files.data, "--projections", 4, "-o", tmp_path / "m.csv").code == 0
+    rows = measured([files.samples, files.data], 4)
+    pd.testing.assert_frame_equal(rows[COLUMNS], read_csv(tmp_path / "m.csv"), check_dtype=False)
+    assert set(rows.epoch) == {read_tensors(files.samples)[1]["epoch"]}
+    draw = ["figure", "fields", files.samples, files.data, "--projections", 4, "-o", tmp_path / "f.svg"]
+    assert mld(*draw).code == 0
+    assert "give one of them" in mld(*draw, "--metrics", tmp_path / "m.csv").refusal
 
 
 def test_truncation_is_measured_on_every_grid_beside_its_tail_and_has_its_rate(mld, files, tmp_path):

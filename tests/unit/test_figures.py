@@ -655,6 +655,9 @@ def test_above_fields_stands_the_distance_of_these_very_samples_and_the_floor_ab
     assert {"floor 0.10", "SW 0.060"} <= said
     for other in ({"steps": 5}, {"gain": "coefficients"}, {"network": "exact"}, {"metric": "mmd"}):
         assert "Bessel prior" not in figures.distances(files, metrics(**other))
+    of_epoch = metrics().assign(epoch=samples()[1]["epoch"])
+    assert "Bessel prior" in figures.distances(files, of_epoch)
+    assert "Bessel prior" not in figures.distances(files, of_epoch.assign(epoch=of_epoch.epoch + 1))
     exact = [(Path(), *samples(field="exact", spec=None, gain=None))]
     assert figures.distances(exact, metrics(network="exact", gain=None)) == {"exact score": {8: "SW 0.060"}}
 

@@ -449,7 +449,7 @@ def test_a_changed_setting_reruns_what_depends_on_it(workflow, changed, rerun):
             "metrics/base.py",
             "CHUNK = 100",
             "CHUNK = 50",
-            only("evaluate", "along_training", "fig4", *MEASURED)
+            only("evaluate", "along_training", "fig4", "fig6", *MEASURED)
             | TABLES
             | CONVERGENCE
             | CONVERGENCE_OF_DIGITS

@@ -71,6 +71,8 @@ def figure_job(name, figure):
         metrics = of_runs("metrics.csv", experiment, arms, settings.seeds[:1]) if arms and not figure.epochs else []
         needs = data + folders_of(samples) + tables + metrics
         how = {"history": tables, "metrics": metrics, "count": figure.count}
+        if figure.epochs and settings.metrics:  # no table has distances of snapshots
+            how["projections"] = settings.metrics.projections
         what = options(how, "fields", *data, *samples)
     elif figure.draw == "posterior":
         first = settings.conditioning.resolutions[0]
@@ -89,7 +91,7 @@ def figure_job(name, figure):
         "figure {params.what} --output {output.svg}",
         place=f"figures/{name}",
         local=True,
-        code=code("figures"),
+        code=code("figures", *["stages.evaluate"] * bool(figure.draw == "fields" and figure.epochs)),
         input={"files": needs},
         output=picture(name, figure),
         params={"what": what + STAMP},

@@ -67,7 +67,7 @@ METRICS = f"{RESULTS}/tables/metrics.csv"
 os.environ.update(MULTILEVEL_DIFFUSION=str(BASE))  # for envs/multilevel-diffusion.yaml
 PLUGINS = [*CONFIG.plugins]
 if PLUGINS:
-    os.environ["MLD_PLUGINS"] = os.pathsep.join(PLUGINS)
+    os.environ.update(MLD_PLUGINS=os.pathsep.join(PLUGINS))
 
 
 @dataclass
@@ -142,11 +142,11 @@ def broken(experiment=None):
 def samples_of(experiment, arm, seed, epochs=()):
     """All samples of a trained network, one file per grid and gain that differs there; a mixture has the exact score beside it.
 
-    epochs: of these snapshots instead, under the first gain.
+    epochs: of these snapshots instead, under the first gain, where it is trained.
     """
     settings, folder = EXPERIMENTS[experiment], f"{RESULTS}/{experiment}/{arm}/seed{seed}"
     gains, grids = settings.gains_of(arm), settings.sampling.resolutions
-    if epochs:
+    if epochs and settings.arms[arm].network.kind != "gaussian":
         return [f"{folder}/epoch{epoch:04d}/{gains[0]}-{n}.safetensors" for epoch in epochs for n in grids]
     exact, reference = ["exact/exact"] if settings.mixture else [], settings.training_of(arm).reference_resolution
     return [

@@ -6,7 +6,7 @@ COSTS = Costs.model_validate(read_yaml((BASE / "workflow/resources.yaml").read_t
 EXPECTED = Jobs(COSTS, CONFIG)
 CORES = workflow.resource_settings.cores or 1  # `workflow.cores` raises an error where --cores is not given
 if CONFIG.gpu == 0:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.update(CUDA_VISIBLE_DEVICES="")
 
 
 def on_cluster():

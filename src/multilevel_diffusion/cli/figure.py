@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import columns
+from ..errors import UserError
 from ..storage import write_csv
 from .commands import Commands
 from .options import Output, facts, read_rows
@@ -46,6 +47,9 @@ def fields(
         list[Path] | None, typer.Option(help="history.csv, for losses below the fields; may be repeated.")
     ] = None,
     metrics: Annotated[list[Path] | None, typer.Option(help="metrics.csv, for distances; may be repeated.")] = None,
+    projections: Annotated[
+        int | None, typer.Option(min=2, help="Directions in which distances are measured, without a metrics.csv.")
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Fields per row and resolution.")] = 3,
     stamp: Stamp = "",
 ) -> None:
@@ -55,9 +59,33 @@ def fields(
 
     read = [(path, *read_fields(path)) for path in files]
     rows, rows_down = arrange(read)
-    written = distances(read, read_rows(metrics, columns.COLUMNS)) if metrics else None
+    if metrics and projections:
+        raise UserError("--projections: is for samples without --metrics; give one of them")
+    table = read_rows(metrics, columns.COLUMNS) if metrics else measured(files, projections) if projections else None
+    written = None if table is None else distances(read, table)
     losses = read_rows(history, columns.HISTORY_COLUMNS) if history else None
     _write(fields(rows, count, rows_down=rows_down, history=losses, written=written), losses, output, stamp)
+
+
+def measured(files: list[Path], projections: int) -> pandas.DataFrame:
+    """Metrics of the files of samples against the files of data among them, with the epoch of each network.
+
+    Raises a UserError as `stages.evaluate.evaluate`, or if there are no samples.
+    """
+    import numpy
+
+    from ..data.sets import read_sets
+    from ..stages.evaluate import evaluate
+    from ..stages.sample import read_samples
+    from ..storage import read_arrays
+
+    of_samples = {path: "samples" in read_arrays(path, ("reference", "samples"))[0] for path in files}
+    tests = [read_sets(path, need={"reference": 2, "floor": 2}) for path in files if not of_samples[path]]
+    drawn = [read_samples(path) for path in files if of_samples[path]]
+    if not drawn:
+        raise UserError("FILES: no samples to measure; leave --projections out")
+    rows = evaluate(drawn, tests, projections)
+    return rows.assign(epoch=numpy.repeat([each.epoch for each in drawn], len(rows) // len(drawn)))
 
 
 @figure.command()

@@ -148,7 +148,8 @@ def distances(
     the rows.
 
     Args:
-        metrics: COLUMNS of these very samples, as `mld evaluate` writes them; of those that it lacks nothing is said.
+        metrics: COLUMNS of these very samples, as `mld evaluate` writes them, and the epoch where files differ in it. Of those
+            that it lacks nothing is said.
     """
     files, found = list(files), metrics[metrics.metric == METRIC]
     written: dict[str, dict[int, str]] = {}
@@ -159,6 +160,7 @@ def distances(
             here = here[(here.network == "exact") != _learned(header)]
             same = {key: header[key] for key in ("seed", "sampler", "steps")}
             same |= {"arm": header["spec"]["arm"], "gain": header["gain"]} if _learned(header) else {}
+            same |= {"epoch": header["epoch"]} if "epoch" in here else {}
             here = here[np.logical_and.reduce([here[key] == value for key, value in same.items()])]
         if len(here):
             value = here.value if header else here.floor

@@ -218,9 +218,10 @@ class Config(Settings):
         if figure.draw == "ladders":
             self._demand_timed(figure.experiment, where)
         fields = getattr(self.data_of(figure.experiment), "train", None)
-        for arm, epoch in itertools.product(arms, figure.epochs):
+        trained = [arm for arm in arms if settings.arms[arm].network.kind != "gaussian"]
+        for arm, epoch in itertools.product(trained, figure.epochs):
             training = settings.training_of(arm)
-            last = 1 if settings.arms[arm].network.kind == "gaussian" else training.epochs(fields)
+            last = training.epochs(fields)
             every = training.snapshot_every
             if not every or epoch > last or (epoch % every and epoch != last):
                 raise UserError(f"{where}: epochs: {arm} has no snapshot after epoch {epoch}; see snapshot_every")
