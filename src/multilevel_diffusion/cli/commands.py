@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ class _Command(TyperCommand):
         output = ctx.params.get("output")
         if isinstance(output, Path):
             given = [value for name, value in ctx.params.items() if name != "output"]
-            read = [path for path in _paths(given) if path.exists()]
+            read = [path for path in _paths(given) if os.path.exists(path)]
             beside = [suffix for name in ctx.command_path.split()[1:] for suffix in BESIDE.get(name, ())]
             for written in (output, *(output.with_suffix(suffix) for suffix in beside if output.name)):
-                if written.exists() and any(written.samefile(path) for path in read):
+                if os.path.exists(written) and any(written.samefile(path) for path in read):
                     raise UserError(f"--output: {written} is read too, and would be overwritten; choose another name")
         return super().invoke(ctx)
 
@@ -47,5 +48,5 @@ def _paths(values: Any) -> Iterator[Path]:
             yield from _paths(value)
         elif isinstance(value, Path):
             yield value
-        elif isinstance(value, str) and value and len(value) < 4096 and "\0" not in value and Path(value).is_file():
+        elif isinstance(value, str) and os.path.isfile(value):
             yield Path(value)
