@@ -43,7 +43,7 @@ def gain_factor(gain: Gain, *, native: int, reference: int, resolution: int) -> 
     `values`: γ = N_native / N_ref on every grid, N_ref the finest training level. `coefficients`: γ = N_native / N, as in the
     authors' release. They agree at N = N_ref.
     """
-    return native / (reference if gain is Gain.VALUES else resolution)
+    return native / {Gain.VALUES: reference, Gain.COEFFICIENTS: resolution}[gain]
 
 
 class LearnedDenoiser:

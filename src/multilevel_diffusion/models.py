@@ -98,6 +98,11 @@ class _Source(ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.settings.name}>"
 
+    @property
+    def gain(self) -> Gain:
+        """Under which it was trained."""
+        return getattr(self.settings, "gain", Gain.VALUES)
+
     @abstractmethod
     def denoiser(self, gain: Gain = Gain.VALUES) -> Denoiser:
         """E[η | X_t = u_t], under a gain."""
@@ -160,7 +165,7 @@ class _Source(ABC):
             parse(Count, steps, "steps"),
             parse(Seed, seed, "seed"),
         )
-        denoiser = self.to(on).denoiser(parse(Gain, gain or getattr(spec, "gain", Gain.VALUES), "gain"))
+        denoiser = self.to(on).denoiser(parse(Gain, gain or self.gain, "gain"))
         grid, advance = build_grid(spec, resolution), progress or (lambda: None)
         if observations:
             denoiser = build(parse_method(method or "guided", "method"), denoiser, observations.to(on), law)

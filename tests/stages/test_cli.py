@@ -692,6 +692,22 @@ def test_a_gain_is_refused_where_there_is_none(mld, files, tmp_path):
 
 
 @pytest.mark.parametrize("command", [CONVERGE, DENSITY], ids=["convergence", "log-density"])
+def test_a_network_is_measured_under_the_gain_of_its_training_if_none_is_given(mld, files, tmp_path, command):
+    extra = ["--sampler", "heun"] if command is CONVERGE else ["--resolution", 12, "--drawn-on", 13]
+    own, tables = read_tensors(files.model)[1]["spec"]["gain"], {}
+    for gain in (None, "values", "coefficients"):
+        out = tmp_path / f"{gain}.csv"
+        words = [arg.format(spec=files.model, out=out) for arg in command]
+        done = mld(*words, *extra, *(["--gain", gain] if gain else []))
+        assert done.code == 0, done.err
+        tables[gain] = read_csv(out)
+    pd.testing.assert_frame_equal(tables[None], tables[own])
+    assert set(tables[None].gain) == {own}
+    if command is DENSITY:  # on a grid where the gains differ
+        assert not np.allclose(tables["values"].estimate, tables["coefficients"].estimate)
+
+
+@pytest.mark.parametrize("command", [CONVERGE, DENSITY], ids=["convergence", "log-density"])
 def test_a_network_that_returns_nan_is_one_line_that_names_it(mld, files, tmp_path, command):
     tensors, header = read_tensors(files.model)
     model, out = tmp_path / "model.safetensors", tmp_path / "out" / "x.csv"

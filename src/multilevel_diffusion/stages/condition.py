@@ -88,6 +88,7 @@ def condition(
     Raises a UserError if the law of the data is neither known nor given, or the test fields are of another law or too few. It
     also raises one if no method takes the noise of something that is seen; and as `Model.sample`.
     """
+    gain = gain or source.gain
     settings, keep, law = source.settings, keep or Checkpoint(), law or getattr(source, "law", None)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm)
     mixture = GaussianMixture(source.prior) if settings.mixture else None

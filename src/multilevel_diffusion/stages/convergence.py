@@ -60,6 +60,7 @@ def convergence(
     Raises a UserError if the law of the data is neither known nor given, or the test fields are of another, or make no two sets;
     and as `Model.sample`.
     """
+    gain = gain or source.gain
     settings, denoiser = source.settings, source.denoiser(gain)
     grid, key = build_grid(settings, resolution), (settings.experiment, settings.arm, resolution)
     if tests is None:

@@ -52,6 +52,7 @@ def log_density(
     """
     settings, on = source.settings, device_of()
     require_mixture(settings, settings.name)
+    gain = gain or source.gain
     denoiser, key = source.to(on).denoiser(gain), (settings.experiment, settings.arm)
     prior, sde, learned = denoiser.prior, denoiser.sde, isinstance(source, Model)
     mixture, finest = GaussianMixture(prior), Torus(drawn_on)
